@@ -1,0 +1,43 @@
+package caller
+
+import "time"
+
+// Hooks observe what a Caller does. Each is optional, is called synchronously on the goroutine concerned, from many
+// goroutines at once, and must return quickly.
+type Hooks struct {
+	// Admitted is called when a call gets a key, its limits and a permit.
+	Admitted func(Admission)
+	// Attempted is called when an attempt has ended.
+	Attempted func(Attempt)
+	// CooledDown is called when this process puts a key or account on a cooldown.
+	CooledDown func(Cooldown)
+	// Disabled is called when this process disables a key or account.
+	Disabled func(Cooldown)
+}
+
+// Admission is one grant.
+type Admission struct {
+	Key     string // key ID
+	Account string
+	Waited  time.Duration // from the request for admission to the call's slot
+}
+
+// Attempt is one attempt of a call, ended.
+type Attempt struct {
+	Key      string // key ID; empty where no key was granted
+	Account  string
+	Number   int // from 1
+	Verdict  Verdict
+	Latency  time.Duration // from sending to the end of the answer's headers
+	Err      error         // nil for an answer of any status
+	Status   int           // HTTP status; 0 where there was no answer, or no HTTP
+	Retrying bool          // another attempt follows
+}
+
+// Cooldown is a stretch of time in which a key or account isn't used, by any process of the pool.
+type Cooldown struct {
+	Key     string // key ID; empty where the whole account is meant
+	Account string
+	For     time.Duration // from now; zero for a disabled key
+	Reason  string
+}

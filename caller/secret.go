@@ -1,0 +1,4 @@
+package caller
+
+// Secret is an API key's secret.
+type Secret string

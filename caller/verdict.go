@@ -1,0 +1,71 @@
+package caller
+
+import (
+	"net/http"
+	"time"
+)
+
+// Outcome is what became of an attempt.
+type Outcome int
+
+// Outcomes.
+const (
+	// Success: the provider did what was asked.
+	Success Outcome = iota
+	// Throttled: a limit was exceeded. The key or account cools down; the call is tried again.
+	Throttled
+	// Overloaded: the provider has too much to do, for anybody. The call is tried again after a while.
+	Overloaded
+	// OutOfCredit: the account can't pay, or its spending limit is reached. It is disabled.
+	OutOfCredit
+	// Revoked: the provider doesn't accept the key. It is disabled.
+	Revoked
+	// Fault: the request itself is wrong. It is never tried again.
+	Fault
+	// Transient: a failure that may pass: a broken connection, a 5xx. The call is tried again.
+	Transient
+)
+
+// String returns the outcome's name, for metrics and messages.
+func (o Outcome) String() string {
+	names := [...]string{"success", "throttled", "overloaded", "out of credit", "revoked", "fault", "transient"}
+	if o < 0 || int(o) >= len(names) {
+		return "unknown"
+	}
+	return names[o]
+}
+
+// Scope is what an outcome says something about.
+type Scope int
+
+// Scopes.
+const (
+	ScopeKey Scope = iota
+	ScopeAccount
+	ScopeProvider
+)
+
+// Verdict is what an answer means.
+type Verdict struct {
+	Outcome Outcome
+	Scope   Scope
+	// RetryAfter is the least time until the scope should be used again; 0 if the provider didn't say.
+	RetryAfter time.Duration
+	// Reason is the provider's own code or status, for people.
+	Reason string
+}
+
+// Profile says what a provider's requests and answers mean. Its functions do no I/O and are safe for concurrent use.
+// Package provider has profiles.
+type Profile struct {
+	// Name is the provider's name, for messages.
+	Name string
+	// Authorize puts the secret where the provider wants it. Defaults to an Authorization header with a bearer token.
+	Authorize func(r *http.Request, secret string)
+	// Estimate says what a request will cost before it is made. body is the request's body, nil where there is none or
+	// it can't be read twice. Defaults to one request.
+	Estimate func(r *http.Request, body []byte) Cost
+	// Judge says what an answer means. body is the beginning of an error answer's body (at most 64 KiB), nil for status
+	// codes below 400. Defaults to the meaning of the status code and Retry-After.
+	Judge func(r *http.Response, body []byte) Verdict
+}

@@ -1,0 +1,101 @@
+package scripts
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Outcome says what is known of a script call that failed.
+type Outcome int
+
+const (
+	// Unknown: the script was sent and its reply lost or late. It may have run, once.
+	Unknown Outcome = iota
+	// NotRun: the script certainly didn't run, and may if it is sent again: Redis can't be reached, is loading,
+	// failing over or moving the slot, or the client had no free connection.
+	NotRun
+	// Rejected: Redis refused the script, and will again until somebody changes something: no permission, out of
+	// memory, a key of another type. Nothing was written.
+	Rejected
+)
+
+// String returns the outcome's name.
+func (o Outcome) String() string {
+	switch o {
+	case NotRun:
+		return "not run"
+	case Rejected:
+		return "rejected"
+	default:
+		return "outcome unknown"
+	}
+}
+
+// Error is why a script call failed. Unwrap gives the client's own error.
+type Error struct {
+	Script  string   // the script's name, such as "gcra"
+	Keys    []string // the Redis keys of the call
+	Outcome Outcome
+	Err     error
+}
+
+func newError(script string, keys []string, err error) *Error {
+	return &Error{Script: script, Keys: slices.Clone(keys), Outcome: outcome(err), Err: err}
+}
+
+// Error names the script, the first key, and what is known.
+func (e *Error) Error() string {
+	key := ""
+	if len(e.Keys) > 0 {
+		key = fmt.Sprintf(" on %q", e.Keys[0])
+	}
+	return fmt.Sprintf("redis script %s%s: %s: %v", e.Script, key, e.Outcome, e.Err)
+}
+
+// Unwrap returns the client's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrLate is what a script answers that reached Redis after its deadline: it did nothing.
+var ErrLate = errors.New("the script reached Redis after its deadline and did nothing")
+
+// Replies by their first word. Redis sends the first group before it runs a script, or in the place of its first
+// write; the state is as it was.
+var (
+	passing  = []string{"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS", "BUSY", "MOVED", "ASK"}
+	standing = []string{"NOPERM", "NOAUTH", "WRONGPASS", "OOM", "MISCONF", "WRONGTYPE", "NOSCRIPT", "NOPROTO", "ERR"}
+)
+
+func outcome(err error) Outcome {
+	for _, p := range passing {
+		if redis.HasErrorPrefix(err, p) {
+			return NotRun
+		}
+	}
+	for _, p := range standing {
+		if redis.HasErrorPrefix(err, p) {
+			return Rejected
+		}
+	}
+	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) {
+		return NotRun
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return NotRun
+	}
+	if errors.Is(err, redis.ErrClosed) {
+		return Rejected
+	}
+	return Unknown
+}
+
+// OutcomeOf says what is known of a failed call; Unknown for errors that aren't this package's.
+func OutcomeOf(err error) Outcome {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Outcome
+	}
+	return Unknown
+}
