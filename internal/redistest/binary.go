@@ -1,0 +1,46 @@
+package redistest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+)
+
+const binary = "redis-server"
+
+const howToInstall = "install it with `apt-get install redis-server`, `brew install redis` or your system's like"
+
+// skipped counts the tests that were skipped for want of redis-server.
+var skipped atomic.Int64
+
+// needServer ends the test if there is no redis-server: as failed where CI is set, else as skipped.
+func needServer(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath(binary); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatalf("%s is not in PATH, and CI is set: %s", binary, howToInstall)
+	}
+	skipped.Add(1)
+	t.Skipf("%s is not in PATH: %s", binary, howToInstall)
+}
+
+// reportSkipped says how many tests were skipped. go test hides the output of a package that passes, so the line goes
+// to the terminal where there is one, and else where -v shows it.
+func reportSkipped() {
+	n := skipped.Load()
+	if n == 0 {
+		return
+	}
+	out, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0)
+	if err != nil {
+		out = os.Stderr
+	} else {
+		defer out.Close()
+	}
+	fmt.Fprintf(out, "%s: %d tests skipped, they need %s: %s\n", filepath.Base(os.Args[0]), n, binary, howToInstall)
+}
