@@ -44,6 +44,12 @@ type Error struct {
 }
 
 func newError(script string, keys []string, err error) *Error {
+	switch {
+	case redis.HasErrorPrefix(err, "LATE"):
+		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrLate}
+	case redis.HasErrorPrefix(err, "STALE"):
+		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrStale}
+	}
 	return &Error{Script: script, Keys: slices.Clone(keys), Outcome: outcome(err), Err: err}
 }
 
@@ -61,6 +67,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // ErrLate is what a script answers that reached Redis after its deadline: it did nothing.
 var ErrLate = errors.New("the script reached Redis after its deadline and did nothing")
+
+// ErrStale is what a script answers when a newer call of the same session was there before: it did nothing.
+var ErrStale = errors.New("a newer call of the session reached Redis before; this one did nothing")
 
 // Replies by their first word. Redis sends the first group before it runs a script, or in the place of its first
 // write; the state is as it was.
