@@ -1,0 +1,102 @@
+package retry_test
+
+import (
+	"math"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock/penstock/retry"
+)
+
+func newBudget(t *testing.T, share, perSecond float64) *retry.Budget {
+	t.Helper()
+	b, err := retry.NewBudget(share, perSecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func granted(b *retry.Budget, of int) (n int) {
+	for range of {
+		if b.Retry() {
+			n++
+		}
+	}
+	return n
+}
+
+func TestBudgetIsAShareOfFirstAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, 0.25, 0.5)
+		if got := granted(b, 100); got != 5 {
+			t.Errorf("idle: %d retries in ten seconds, want 0.5 a second", got)
+		}
+		for range 40 {
+			b.First()
+		}
+		if got := granted(b, 100); got != 10 {
+			t.Errorf("after 40 first attempts: %d more retries, want a quarter", got)
+		}
+		time.Sleep(9 * time.Second)
+		if b.Retry() {
+			t.Error("the retries of nine seconds ago are forgotten too early")
+		}
+		time.Sleep(time.Second)
+		if got := granted(b, 100); got != 5 {
+			t.Errorf("ten seconds later: %d retries, want 5 again", got)
+		}
+		time.Sleep(1000 * time.Hour)
+		if got := granted(b, 100); got != 5 {
+			t.Errorf("much later: %d retries, want 5 again", got)
+		}
+	})
+}
+
+func TestDoStopsWhenTheBudgetIsSpent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := exact()
+		p.Budget = newBudget(t, 0.5, 0)
+		again := retry.After(errBoom, 0)
+		for range 3 {
+			retry.Do(t.Context(), p, fails().call)
+		}
+		_, err := retry.Do(t.Context(), p, fails(again, again, again).call)
+		if e := must(t, err, retry.BudgetSpent); e.Attempts != 3 || e.Wait != 4*time.Second {
+			t.Errorf("four first attempts allow two retries: %+v", e)
+		}
+	})
+}
+
+// A fleet of callers whose every attempt fails makes no more attempts than the budget says.
+func TestBudgetHoldsAStorm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(t, 0.1, 1)
+		var mu sync.Mutex
+		attempts := 0
+		var wg sync.WaitGroup
+		for range 1000 {
+			wg.Go(func() {
+				f := fails(retry.Immediately(errBoom), retry.Immediately(errBoom), retry.Immediately(errBoom))
+				retry.Do(t.Context(), retry.Policy{Budget: b}, f.call)
+				mu.Lock()
+				defer mu.Unlock()
+				attempts += len(f.began)
+			})
+		}
+		wg.Wait()
+		if attempts > 1000+100+10 {
+			t.Errorf("%d attempts for 1000 calls, want at most 1110", attempts)
+		}
+	})
+}
+
+func TestNewBudgetRefusesNonsense(t *testing.T) {
+	for _, c := range [][2]float64{{-1, 1}, {1.1, 1}, {0.1, -1}, {math.NaN(), 1}, {0.1, math.Inf(1)}} {
+		if _, err := retry.NewBudget(c[0], c[1]); err == nil {
+			t.Errorf("NewBudget(%v, %v): no error", c[0], c[1])
+		}
+	}
+}

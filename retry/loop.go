@@ -1,0 +1,177 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	retrygo "github.com/avast/retry-go/v4"
+)
+
+// loop is the state of one Do. It belongs to one goroutine.
+type loop struct {
+	ctx     context.Context
+	policy  Policy // with defaults
+	started time.Time
+	timer   timer
+
+	attempts int           // begun so far
+	backoffs int           // attempts that ended in a backoff; those retried immediately don't lengthen the next wait
+	wait     time.Duration // until the next attempt
+	drawn    time.Duration // the last backoff, from which decorrelated jitter goes on
+	errs     []error       // of each attempt
+	stopped  *Error        // why it ended; nil while it goes on
+}
+
+func newLoop(ctx context.Context, p Policy) *loop {
+	return &loop{ctx: ctx, policy: p, started: time.Now()}
+}
+
+// options plugs the decisions into retry-go. RetryIf makes them all, including the one about the number of attempts,
+// because retry-go calls OnRetry after the last attempt too.
+func (l *loop) options(onRetry retrygo.OnRetryFunc) []retrygo.Option {
+	return []retrygo.Option{
+		retrygo.Context(l.ctx),
+		retrygo.Attempts(uint(l.policy.Attempts)),
+		retrygo.RetryIf(l.again),
+		retrygo.OnRetry(onRetry),
+		retrygo.DelayType(func(uint, error, *retrygo.Config) time.Duration { return l.wait }),
+		retrygo.WithTimer(&l.timer),
+	}
+}
+
+// begin counts an attempt, unless the context is over: retry-go chooses at random when both its timer and the context
+// are ready, so that a cancelled call would run again.
+func (l *loop) begin() bool {
+	if l.ctx.Err() != nil {
+		return false
+	}
+	l.attempts++
+	if l.attempts == 1 && l.policy.Budget != nil {
+		l.policy.Budget.First()
+	}
+	return true
+}
+
+// record keeps an attempt's error.
+func (l *loop) record(err error) error {
+	if err != nil {
+		l.errs = append(l.errs, err)
+	}
+	return err
+}
+
+// announce tells the policy's hook of the retry that is about to come.
+func (l *loop) announce(err error) {
+	if l.policy.OnRetry != nil {
+		l.policy.OnRetry(Event{Attempt: l.attempts, Err: err, Wait: l.wait, Elapsed: time.Since(l.started)})
+	}
+}
+
+// again decides whether another attempt follows err, and sets the wait until then.
+func (l *loop) again(err error) bool {
+	if l.ctx.Err() != nil {
+		return false // failure finds the reason
+	}
+	hint := hintOf(err)
+	if !l.worth(err, hint) {
+		return l.stop(PermanentFailure, hint, 0)
+	}
+	l.plan(hint)
+	if l.attempts >= l.policy.Attempts {
+		return l.stop(AttemptsSpent, hint, 0)
+	}
+	if limit := l.policy.MaxElapsed; limit > 0 {
+		if left := limit - time.Since(l.started); l.wait > left {
+			return l.stop(ElapsedSpent, hint, left)
+		}
+	}
+	if deadline, ok := l.ctx.Deadline(); ok {
+		if left := time.Until(deadline); l.wait >= left {
+			return l.stop(Deadline, hint, left)
+		}
+	}
+	// The budget comes last: what another limit forbids takes nothing from it.
+	if b := l.policy.Budget; b != nil && !b.Retry() {
+		return l.stop(BudgetSpent, hint, 0)
+	}
+	return true
+}
+
+// worth says whether err is to be tried again. retry-go forgets its own Unrecoverable when there is a RetryIf; code that
+// still uses it is understood.
+func (l *loop) worth(err error, hint Hint) bool {
+	switch {
+	case hint.Advice == Never || !retrygo.IsRecoverable(err):
+		return false
+	case hint.Advice != NoAdvice:
+		return true
+	}
+	return l.policy.Worth(err)
+}
+
+// plan sets the wait that the hint asks for.
+func (l *loop) plan(hint Hint) {
+	if hint.Advice == Now {
+		l.wait = 0
+		return
+	}
+	l.backoffs++
+	l.wait, l.drawn = pause(l.policy, l.backoffs, l.drawn, hint.After, rand.Float64())
+}
+
+// stop ends the loop for a reason and returns false.
+func (l *loop) stop(why Reason, hint Hint, left time.Duration) bool {
+	l.stopped = &Error{Reason: why, RetryAfter: max(hint.After, 0), Left: max(left, 0)}
+	if why != PermanentFailure {
+		l.stopped.Wait = l.wait
+	}
+	return false
+}
+
+// failure completes the error of a loop that has ended.
+func (l *loop) failure() error {
+	e := l.stopped
+	if e == nil {
+		e = l.interrupted()
+	}
+	e.Attempts, e.Elapsed = l.attempts, time.Since(l.started)
+	e.Errs = append(l.errs, e.Errs...)
+	return e
+}
+
+// interrupted is the error of a call whose context ended. It carries the context's error and its cause, unless the last
+// attempt's error says so already.
+func (l *loop) interrupted() *Error {
+	e := &Error{Reason: Canceled}
+	ctxErr := l.ctx.Err()
+	if errors.Is(ctxErr, context.DeadlineExceeded) {
+		e.Reason = Deadline
+	}
+	for _, err := range []error{ctxErr, context.Cause(l.ctx)} {
+		if !errors.Is(errors.Join(append(l.errs, e.Errs...)...), err) {
+			e.Errs = append(e.Errs, err)
+		}
+	}
+	return e
+}
+
+// timer is retry-go's source of waits: one timer for all of a call's waits, stopped when the call returns.
+type timer struct{ t *time.Timer }
+
+// After implements retry-go's Timer.
+func (t *timer) After(d time.Duration) <-chan time.Time {
+	if t.t == nil {
+		t.t = time.NewTimer(d)
+	} else {
+		t.t.Reset(d)
+	}
+	return t.t.C
+}
+
+func (t *timer) stop() {
+	if t.t != nil {
+		t.t.Stop()
+	}
+}

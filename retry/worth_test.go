@@ -1,0 +1,119 @@
+package retry_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/retry"
+)
+
+type statusError int
+
+func (e statusError) Error() string   { return http.StatusText(int(e)) }
+func (e statusError) StatusCode() int { return int(e) }
+
+func TestStatus(t *testing.T) {
+	worth := map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true, 529: true,
+		520: true, 521: true, 522: true, 523: true, 524: true}
+	for code := -1; code < 1000; code++ {
+		if retry.Status(code) != worth[code] || retry.Worth(fmt.Errorf("call: %w", statusError(code))) != worth[code] {
+			t.Errorf("status %d: %v, want %v", code, retry.Status(code), worth[code])
+		}
+	}
+}
+
+func TestWorth(t *testing.T) {
+	op := func(err error) error { return &net.OpError{Op: "read", Net: "tcp", Err: err} }
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{errBoom, false},
+		{retry.After(errBoom, time.Second), true},
+		{retry.Immediately(errBoom), true},
+		{retry.Permanent(io.EOF), false},
+		{fmt.Errorf("outer: %w", retry.Permanent(retry.After(errBoom, time.Second))), false},
+		{op(os.NewSyscallError("read", syscall.ECONNRESET)), true},
+		{&url.Error{Op: "Post", URL: "http://x", Err: op(syscall.ECONNREFUSED)}, true},
+		{&url.Error{Op: "Post", URL: "http://x", Err: io.EOF}, true},
+		{op(syscall.EACCES), false},
+		{io.ErrUnexpectedEOF, true},
+		{os.ErrDeadlineExceeded, true},
+		{context.DeadlineExceeded, true},
+		{context.Canceled, false},
+		{&url.Error{Op: "Post", URL: "http://x", Err: context.Canceled}, false},
+		{errors.Join(io.EOF, context.Canceled), false},
+		{&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, false},
+		{&net.DNSError{Err: "server misbehaving", Name: "x", IsTemporary: true}, true},
+		{&net.DNSError{Err: "i/o timeout", Name: "x", IsTimeout: true}, true},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
+		{op(&net.AddrError{Err: "missing port", Addr: "x"}), false},
+		{errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1"), true},
+		{errors.New("stream error: stream ID 5; REFUSED_STREAM; received from peer"), true},
+	} {
+		if got := retry.Worth(c.err); got != c.want {
+			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		}
+	}
+}
+
+// What net/http really returns.
+func TestWorthOfRealFailures(t *testing.T) {
+	reset := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+	}))
+	defer reset.Close()
+	secure := httptest.NewTLSServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = nil
+	defer secure.Close()
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	hung := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer hung.Close()
+
+	client := &http.Client{Timeout: 100 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, c := range []struct {
+		name, url string
+		want      bool
+	}{
+		{"reset", reset.URL, true},
+		{"refused", gone.URL, true},
+		{"hung", hung.URL, true},
+		{"bad scheme", "gopher://127.0.0.1/", false},
+		{"not TLS", "https" + gone.URL[len("http"):], true},
+	} {
+		resp, err := client.Post(c.url, "text/plain", nil)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if err == nil || retry.Worth(err) != c.want {
+			t.Errorf("%s: Worth(%v) is %v, want %v", c.name, err, retry.Worth(err), c.want)
+		}
+	}
+	strict := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if _, err := strict.Get(secure.URL); err == nil || retry.Worth(err) {
+		t.Errorf("certificate that nobody knows: Worth(%v)", err)
+	}
+	if _, err := strict.Get("https" + hung.URL[len("http"):]); err == nil || retry.Worth(err) {
+		t.Errorf("server without TLS: Worth(%v)", err)
+	}
+}
