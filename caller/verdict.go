@@ -68,4 +68,26 @@ type Profile struct {
 	// Judge says what an answer means. body is the beginning of an error answer's body (at most 64 KiB), nil for status
 	// codes below 400. Defaults to the meaning of the status code and Retry-After.
 	Judge func(r *http.Response, body []byte) Verdict
+	// Repeatable says whether sending the request twice does no more harm than its price, so that it may be tried again
+	// after a failure that leaves open whether it was carried out. Defaults to net/http's rule: GET, HEAD, OPTIONS and
+	// TRACE, and whatever has an Idempotency-Key or X-Idempotency-Key header.
+	Repeatable func(r *http.Request) bool
+	// Usage says what a call really cost. data is the body of an answer, or the data of one event of a streamed one
+	// (server-sent events); what it doesn't tell is missing in the Cost, which is nil where it tells nothing. A later
+	// event's figure for a metric replaces an earlier one's. Defaults to nothing: the estimate stands.
+	Usage func(data []byte) Cost
+	// Quotas says what the answer's headers tell about limits; on answers of any status. Defaults to nothing.
+	Quotas func(r *http.Response) []Quota
+}
+
+// Quota is what a provider says is left of one of its limits. It may include what others used.
+type Quota struct {
+	Metric Metric
+	// Limit is the whole, and Per the time that it is for; 0 where the provider doesn't say.
+	Limit int64
+	Per   time.Duration
+	// Remaining is what is left at the time of the answer.
+	Remaining int64
+	// Reset is the time until the limit is whole again, 0 where the provider doesn't say.
+	Reset time.Duration
 }
