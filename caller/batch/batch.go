@@ -1,0 +1,188 @@
+// Package batch does bulk work over any call: it reads a sequence of inputs, keeps a fixed number of calls going, and
+// hands each result to a sink as it comes. Memory doesn't grow with the length of the sequence.
+//
+//	inputs ──▶ feeder ──▶ workers: call ──▶ sink
+//	           (one)      (Options.Workers)  (one at a time)
+//
+// [Run] is the engine. [Lines] reads JSON lines, [Journal] writes them so that a run that was killed can carry on, and
+// [IDs] knows which are done already. The package knows nothing of what a call does or whom it calls.
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+)
+
+// DefaultWorkers is how many calls are going at once unless Options say otherwise.
+const DefaultWorkers = 64
+
+// MaxWorkers is the most that Options may ask for.
+const MaxWorkers = 1 << 16
+
+// ErrDrained is what Run returns when it stopped before the end of its inputs because Options.Drain was closed, and the
+// cause of the contexts of the calls that it gave up.
+var ErrDrained = errors.New("batch: drained before the end of the inputs")
+
+// Options are the settings of a run. The zero value is ready for use.
+type Options struct {
+	// Workers is how many calls are going at once, waiting included; 1 to MaxWorkers. Defaults to DefaultWorkers.
+	Workers int
+	// Drain, once closed, stops the run gently: no new input is taken, calls that haven't begun (see [Begin]) are given
+	// up, and the others are finished. Optional.
+	Drain <-chan struct{}
+	// Progress counts what happens. Optional.
+	Progress *Progress
+}
+
+// Result is what became of one input.
+type Result[In, Out any] struct {
+	In  In
+	Out Out
+	// Err is the call's error, or an *InputError where the sequence had an error in place of an input. In is then
+	// what came with it.
+	Err error
+}
+
+// InputError is an error that came out of the sequence of inputs.
+type InputError struct{ Err error }
+
+// Error returns the sequence's own message.
+func (e *InputError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the sequence's error.
+func (e *InputError) Unwrap() error { return e.Err }
+
+// Run calls call for each input, from Options.Workers goroutines, and sink for each result, from the caller's goroutine
+// only, in the order in which results come. An error in the sequence goes to the sink as a Result; the sequence decides
+// whether anything follows it.
+//
+// The end of ctx ends the contexts of all calls; their results, errors mostly, still reach the sink. An error from the
+// sink does the same, but then nothing more reaches it. Run returns when every call has returned: nil after the last
+// input's result, ErrDrained, the cause of ctx, or the sink's error. A sequence that blocks holds it up.
+func Run[In, Out any](
+	ctx context.Context,
+	inputs iter.Seq2[In, error],
+	call func(ctx context.Context, in In) (Out, error),
+	sink func(Result[In, Out]) error,
+	opts Options,
+) error {
+	if opts.Workers == 0 {
+		opts.Workers = DefaultWorkers
+	}
+	if opts.Workers < 1 || opts.Workers > MaxWorkers {
+		return fmt.Errorf("batch: %d workers; choose 1 to %d", opts.Workers, MaxWorkers)
+	}
+	if opts.Progress == nil {
+		opts.Progress = new(Progress)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r := &run[In, Out]{
+		call: call, opts: opts,
+		jobs: make(chan In), results: make(chan Result[In, Out]),
+	}
+	var producers sync.WaitGroup
+	producers.Go(func() { r.feed(ctx, inputs) })
+	for range opts.Workers {
+		producers.Go(func() { r.work(ctx) })
+	}
+	finished := make(chan struct{})
+	go func() { defer close(finished); r.abandonOnDrain(ctx) }()
+	go func() { producers.Wait(); close(r.results) }()
+
+	var failed error
+	var abandoned bool
+	for res := range r.results {
+		if failed != nil {
+			continue
+		}
+		opts.Progress.ended(res.Err)
+		abandoned = abandoned || errors.Is(res.Err, ErrDrained)
+		if failed = sink(res); failed != nil {
+			cancel(failed)
+		}
+	}
+	cause := context.Cause(ctx)
+	cancel(nil)
+	<-finished
+	switch {
+	case failed != nil:
+		return failed
+	case cause != nil:
+		return cause
+	case r.drained || abandoned:
+		return ErrDrained
+	}
+	return nil
+}
+
+type run[In, Out any] struct {
+	call    func(context.Context, In) (Out, error)
+	opts    Options
+	jobs    chan In
+	results chan Result[In, Out]
+	begun   admissions
+	drained bool // written by the feeder, read after it has ended
+}
+
+// feed hands the inputs to the workers, and their errors to the sink.
+func (r *run[In, Out]) feed(ctx context.Context, inputs iter.Seq2[In, error]) {
+	defer close(r.jobs)
+	for in, err := range inputs {
+		if r.stopping(ctx) {
+			r.drained = true
+			return
+		}
+		if err != nil {
+			r.opts.Progress.rejected.Add(1)
+			r.results <- Result[In, Out]{In: in, Err: &InputError{err}}
+			continue
+		}
+		start := time.Now()
+		select {
+		case r.jobs <- in:
+			r.opts.Progress.blocked.Add(int64(time.Since(start)))
+		case <-r.opts.Drain:
+			r.drained = true
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *run[In, Out]) stopping(ctx context.Context) bool {
+	select {
+	case <-r.opts.Drain:
+		return true
+	case <-ctx.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+func (r *run[In, Out]) work(ctx context.Context) {
+	for in := range r.jobs {
+		r.opts.Progress.taken.Add(1)
+		callCtx, done := r.begun.enter(ctx)
+		out, err := r.call(callCtx, in)
+		if cause := context.Cause(callCtx); err != nil && errors.Is(cause, ErrDrained) && !errors.Is(err, ErrDrained) {
+			err = fmt.Errorf("%w: %w", ErrDrained, err)
+		}
+		done()
+		r.results <- Result[In, Out]{In: in, Out: out, Err: err}
+	}
+}
+
+func (r *run[In, Out]) abandonOnDrain(ctx context.Context) {
+	select {
+	case <-r.opts.Drain:
+		r.begun.abandon()
+	case <-ctx.Done():
+	}
+}

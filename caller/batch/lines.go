@@ -1,0 +1,94 @@
+package batch
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+)
+
+// Line is one line of a file.
+type Line struct {
+	Number int   // from 1
+	End    int64 // offset of the byte after the line and its line break
+	Text   []byte
+	// Torn says that the file ends before the line's line break.
+	Torn bool
+}
+
+// LineTooLong is the error for a line above the limit given to Lines.
+type LineTooLong struct {
+	Number int // from 1
+	Max    int // bytes
+}
+
+// Error says which line is too long.
+func (e *LineTooLong) Error() string {
+	return fmt.Sprintf("line %d is longer than %d bytes", e.Number, e.Max)
+}
+
+// Lines yields the lines of r, without their line breaks. Empty lines, and a byte order mark at the beginning, are left
+// out. Each Text is the receiver's to keep. A line longer than max bytes is skipped with a *LineTooLong; an error of r
+// ends the sequence. At most max bytes and a buffer are held in memory.
+func Lines(r io.Reader, max int) iter.Seq2[Line, error] {
+	return func(yield func(Line, error) bool) {
+		s := lineScanner{r: bufio.NewReaderSize(r, 64<<10), max: max}
+		for {
+			line, err := s.next()
+			_, long := errors.AsType[*LineTooLong](err)
+			switch {
+			case err == io.EOF:
+				return
+			case long:
+			case err != nil:
+				yield(line, err)
+				return
+			case len(line.Text) == 0:
+				continue
+			}
+			if !yield(line, err) {
+				return
+			}
+		}
+	}
+}
+
+type lineScanner struct {
+	r      *bufio.Reader
+	max    int
+	number int
+	offset int64
+}
+
+// next returns the next line, and io.EOF only after the last one.
+func (s *lineScanner) next() (Line, error) {
+	var text []byte
+	var read, size int64
+	s.number++
+	for {
+		part, err := s.r.ReadSlice('\n')
+		read += int64(len(part))
+		body := bytes.TrimSuffix(part, []byte("\n"))
+		if size += int64(len(body)); size <= int64(s.max) {
+			text = append(text, body...)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		if err != nil && (err != io.EOF || read == 0) {
+			return Line{Number: s.number}, err
+		}
+		s.offset += read
+		line := Line{Number: s.number, End: s.offset, Torn: err == io.EOF}
+		if size > int64(s.max) {
+			return line, &LineTooLong{Number: s.number, Max: s.max}
+		}
+		if s.number == 1 {
+			text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+		}
+		line.Text = bytes.TrimSuffix(text, []byte("\r"))
+		return line, nil
+	}
+}

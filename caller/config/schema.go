@@ -1,0 +1,128 @@
+package config
+
+import (
+	"math"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/penstock/penstock/caller"
+)
+
+const (
+	maxUnits  = 1 << 53 // what Lua's numbers hold exactly
+	maxPeriod = 366 * 24 * time.Hour
+)
+
+// pool reads and checks the whole document.
+func (r *reader) pool(n ast.Node) *Pool {
+	p := &Pool{Provider: "generic"}
+	var concurrency int64
+	r.mapping(n, "", map[string]field{
+		"pool":        {r.text(&p.Caller.Pool), true},
+		"base_url":    {r.baseURL(&p.BaseURL), true},
+		"provider":    {r.provider(p), false},
+		"keys":        {r.keys(&p.Caller.Keys), true},
+		"limits":      {r.limits(&p.Caller.Limits), false},
+		"concurrency": {r.count(&concurrency, 1, math.MaxInt32, "; leave it out for no limit"), false},
+		"retry":       {r.retry(&p.Caller.Retry), false},
+		"slack":       {r.duration(&p.Caller.Slack, time.Millisecond, time.Hour), false},
+		"ttl":         {r.duration(&p.Caller.TTL, time.Second, time.Hour), false},
+	})
+	p.Caller.Concurrency = int(concurrency)
+	return p
+}
+
+func (r *reader) baseURL(dst **url.URL) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		var s string
+		if r.text(&s)(n, path); s == "" {
+			return
+		}
+		u, err := url.Parse(s)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+			r.problem(n, path, "must be a full URL, such as https://api.openai.com")
+		case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			r.problem(n, path, "must have no user, query or fragment; the API key belongs in keys")
+		default:
+			u.Path = strings.TrimRight(u.Path, "/")
+			u.RawPath = ""
+			*dst = u
+		}
+	}
+}
+
+func (r *reader) keys(dst *[]caller.Key) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		ids, secrets := make(map[string]bool), make(map[string]bool)
+		r.sequence(n, path, func(n ast.Node, path string) {
+			k := r.key(n, path)
+			if k.ID != "" && ids[k.ID] {
+				r.problem(n, path, "another key has this id; give each its own")
+			}
+			if k.Secret != "" && secrets[string(k.Secret)] {
+				r.problem(n, path, "another key has this secret; the provider would count both as one, so keep only one")
+			}
+			ids[k.ID], secrets[string(k.Secret)] = true, true
+			*dst = append(*dst, k)
+		})
+		if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
+			r.problem(n, path, "is empty; at least one key is required")
+		}
+	}
+}
+
+func (r *reader) key(n ast.Node, path string) caller.Key {
+	var id, secret, account string
+	r.mapping(n, path, map[string]field{
+		"id":      {r.text(&id), true},
+		"secret":  {r.text(&secret), true},
+		"account": {r.text(&account), false},
+	})
+	// IDs and accounts are public: they stand in Redis, in metrics and in messages.
+	if secret != "" && (strings.Contains(id, secret) || strings.Contains(account, secret)) {
+		r.problem(n, path, "id or account has the secret in it; both are public, so choose another name")
+		return caller.Key{}
+	}
+	return caller.Key{ID: id, Secret: caller.Secret(secret), Account: account}
+}
+
+func (r *reader) limits(dst *[]caller.Limit) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		type rule struct {
+			metric caller.Metric
+			per    time.Duration
+		}
+		seen := make(map[rule]bool)
+		r.sequence(n, path, func(n ast.Node, path string) {
+			l := r.limit(n, path)
+			if id := (rule{l.Metric, l.Per}); id.metric != "" && seen[id] {
+				r.problem(n, path, "another limit counts the same metric over the same period; keep the lower one")
+			} else {
+				seen[id] = true
+			}
+			*dst = append(*dst, l)
+		})
+	}
+}
+
+func (r *reader) limit(n ast.Node, path string) caller.Limit {
+	var l caller.Limit
+	var metric, algorithm string
+	r.mapping(n, path, map[string]field{
+		"metric": {r.choice(&metric, string(caller.Requests), string(caller.Tokens), string(caller.InputTokens),
+			string(caller.OutputTokens), string(caller.MicroDollars)), true},
+		"limit":     {r.count(&l.Limit, 1, maxUnits, "; no request could ever meet another"), true},
+		"per":       {r.duration(&l.Per, time.Millisecond, maxPeriod), true},
+		"algorithm": {r.choice(&algorithm, string(caller.Window), string(caller.Bucket)), false},
+		"burst":     {r.count(&l.Burst, 1, maxUnits, ""), false},
+	})
+	l.Metric, l.Algorithm = caller.Metric(metric), caller.Algorithm(algorithm)
+	if l.Limit > 0 && l.Burst > l.Limit {
+		r.problem(n, path, "burst must not be above limit")
+	}
+	return l
+}
