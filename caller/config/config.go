@@ -14,8 +14,11 @@
 //	    algorithm: window          # window (never above the limit in any window) or bucket (refills continuously)
 //	    burst: 1                   # units at once, 1 to limit; default: see caller.Limit
 //	concurrency: 20                # calls in flight per account, over all processes; default: no limit
-//	retry:                         # default: see retry.Policy
-//	  attempts: 5                  # of one call, the first included
+//	retry:                         # times between attempts: see retry.Policy, also for the defaults
+//	  attempts: 5                  # of one call, the first included, 1 to 100; default: 5
+//	  base: 250ms                  # ceiling of the first wait
+//	  max: 30s                     # ceiling of any wait
+//	  max_elapsed: 10m             # the latest start of an attempt, from the call's beginning; default: no limit
 //	slack: 100ms                   # how unevenly calls may arrive; default: see caller.Config
 //	ttl: 10s                       # how long a dead process's permits stay taken, at least 1s; default: 10s
 //

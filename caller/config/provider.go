@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/penstock/penstock/caller"
@@ -17,9 +19,16 @@ func (r *reader) provider(p *Pool) func(ast.Node, string) {
 func (r *reader) retry(dst *retry.Policy) func(ast.Node, string) {
 	return func(n ast.Node, path string) {
 		var attempts int64
+		before := len(r.problems)
 		r.mapping(n, path, map[string]field{
-			"attempts": {r.count(&attempts, 1, 100, ""), false},
+			"attempts":    {r.count(&attempts, 1, 100, "; 1 switches retrying off"), false},
+			"base":        {r.duration(&dst.Base, time.Millisecond, time.Hour), false},
+			"max":         {r.duration(&dst.Max, time.Millisecond, 24*time.Hour), false},
+			"max_elapsed": {r.duration(&dst.MaxElapsed, time.Millisecond, maxPeriod), false},
 		})
-		_ = dst
+		dst.Attempts = int(attempts)
+		if len(r.problems) == before && dst.Validate() != nil {
+			r.problem(n, path, "base must not be above max (defaults: %v, %v)", retry.DefaultBase, retry.DefaultMax)
+		}
 	}
 }

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +34,29 @@ func (r *reader) pool(n ast.Node) *Pool {
 		"ttl":         {r.duration(&p.Caller.TTL, time.Second, time.Hour), false},
 	})
 	p.Caller.Concurrency = int(concurrency)
+	r.noSecretIn(n, p)
 	return p
+}
+
+// noSecretIn complains of a secret in one of the names that stand in Redis, in metrics and in messages.
+func (r *reader) noSecretIn(n ast.Node, p *Pool) {
+	public := []string{p.Caller.Pool}
+	if p.BaseURL != nil {
+		public = append(public, p.BaseURL.String())
+	}
+	for _, k := range p.Caller.Keys {
+		public = append(public, k.ID, k.Account)
+	}
+	for i, k := range p.Caller.Keys {
+		// A secret of a few letters may stand in a name by chance.
+		shows := func(name string) bool {
+			return name == string(k.Secret) || len(k.Secret) >= 8 && strings.Contains(name, string(k.Secret))
+		}
+		if k.Secret != "" && slices.ContainsFunc(public, shows) {
+			r.problem(n, fmt.Sprintf("keys[%d].secret", i), "the secret stands in pool, base_url, an id or an account; "+
+				"those are public, so choose another name")
+		}
+	}
 }
 
 func (r *reader) baseURL(dst **url.URL) func(ast.Node, string) {
@@ -82,11 +106,6 @@ func (r *reader) key(n ast.Node, path string) caller.Key {
 		"secret":  {r.text(&secret), true},
 		"account": {r.text(&account), false},
 	})
-	// IDs and accounts are public: they stand in Redis, in metrics and in messages.
-	if secret != "" && (strings.Contains(id, secret) || strings.Contains(account, secret)) {
-		r.problem(n, path, "id or account has the secret in it; both are public, so choose another name")
-		return caller.Key{}
-	}
 	return caller.Key{ID: id, Secret: caller.Secret(secret), Account: account}
 }
 

@@ -1,0 +1,184 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/config"
+)
+
+const canary = "sk-canary-4711"
+
+// env is the environment of these tests.
+func env(name string) (string, bool) {
+	v, ok := map[string]string{
+		"KEY_1": canary, "KEY_2": "sk-two", "EMPTY": "", "LIMIT": "600", "BROKEN": canary + "\n",
+	}[name]
+	return v, ok
+}
+
+func parse(src string) (*config.Pool, error) { return config.Parse("pool.yaml", []byte(src), env) }
+
+const whole = `pool: openai-prod              # processes with the same pool and Redis share the quota
+base_url: http://127.0.0.1:18080/
+provider: openai
+keys:
+  - id: k1
+    secret: ${KEY_1}    # from the environment
+    account: org-a
+  - {id: 2, secret: "x-${KEY_2}-$${plain}"}
+limits:
+  - metric: requests
+    limit: ${LIMIT}
+    per: 60s
+  - metric: tokens
+    limit: 60_000
+    per: 1m
+    algorithm: bucket
+    burst: 500
+concurrency: 20
+retry: {attempts: 7, base: 100ms}
+slack: 50ms
+ttl: 3s
+`
+
+func TestAWholeConfiguration(t *testing.T) {
+	p, err := parse(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := p.Caller
+	if p.BaseURL.String() != "http://127.0.0.1:18080" || p.Provider != "openai" || c.Profile.Name != "openai" {
+		t.Errorf("%v %q %q", p.BaseURL, p.Provider, c.Profile.Name)
+	}
+	if c.Pool != "openai-prod" || c.Concurrency != 20 || c.Slack != 50*time.Millisecond || c.TTL != 3*time.Second {
+		t.Errorf("%q %d %v %v", c.Pool, c.Concurrency, c.Slack, c.TTL)
+	}
+	if c.Retry.Attempts != 7 || c.Retry.Base != 100*time.Millisecond {
+		t.Errorf("retry %d %v", c.Retry.Attempts, c.Retry.Base)
+	}
+	keys := []caller.Key{{ID: "k1", Secret: canary, Account: "org-a"}, {ID: "2", Secret: "x-sk-two-${plain}"}}
+	if len(c.Keys) != 2 || c.Keys[0] != keys[0] || c.Keys[1] != keys[1] {
+		t.Errorf("keys differ")
+	}
+	limits := []caller.Limit{
+		{Metric: caller.Requests, Limit: 600, Per: time.Minute},
+		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500},
+	}
+	if len(c.Limits) != 2 || c.Limits[0] != limits[0] || c.Limits[1] != limits[1] {
+		t.Errorf("limits %+v", c.Limits)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	const head = "pool: p\nbase_url: http://h\n"
+	const keys = head + "keys:\n  - id: k1\n    secret: ${KEY_1}\n"
+	for name, tc := range map[string]struct{ src, want string }{
+		"empty":            {"# nothing\n", "pool.yaml: empty"},
+		"missing":          {head, "pool.yaml:1:5: keys is missing; add it"},
+		"no keys":          {head + "keys: []\n", "pool.yaml:3:7: keys: is empty; at least one key is required"},
+		"unset variable":   {head + "keys:\n  - id: k1\n    secret: ${KEY_9}\n", "pool.yaml:5:13: keys[0].secret: environment variable KEY_9 is not set"},
+		"empty variable":   {head + "keys:\n  - id: k1\n    secret: ${EMPTY}\n", "pool.yaml:5:13: keys[0].secret: is empty"},
+		"line break":       {head + "keys:\n  - id: k1\n    secret: ${BROKEN}\n", "pool.yaml:5:13: keys[0].secret: has a space, a line break"},
+		"half a variable":  {head + "keys:\n  - id: k1\n    secret: ${KEY_1\n", "pool.yaml:5:13: keys[0].secret: a ${ without the name"},
+		"unknown field":    {keys + "retires: 1\n", `pool.yaml:6:1: unknown field "retires"; known here: base_url, concurrency,`},
+		"unknown in key":   {keys + "    acount: a\n", `pool.yaml:6:5: keys[0]: unknown field "acount"; known here: account, id, secret`},
+		"field twice":      {keys + "pool: q\n", `pool.yaml:6:1: not valid YAML: mapping key "pool" already defined`},
+		"bad YAML":         {keys + "limits: [\n", "pool.yaml:6:9: not valid YAML"},
+		"variable in flow": {head + "keys: [{id: k1, secret: ${KEY_1}}]\n", "pool.yaml:3:"},
+		"two documents":    {keys + "---\na: 1\n", "pool.yaml:7:2: a second document"},
+		"anchor":           {keys + "concurrency: &n 5\n", "concurrency: anchors, aliases and tags aren't supported"},
+		"list for mapping": {"- a\n", "pool.yaml:1:1: must be a mapping"},
+		"mapping for list": {head + "keys: {id: a}\n", "keys: must be a list"},
+		"list for text":    {keys + "provider: [openai]\n", "provider: must be a single value"},
+		"no value":         {keys + "concurrency:\n", "pool.yaml:6:14: concurrency: is empty"},
+		"same id":          {keys + "  - id: k1\n    secret: ${KEY_2}\n", "keys[1]: another key has this id"},
+		"same secret":      {keys + "  - id: k2\n    secret: ${KEY_1}\n", "keys[1]: another key has this secret"},
+		"limit nobody meets": {keys + "limits:\n  - metric: requests\n    limit: 0\n    per: 60s\n",
+			"pool.yaml:8:12: limits[0].limit: must be a whole number from 1 to 9007199254740992; no request could ever meet another"},
+		"negative limit":  {keys + "limits:\n  - {metric: requests, limit: -5, per: 1s}\n", "limits[0].limit: must be a whole number"},
+		"half a request":  {keys + "limits:\n  - {metric: requests, limit: 0.5, per: 1s}\n", "limits[0].limit: must be a whole number"},
+		"no unit":         {keys + "limits:\n  - {metric: requests, limit: 5, per: 60}\n", "limits[0].per: must be a time with its unit"},
+		"no time":         {keys + "limits:\n  - {metric: requests, limit: 5, per: 0s}\n", "limits[0].per: must be from 1ms to 8784h"},
+		"unknown metric":  {keys + "limits:\n  - {metric: request, limit: 5, per: 1s}\n", "limits[0].metric: must be one of requests, tokens"},
+		"algorithm":       {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, algorithm: leaky}\n", "must be one of window, bucket"},
+		"burst":           {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, burst: 6}\n", "limits[0]: burst must not be above limit"},
+		"same limit":      {keys + "limits:\n  - {metric: requests, limit: 5, per: 60s}\n  - {metric: requests, limit: 6, per: 1m}\n", "limits[1]: another limit counts the same metric"},
+		"concurrency":     {keys + "concurrency: 0\n", "concurrency: must be a whole number from 1 to 2147483647; leave it out"},
+		"provider":        {keys + "provider: opnai\n", "provider: must be one of "},
+		"relative URL":    {"pool: p\nbase_url: api.openai.com\nkeys: [{id: a, secret: b}]\n", "pool.yaml:2:11: base_url: must be a full URL"},
+		"password in URL": {"pool: p\nbase_url: https://u:p@h\nkeys: [{id: a, secret: b}]\n", "base_url: must have no user"},
+		"retry":           {keys + "retry: {base: 2s, max: 1s}\n", "retry: base must not be above max"},
+		"ttl":             {keys + "ttl: 10ms\n", "ttl: must be from 1s to 1h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := parse(tc.src)
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("got  %v\nwant %s", err, tc.want)
+			}
+			e, ok := errors.AsType[*config.Error](err)
+			if !ok || e.File != "pool.yaml" {
+				t.Errorf("not an *Error of the file: %#v", err)
+			}
+		})
+	}
+}
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	_, err := parse("pool: ${A}\nbase_url: ${B}\nkeys:\n  - id: k\n    secret: ${C}${D}\n")
+	for _, v := range []string{"1:7: pool: environment variable A", "2:11: base_url: environment variable B",
+		"5:13: keys[0].secret: environment variable C", "variable D"} {
+		if !strings.Contains(fmt.Sprint(err), v) {
+			t.Errorf("%q is missing in: %v", v, err)
+		}
+	}
+}
+
+// The secret is put wherever a value, or by mistake a name, can stand, as plain text and by variable; whatever is
+// wrong there, no message may show it.
+func TestNoErrorShowsASecret(t *testing.T) {
+	for _, secret := range []string{canary, "${KEY_1}", `"` + canary, "'" + canary, "@" + canary, "!!int " + canary,
+		"&" + canary, "*" + canary, "[" + canary, "{" + canary, canary + ": b", "|\n  " + canary + "\n b", "\"\\q" + canary + "\"",
+		"%" + canary, canary + "\n  x: y", "? " + canary} {
+		for i, line := range strings.Split(strings.TrimSpace(whole), "\n") {
+			name, _, _ := strings.Cut(line, ":")
+			for _, changed := range []string{name + ": " + secret, name + ":" + secret, name + " " + secret, secret + ": 1", secret} {
+				lines := strings.Split(whole, "\n")
+				lines[i] = changed
+				if _, err := parse(strings.Join(lines, "\n")); err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, err), "canary") {
+					t.Errorf("line %q: %v", changed, err)
+				}
+			}
+		}
+	}
+}
+
+func TestASecretInAPublicNameIsRefused(t *testing.T) {
+	for _, src := range []string{
+		"pool: a-${KEY_1}\nbase_url: http://h\nkeys: [{id: a, secret: \"${KEY_1}\"}]\n",
+		"pool: a\nbase_url: http://h/${KEY_1}\nkeys: [{id: a, secret: \"${KEY_1}\"}]\n",
+		"pool: a\nbase_url: http://h\nkeys: [{id: \"${KEY_1}\", secret: \"${KEY_1}\"}]\n",
+		"pool: a\nbase_url: http://h\nkeys: [{id: a, secret: \"${KEY_1}\"}, {id: b, secret: c, account: \"${KEY_1}\"}]\n",
+	} {
+		if _, err := parse(src); err == nil || !strings.Contains(err.Error(), "the secret stands in") {
+			t.Errorf("%q: %v", src, err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(whole)
+	f.Fuzz(func(t *testing.T, src string) {
+		p, err := parse(src)
+		if (p == nil) == (err == nil) {
+			t.Fatalf("%v %v", p, err)
+		}
+		if err != nil && strings.Contains(err.Error(), canary) {
+			t.Fatal("the secret is shown")
+		}
+	})
+}
