@@ -13,6 +13,8 @@ type Hooks struct {
 	CooledDown func(Cooldown)
 	// Disabled is called when this process disables a key or account.
 	Disabled func(Cooldown)
+	// RedisFailed is called when a call to Redis fails. It is tried again where that can help.
+	RedisFailed func(error)
 }
 
 // Admission is one grant.

@@ -1,4 +1,46 @@
 package caller
 
-// Secret is an API key's secret.
-type Secret string
+import (
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+const redacted = "[redacted]"
+
+// Secret is an API key's secret. However it is printed, logged or encoded, it shows as "[redacted]"; only Reveal gives
+// it away. The zero Secret is empty.
+type Secret struct {
+	// A pointer, because reflection (a debugger's dump, fmt on an unexported field) follows no further than its
+	// address.
+	value *string
+}
+
+// NewSecret wraps a secret.
+func NewSecret(value string) Secret { return Secret{value: &value} }
+
+// Reveal returns the secret itself.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
+
+// IsZero reports whether there is no secret.
+func (s Secret) IsZero() bool { return s.value == nil || *s.value == "" }
+
+// String returns "[redacted]".
+func (Secret) String() string { return redacted }
+
+// GoString returns "[redacted]".
+func (Secret) GoString() string { return redacted }
+
+// Format writes "[redacted]", whatever the verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue returns "[redacted]".
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText returns "[redacted]". It serves JSON, YAML and XML, too.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

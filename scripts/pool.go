@@ -24,8 +24,7 @@ const (
 	BindingPermits  = -1 // every permit is taken
 	BindingCooldown = -2 // every key that is left is cooling down
 	BindingDisabled = -3 // every key is disabled
-	BindingTurn     = -4 // other sessions' turn
-	BindingNone     = -5 // nothing: every call was admitted
+	BindingNone     = -4 // nothing: every call was admitted
 )
 
 // PoolLimit is one limit that every account of a pool has.

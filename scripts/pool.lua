@@ -19,7 +19,7 @@
 --          wake        microseconds from now until it is worth asking again for what was not admitted; -1: nothing
 --                      is left; -2: when a permit comes back, which only a poll tells
 --          binding     what kept the first call that was not admitted: 0..L-1 a limit, -1 permits, -2 a cooldown,
---                      -3 every key is disabled, -4 other sessions' turn, -5 nothing
+--                      -3 every key is disabled, -4 nothing
 --          others      how many other sessions have calls waiting
 --          reason      of a disabled key, where binding is -3; else empty
 --          G × number of calls admitted; of equal calls the first ones are
@@ -38,7 +38,7 @@
 -- takes of the pool times the number of those sessions. A session books ahead only while its turn lies within the
 -- horizon; beyond, it gets what is due now and nobody else took.
 
-local PERMITS, COOLDOWN, DISABLED, TURN, NONE = -1, -2, -3, -4, -5
+local PERMITS, COOLDOWN, DISABLED, NONE = -1, -2, -3, -4
 
 local argi = 0
 local function arg()
@@ -304,11 +304,11 @@ local function admit(n, cost)
     if account.opens > (my_turn and now + horizon or now) then
       -- First come, first served: nobody behind gets this account before.
       account.claimed = true
-      if my_turn then
-        blocked(account.opens - horizon, account.binding)
-      else
-        blocked(math.min(account.opens, math.max(turn, account.opens) - horizon), -3)
+      local at = account.opens - horizon
+      if not my_turn then
+        at = math.min(account.opens, math.max(turn, account.opens) - horizon)
       end
+      blocked(at, account.binding)
       return n
     end
     charge(account, cost)

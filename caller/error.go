@@ -1,0 +1,59 @@
+package caller
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// What ends a call apart from the provider's own answer. Test with errors.Is.
+var (
+	// ErrNeverFits: the call costs more than a limit allows in a whole period.
+	ErrNeverFits = errors.New("the call costs more than the limit ever allows: make it smaller or raise the limit")
+	// ErrNoKeys: every key is disabled. Error.RetryAfter says when the first will be tried again.
+	ErrNoKeys = errors.New("every key is disabled: replace the keys or the account's means of payment")
+	// ErrDeadline: the call's turn would come after its deadline. Error.RetryAfter says when.
+	ErrDeadline = errors.New("the call's turn comes after its deadline: allow more time or send less")
+	// ErrClosed: the Caller is closed.
+	ErrClosed = errors.New("the caller is closed")
+)
+
+// Error is why a call failed, and what is known about it. Fields that don't apply are empty.
+type Error struct {
+	Pool       string
+	Key        string // key ID of the last attempt
+	Account    string
+	Metric     Metric        // of the limit in the way
+	Limit      int64         // that limit
+	Cost       int64         // the call's cost on it
+	RetryAfter time.Duration // until it is worth trying again, where known
+	Attempts   int           // attempts made
+	Err        error         // why: one of the errors above, a *retry.Error, a Redis error, a context's
+}
+
+// Error tells all that is known, and never a secret.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "pool %q", e.Pool)
+	if e.Key != "" {
+		fmt.Fprintf(&b, ", key %q", e.Key)
+	}
+	if e.Account != "" && e.Account != e.Key {
+		fmt.Fprintf(&b, ", account %q", e.Account)
+	}
+	if e.Metric != "" {
+		fmt.Fprintf(&b, ", limit of %d %s (cost %d)", e.Limit, e.Metric, e.Cost)
+	}
+	if e.RetryAfter > 0 {
+		fmt.Fprintf(&b, ", retry after %v", e.RetryAfter.Round(time.Millisecond))
+	}
+	if e.Attempts > 0 {
+		fmt.Fprintf(&b, ", attempts %d", e.Attempts)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }

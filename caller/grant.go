@@ -1,0 +1,27 @@
+package caller
+
+import (
+	"sync"
+	"time"
+)
+
+// Grant is what an admitted call gets: a key, a place in its limits, a permit. Its methods are safe for concurrent use.
+type Grant struct {
+	Key     string // key ID
+	Account string
+	Attempt int // from 1
+
+	secret  Secret
+	slot    time.Time // when the call may be sent
+	account int
+	pool    *pool
+	once    sync.Once
+}
+
+// Secret returns the secret of the granted key.
+func (g *Grant) Secret() string { return g.secret.Reveal() }
+
+// release gives the permit back. Only the first call counts.
+func (g *Grant) release() {
+	g.once.Do(func() { g.pool.release(g.account) })
+}

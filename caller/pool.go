@@ -1,0 +1,213 @@
+package caller
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+const (
+	// maxBatch bounds what one script call admits, and so how long it keeps Redis from others.
+	maxBatch = 1024
+	// pollPermits is how often a process looks whether another one gave permits back.
+	pollPermits = 50 * time.Millisecond
+	// reportIdle is how long permits that nobody here waits for may lie before the others hear of them.
+	reportIdle = 20 * time.Millisecond
+	// callTimeout is when a script call that hasn't reached Redis is void.
+	callTimeout = time.Second
+	// Redis in trouble is asked again after a backoff between these, with jitter.
+	minBackoff, maxBackoff = 20 * time.Millisecond, time.Second
+	// closingTries is how often Close tries to tell a Redis in trouble.
+	closingTries = 3
+)
+
+// pool is this process's part in the pool: the queue of waiters, the permits it holds, and the one conversation with
+// Redis that all its calls share. While a script call is under way, the next batch gathers.
+type pool struct {
+	plan    *plan
+	rdb     scripts.Client
+	session string
+	clock   scripts.Clock
+	stats   stats
+
+	kick   chan struct{} // wakes the loop
+	ended  chan struct{} // closed when the loop has ended
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	queue   queue
+	held    []int // permits in use, by account
+	inUse   int   // their sum
+	reports []report
+	closing bool
+
+	askAt    time.Time // when to ask again for those who wait; zero: at once
+	permits  bool      // they wait for permits, not for a time
+	told     time.Time // when the last report got through
+	toldUse  int       // permits in use, as Redis knows it
+	toldWant int       // calls waiting, as Redis knows it
+	unsaid   time.Time // since when permits have been back that Redis doesn't know of; zero: none
+	others   bool      // other sessions wait
+	notUntil time.Time // backoff
+	failures int
+	seq      int64
+}
+
+// report is a block on a key or account that Redis doesn't know yet.
+type report struct {
+	scripts.PoolReport
+	until time.Time
+}
+
+func newPool(rdb scripts.Client, p *plan) *pool {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &pool{
+		plan: p, rdb: rdb,
+		session: p.Session + "~" + strconv.FormatUint(rand.Uint64(), 36),
+		held:    make([]int, len(p.accounts)),
+		kick:    make(chan struct{}, 1),
+		ended:   make(chan struct{}),
+		cancel:  cancel,
+	}
+	l.stats.begin(p)
+	go l.converse(ctx)
+	return l
+}
+
+// wake makes the loop look again.
+func (p *pool) wake() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// acquire waits for admission and for the slot. again puts the call before those that come for the first time.
+func (p *pool) acquire(ctx context.Context, cost []int64, again bool) (*Grant, error) {
+	for late := 0; ; late++ {
+		g, err := p.admit(ctx, cost, again || late > 0)
+		if err != nil {
+			return nil, err
+		}
+		if err := sleepUntil(ctx, g.slot); err != nil {
+			g.release()
+			return nil, err
+		}
+		// A process that was held up for longer than the slack allows for would bring its calls to the provider in a
+		// bunch. The slot is given up for a new one; but not for ever where every slot is missed.
+		if len(cost) == 0 || late == 3 || time.Since(g.slot) < p.plan.Slack/2 {
+			return g, nil
+		}
+		g.release()
+		p.stats.missedSlot()
+	}
+}
+
+// admit waits until Redis admits the call.
+func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, error) {
+	w := &waiter{cost: cost, ready: make(chan struct{})}
+	w.deadline, _ = ctx.Deadline()
+	p.mu.Lock()
+	if p.closing {
+		p.mu.Unlock()
+		return nil, &Error{Pool: p.plan.Pool, Err: ErrClosed}
+	}
+	first := p.queue.len() == 0
+	p.queue.add(w, again)
+	p.mu.Unlock()
+	if first {
+		p.wake()
+	}
+	select {
+	case <-w.ready:
+		return w.grant, w.err
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	p.queue.remove(w)
+	granted := w.grant
+	p.mu.Unlock()
+	if granted != nil {
+		granted.release()
+	}
+	return nil, context.Cause(ctx)
+}
+
+// release takes a permit back.
+func (p *pool) release(account int) {
+	p.mu.Lock()
+	p.held[account]--
+	p.inUse--
+	if p.unsaid.IsZero() {
+		p.unsaid = time.Now()
+	}
+	wake := p.plan.Concurrency > 0
+	if p.permits {
+		p.askAt = time.Time{}
+	}
+	wake = wake && (p.permits || p.queue.len() == 0) || p.closing
+	p.mu.Unlock()
+	if wake {
+		p.wake()
+	}
+}
+
+// block tells the fleet not to use a key, or with key empty an account, for a while.
+func (p *pool) block(account, key string, d time.Duration, off bool, reason string) {
+	r := scripts.PoolReport{Account: key == "", Name: key, Off: off, Reason: reason}
+	if r.Account {
+		r.Name = account
+	}
+	p.mu.Lock()
+	p.reports = append(p.reports, report{r, time.Now().Add(d)})
+	p.askAt = time.Time{}
+	p.mu.Unlock()
+	p.wake()
+}
+
+// close ends all waiters, waits for the calls in flight until ctx ends, and leaves.
+func (p *pool) close(ctx context.Context) error {
+	p.mu.Lock()
+	p.closing, p.failures = true, 0
+	for _, w := range p.queue.all() {
+		p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, Err: ErrClosed})
+	}
+	p.mu.Unlock()
+	p.wake()
+	select {
+	case <-p.ended:
+	case <-ctx.Done():
+	}
+	p.cancel()
+	<-p.ended
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.inUse > 0 {
+		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf("closed with %d calls in flight, whose permits stay taken for %v: %w",
+			p.inUse, p.plan.TTL, context.Cause(ctx))}
+	}
+	return nil
+}
+
+func sleepUntil(ctx context.Context, at time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	d := time.Until(at)
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

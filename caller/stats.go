@@ -1,0 +1,119 @@
+package caller
+
+import (
+	"sync"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// Stats is what a Caller did since New.
+type Stats struct {
+	Calls     int64 // calls begun
+	Succeeded int64
+	Failed    int64
+	Attempts  int64 // attempts sent
+	Throttled int64 // attempts that the provider answered with a limit exceeded
+	// Missed counts slots given up because this process was held up beyond the slack.
+	Missed int64
+	// Blocked is how long calls of this process waited for each constraint: a metric's name, "concurrency" or
+	// "cooldown". It is time on the clock, not a sum over calls.
+	Blocked map[string]time.Duration
+	// Binding is the constraint that held calls back for more than half the time since the first call, if there is one.
+	Binding string
+	// Waiting is how many calls wait for admission now, and InFlight how many are admitted and not over.
+	Waiting, InFlight int
+}
+
+// Names of constraints that aren't metrics.
+const (
+	BindingConcurrency = "concurrency"
+	BindingCooldown    = "cooldown"
+)
+
+// stats counts. All its methods are safe for concurrent use.
+type stats struct {
+	mu      sync.Mutex
+	plan    *plan
+	counts  Stats
+	since   time.Time // the first call
+	binding string    // what is in the way now
+	from    time.Time // since when
+	spent   map[string]time.Duration
+}
+
+func (s *stats) begin(p *plan) { s.plan, s.spent = p, map[string]time.Duration{} }
+
+// blocked takes in what the first waiter waits for from now on.
+func (s *stats) blocked(now time.Time, binding int) {
+	name := ""
+	switch {
+	case binding >= 0:
+		name = string(s.plan.Limits[binding].Metric)
+	case binding == scripts.BindingPermits:
+		name = BindingConcurrency
+	case binding == scripts.BindingCooldown:
+		name = BindingCooldown
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle(now)
+	s.binding = name
+}
+
+func (s *stats) settle(now time.Time) {
+	if s.binding != "" {
+		s.spent[s.binding] += now.Sub(s.from)
+	}
+	s.from = now
+}
+
+func (s *stats) call() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Calls++
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+}
+
+func (s *stats) attempt(v Verdict) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Attempts++
+	if v.Outcome == Throttled {
+		s.counts.Throttled++
+	}
+}
+
+func (s *stats) end(ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ok {
+		s.counts.Succeeded++
+	} else {
+		s.counts.Failed++
+	}
+}
+
+func (s *stats) missedSlot() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Missed++
+}
+
+func (s *stats) read() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.settle(now)
+	out := s.counts
+	out.Blocked = make(map[string]time.Duration, len(s.spent))
+	for name, d := range s.spent {
+		out.Blocked[name] = d
+		if !s.since.IsZero() && d > now.Sub(s.since)/2 {
+			out.Binding = name
+		}
+	}
+	return out
+}
