@@ -1,46 +1,172 @@
-// Package caller shares the quota of several API keys among many replicas.
+// Package caller makes calls with the API keys of a pool that many processes share: it picks the key, waits for the
+// limits and a permit, sends, learns from the answer, and tries again what is worth it.
+//
+//	Do, Transport ─► cost of the call
+//	     │
+//	     ▼                        one script call for all who wait
+//	┌─ attempt ─► admission ─────────────────────────────────────────► Redis: one HASH per pool
+//	│                │  key, slot on every limit, permit              limits, sessions, cooldowns
+//	│                ▼
+//	│             send at the slot
+//	│                │
+//	│                ▼
+//	│             verdict ─ success ─► the answer; the permit is back when it has been read
+//	│                │
+//	│                ├─ throttled ───► key or account cools down, for the fleet ─┐
+//	│                ├─ revoked,                                                 ├─ at once, elsewhere
+//	│                │  out of credit ► key or account is disabled, for the fleet┘         │
+//	│                ├─ overloaded, transient ► after a backoff, Retry-After is the floor ─┤
+//	│                └─ the caller's own mistake ► the error                               │
+//	└──────────────────────────────────────────────────────────────────────────────────────┘
+//
+// A Caller is safe for concurrent use. Create one per process and pool.
 package caller
 
 import (
 	"context"
-	"net/http"
+	"errors"
+	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/retry"
 )
 
 // Caller makes calls with the keys of one pool.
-type Caller struct{}
-
-// New joins the pool.
-func New(rdb redis.UniversalClient, cfg Config) (*Caller, error) { return &Caller{}, nil }
-
-// Grant is what an admitted call gets.
-type Grant struct {
-	Key     string // key ID
-	Account string
-	Attempt int // from 1
+type Caller struct {
+	plan *plan
+	pool *pool
 }
 
-// Secret returns the key's secret.
-func (g *Grant) Secret() string { return "" }
+// New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
+// and doesn't talk to Redis yet. Close leaves the pool.
+func New(rdb redis.UniversalClient, cfg Config) (*Caller, error) {
+	if rdb == nil {
+		return nil, errors.New("caller: New needs a Redis client")
+	}
+	p, err := newPlan(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Caller{plan: p, pool: newPool(rdb, p)}, nil
+}
 
-// Do makes one call.
+// Close refuses new calls, ends those that wait with ErrClosed, waits until ctx ends for the calls in flight, and
+// gives every permit back. It returns an error if calls were still in flight.
+func (c *Caller) Close(ctx context.Context) error { return c.pool.close(ctx) }
+
+// Stats returns what the Caller did so far.
+func (c *Caller) Stats() Stats {
+	s := c.pool.stats.read()
+	c.pool.mu.Lock()
+	s.Waiting, s.InFlight = c.pool.queue.len(), c.pool.inUse
+	c.pool.mu.Unlock()
+	return s
+}
+
+// Do makes one call of the given cost. It waits for admission, runs call with the granted key, and runs it again, with
+// another key if that may help, as long as its error is worth it and the retry policy and ctx allow.
+//
+// What an error means is said by its method Verdict() Verdict if it has one (StatusError and errors of CheckResponse
+// are judged by the pool's Profile); else failures of the network count as transient, and everything else as the
+// caller's own fault. An error marked by retry.Permanent isn't tried again. call must be safe to repeat, must not
+// keep the grant, and must obey its context. The permit goes back when call returns.
+//
+// An error of Do is an *Error. Do returns the value that the last attempt returned beside it.
 func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
+	send := func(ctx context.Context, g *Grant) (T, Verdict, error) {
+		defer g.release()
+		v, err := call(ctx, g)
+		return v, c.judgeError(ctx, err), err
+	}
+	return do(ctx, c, cost, send, func(T) {})
+}
+
+// do is the life of a call. send makes one attempt and sees to it that the grant is released. discard takes the
+// values of attempts that are followed by another.
+func do[T any](ctx context.Context, c *Caller, cost Cost,
+	send func(context.Context, *Grant) (T, Verdict, error), discard func(T),
+) (T, error) {
 	var zero T
-	return zero, nil
+	price, err := c.plan.cost(cost)
+	if err != nil {
+		return zero, err
+	}
+	c.pool.stats.call()
+	last := Attempt{}
+	value, err := retry.Do(ctx, c.plan.Retry, func(ctx context.Context, n int) (T, error) {
+		if n > 1 {
+			c.attempted(last, true)
+		}
+		g, err := c.pool.acquire(ctx, price, n > 1)
+		if err != nil {
+			last = Attempt{}
+			return zero, retry.Permanent(err)
+		}
+		g.Attempt = n
+		begun := time.Now()
+		value, verdict, err := send(ctx, g)
+		last = Attempt{Key: g.Key, Account: g.Account, Number: n, Verdict: verdict, Err: err, Latency: time.Since(begun), Status: status(value, err)}
+		c.learn(g, verdict)
+		return value, hint(verdict, err)
+	}, discard)
+	c.attempted(last, false)
+	c.pool.stats.end(err == nil)
+	if err != nil {
+		err = c.failure(last, err)
+	}
+	return value, err
 }
 
-// Transport returns a RoundTripper that makes every request a call of the pool. base nil: a tuned http.Transport.
-func (c *Caller) Transport(base http.RoundTripper) http.RoundTripper { return base }
-
-// Stats counts what this Caller did.
-type Stats struct {
-	// Binding is the constraint that held calls back for most of the time: a metric's name, "concurrency", or empty.
-	Binding string
+// learn tells the fleet what the verdict means for the key and its account.
+func (c *Caller) learn(g *Grant, v Verdict) {
+	off := v.Outcome == Revoked || v.Outcome == OutOfCredit
+	if !off && v.Outcome != Throttled || v.Scope == ScopeProvider {
+		return
+	}
+	d := c.plan.cooldown(v)
+	block := Cooldown{Account: g.Account, For: d, Reason: v.Reason}
+	if v.Scope == ScopeKey {
+		block.Key = g.Key
+	}
+	c.pool.block(block.Account, block.Key, d, off, v.Reason)
+	hook := c.plan.Hooks.CooledDown
+	if off {
+		hook = c.plan.Hooks.Disabled
+	}
+	if hook != nil {
+		hook(block)
+	}
 }
 
-// Stats returns the counts so far.
-func (c *Caller) Stats() Stats { return Stats{} }
+// attempted counts an attempt and shows it to the hook.
+func (c *Caller) attempted(a Attempt, retrying bool) {
+	if a.Number == 0 {
+		return
+	}
+	c.pool.stats.attempt(a.Verdict)
+	if hook := c.plan.Hooks.Attempted; hook != nil {
+		a.Retrying = retrying
+		hook(a)
+	}
+}
 
-// Close gives every permit back, ends all waiters, and leaves the pool.
-func (c *Caller) Close(ctx context.Context) error { return nil }
+// failure completes the error of a call.
+func (c *Caller) failure(last Attempt, err error) error {
+	out := &Error{Pool: c.plan.Pool, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Err: err}
+	if r, ok := errors.AsType[*retry.Error](err); ok {
+		out.Attempts = r.Attempts
+		if inner, ok := errors.AsType[*Error](err); ok && last.Number == 0 && r.Attempts == 1 {
+			return inner // no attempt was made: the admission's own error says it all
+		}
+	}
+	return out
+}
+
+// outcomeError is an answer that isn't a success, where nothing else is the error.
+type outcomeError struct{ verdict Verdict }
+
+func (e *outcomeError) Error() string {
+	return fmt.Sprintf("the provider answered: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
+}

@@ -170,7 +170,7 @@ func (p *pool) handOut(reply *scripts.PoolReply, b batch) {
 // schedule sets when to ask again for those who were not admitted, and sends those away whose turn comes too late.
 func (p *pool) schedule(now time.Time, reply *scripts.PoolReply) {
 	p.permits = p.toldWant > 0 && reply.Wake == scripts.PoolPoll
-	p.stats.blocked(now, reply.Binding)
+	p.stats.blocked(now, reply.Binding, p.waitsUntil(reply))
 	switch {
 	case p.toldWant == 0:
 		p.askAt = time.Time{}
@@ -187,6 +187,15 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply) {
 		p.askAt = now.Add(max(reply.Wake, p.plan.Horizon/4))
 		p.refuseLate(now.Add(reply.Wake), reply)
 	}
+}
+
+// waitsUntil returns until when the calls admitted wait for their slots; zero where others were not admitted.
+func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
+	if p.toldWant > 0 || len(reply.Grants) == 0 {
+		return time.Time{}
+	}
+	slot, _ := p.clock.Local(reply.Grants[len(reply.Grants)-1].Slot)
+	return slot
 }
 
 // refuseLate sends away the waiters who can't be admitted in time. Nobody is admitted before at.

@@ -32,7 +32,7 @@ type Attempt struct {
 	Verdict  Verdict
 	Latency  time.Duration // from sending to the end of the answer's headers
 	Err      error         // nil for an answer of any status
-	Status   int           // HTTP status; 0 where there was no answer, or no HTTP
+	Status   int           // HTTP status; 0 where there was no answer, or it isn't known
 	Retrying bool          // another attempt follows
 }
 

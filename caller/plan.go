@@ -89,9 +89,9 @@ func (p *plan) addKeys() error {
 		}
 		if k.Secret.IsZero() {
 			errs = append(errs, fmt.Errorf("key %q has no Secret", k.ID))
-		} else if strings.Contains(k.ID, k.Secret.Reveal()) {
-			// The ID is not quoted: it holds the secret.
-			errs = append(errs, fmt.Errorf("the ID of Keys[%d] contains its secret: IDs are public, use another name", i))
+		} else if showsSecret(k) {
+			// Neither name is quoted: one holds the secret.
+			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret: both are public, use other names", i))
 			continue
 		}
 		keys[k.ID] = true
@@ -105,6 +105,18 @@ func (p *plan) addKeys() error {
 		p.accounts[at].keys = append(p.accounts[at].keys, k)
 	}
 	return errors.Join(errs...)
+}
+
+// showsSecret reports whether a key's public names give its secret away. A secret of a few letters may stand in a name
+// by chance.
+func showsSecret(k Key) bool {
+	secret := k.Secret.Reveal()
+	for _, name := range []string{k.ID, k.Account} {
+		if name == secret || len(secret) >= 8 && strings.Contains(name, secret) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *plan) addLimits() error {

@@ -4,31 +4,36 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"unique"
 )
 
 const redacted = "[redacted]"
 
 // Secret is an API key's secret. However it is printed, logged or encoded, it shows as "[redacted]"; only Reveal gives
-// it away. The zero Secret is empty.
+// it away. The zero Secret is empty. Secrets can be compared by ==.
 type Secret struct {
-	// A pointer, because reflection (a debugger's dump, fmt on an unexported field) follows no further than its
-	// address.
-	value *string
+	// A handle, because fmt on an unexported field goes no further than its address, where it would show a string.
+	value unique.Handle[string]
 }
 
 // NewSecret wraps a secret.
-func NewSecret(value string) Secret { return Secret{value: &value} }
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	return Secret{unique.Make(value)}
+}
 
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string {
-	if s.value == nil {
+	if s.IsZero() {
 		return ""
 	}
-	return *s.value
+	return s.value.Value()
 }
 
 // IsZero reports whether there is no secret.
-func (s Secret) IsZero() bool { return s.value == nil || *s.value == "" }
+func (s Secret) IsZero() bool { return s == Secret{} }
 
 // String returns "[redacted]".
 func (Secret) String() string { return redacted }

@@ -39,13 +39,15 @@ type stats struct {
 	since   time.Time // the first call
 	binding string    // what is in the way now
 	from    time.Time // since when
+	until   time.Time // and until when; zero: as long as nothing else is heard
 	spent   map[string]time.Duration
 }
 
 func (s *stats) begin(p *plan) { s.plan, s.spent = p, map[string]time.Duration{} }
 
-// blocked takes in what the first waiter waits for from now on.
-func (s *stats) blocked(now time.Time, binding int) {
+// blocked takes in what calls wait for from now on, until the time given or, if that is zero, until the next call of
+// this method.
+func (s *stats) blocked(now time.Time, binding int, until time.Time) {
 	name := ""
 	switch {
 	case binding >= 0:
@@ -58,12 +60,17 @@ func (s *stats) blocked(now time.Time, binding int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle(now)
-	s.binding = name
+	s.binding, s.until = name, until
 }
 
+// settle adds up the time until now.
 func (s *stats) settle(now time.Time) {
-	if s.binding != "" {
-		s.spent[s.binding] += now.Sub(s.from)
+	end := now
+	if !s.until.IsZero() && s.until.Before(end) {
+		end = s.until
+	}
+	if s.binding != "" && end.After(s.from) {
+		s.spent[s.binding] += end.Sub(s.from)
 	}
 	s.from = now
 }

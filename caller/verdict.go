@@ -24,11 +24,13 @@ const (
 	Fault
 	// Transient: a failure that may pass: a broken connection, a 5xx. The call is tried again.
 	Transient
+	// Canceled: the call's own context ended.
+	Canceled
 )
 
 // String returns the outcome's name, for metrics and messages.
 func (o Outcome) String() string {
-	names := [...]string{"success", "throttled", "overloaded", "out of credit", "revoked", "fault", "transient"}
+	names := [...]string{"success", "throttled", "overloaded", "out of credit", "revoked", "fault", "transient", "canceled"}
 	if o < 0 || int(o) >= len(names) {
 		return "unknown"
 	}

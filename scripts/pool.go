@@ -19,12 +19,13 @@ var poolScript = newScript("pool", coreLua, poolLua)
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
 
-// What kept the first call that was not admitted: the index of a limit, or one of these.
+// What is in the way of the first call that was not admitted, else of the last one that was: the index of a limit, or
+// one of these.
 const (
 	BindingPermits  = -1 // every permit is taken
 	BindingCooldown = -2 // every key that is left is cooling down
 	BindingDisabled = -3 // every key is disabled
-	BindingNone     = -4 // nothing: every call was admitted
+	BindingNone     = -4 // nothing: every call was admitted for now
 )
 
 // PoolLimit is one limit that every account of a pool has.

@@ -18,8 +18,8 @@
 -- Reply    now         microseconds since 2017
 --          wake        microseconds from now until it is worth asking again for what was not admitted; -1: nothing
 --                      is left; -2: when a permit comes back, which only a poll tells
---          binding     what kept the first call that was not admitted: 0..L-1 a limit, -1 permits, -2 a cooldown,
---                      -3 every key is disabled, -4 nothing
+--          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
+--                      0..L-1 a limit, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing
 --          others      how many other sessions have calls waiting
 --          reason      of a disabled key, where binding is -3; else empty
 --          G × number of calls admitted; of equal calls the first ones are
@@ -252,11 +252,12 @@ local function best()
 end
 
 local shares = waiting + 1
-local grants = {}
+local grants, delayed = {}, NONE
 
 local function charge(account, cost)
   local slot = math.max(now, account.slot)
   local takes = 0
+  delayed = account.slot > now and account.binding or NONE
   for m, limit in ipairs(limits) do
     if cost[m] > 0 then
       account.tat[m] = gcra_charge(account.tat[m], slot, limit.interval, cost[m])
@@ -361,6 +362,9 @@ if #changed > 0 then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((expires - now) * 1000) + 1000))
 end
 
+if binding == NONE then
+  binding = delayed
+end
 if left == 0 then
   wake = -1
 elseif wake == math.huge then

@@ -61,7 +61,7 @@ func TestAWholeConfiguration(t *testing.T) {
 	if c.Retry.Attempts != 7 || c.Retry.Base != 100*time.Millisecond {
 		t.Errorf("retry %d %v", c.Retry.Attempts, c.Retry.Base)
 	}
-	keys := []caller.Key{{ID: "k1", Secret: canary, Account: "org-a"}, {ID: "2", Secret: "x-sk-two-${plain}"}}
+	keys := []caller.Key{{ID: "k1", Secret: caller.NewSecret(canary), Account: "org-a"}, {ID: "2", Secret: caller.NewSecret("x-sk-two-${plain}")}}
 	if len(c.Keys) != 2 || c.Keys[0] != keys[0] || c.Keys[1] != keys[1] {
 		t.Errorf("keys differ")
 	}

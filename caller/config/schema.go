@@ -50,9 +50,10 @@ func (r *reader) noSecretIn(n ast.Node, p *Pool) {
 	for i, k := range p.Caller.Keys {
 		// A secret of a few letters may stand in a name by chance.
 		shows := func(name string) bool {
-			return name == string(k.Secret) || len(k.Secret) >= 8 && strings.Contains(name, string(k.Secret))
+			secret := k.Secret.Reveal()
+			return name == secret || len(secret) >= 8 && strings.Contains(name, secret)
 		}
-		if k.Secret != "" && slices.ContainsFunc(public, shows) {
+		if !k.Secret.IsZero() && slices.ContainsFunc(public, shows) {
 			r.problem(n, fmt.Sprintf("keys[%d].secret", i), "the secret stands in pool, base_url, an id or an account; "+
 				"those are public, so choose another name")
 		}
@@ -87,10 +88,10 @@ func (r *reader) keys(dst *[]caller.Key) func(ast.Node, string) {
 			if k.ID != "" && ids[k.ID] {
 				r.problem(n, path, "another key has this id; give each its own")
 			}
-			if k.Secret != "" && secrets[string(k.Secret)] {
+			if !k.Secret.IsZero() && secrets[k.Secret.Reveal()] {
 				r.problem(n, path, "another key has this secret; the provider would count both as one, so keep only one")
 			}
-			ids[k.ID], secrets[string(k.Secret)] = true, true
+			ids[k.ID], secrets[k.Secret.Reveal()] = true, true
 			*dst = append(*dst, k)
 		})
 		if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
@@ -106,7 +107,7 @@ func (r *reader) key(n ast.Node, path string) caller.Key {
 		"secret":  {r.text(&secret), true},
 		"account": {r.text(&account), false},
 	})
-	return caller.Key{ID: id, Secret: caller.Secret(secret), Account: account}
+	return caller.Key{ID: id, Secret: caller.NewSecret(secret), Account: account}
 }
 
 func (r *reader) limits(dst *[]caller.Limit) func(ast.Node, string) {

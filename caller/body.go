@@ -1,0 +1,48 @@
+package caller
+
+import (
+	"io"
+	"net/http"
+)
+
+// heldBody is an answer's body that gives the grant back when it has been read or closed.
+type heldBody struct {
+	io.ReadCloser
+	grant *Grant
+}
+
+// hold ties the grant to the answer's body, or releases it where there is nothing to read.
+func hold(res *http.Response, g *Grant) io.ReadCloser {
+	if res.Body == nil || res.Body == http.NoBody || res.StatusCode == http.StatusNoContent {
+		g.release()
+		return res.Body
+	}
+	held := &heldBody{res.Body, g}
+	if w, ok := res.Body.(io.Writer); ok { // 101 Switching Protocols
+		return struct {
+			*heldBody
+			io.Writer
+		}{held, w}
+	}
+	return held
+}
+
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.grant.release()
+	}
+	return n, err
+}
+
+func (b *heldBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.grant.release()
+	return err
+}
+
+// rest is a body of which the beginning was read already.
+type rest struct {
+	io.Reader
+	io.Closer
+}

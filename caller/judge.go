@@ -1,0 +1,174 @@
+package caller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/penstock/penstock/retry"
+)
+
+const (
+	// throttledFor is the cooldown where the provider doesn't say for how long.
+	throttledFor = time.Second
+	// disabledFor is how long a disabled key stays so before it is tried again.
+	disabledFor = time.Hour
+	// maxErrorBody is how much of an error answer is read to judge it.
+	maxErrorBody = 64 << 10
+)
+
+// cooldown returns how long a key or account isn't used after the verdict. Jitter above the floor keeps the fleet
+// from coming back in one moment.
+func (p *plan) cooldown(v Verdict) time.Duration {
+	if v.Outcome != Throttled {
+		return max(v.RetryAfter, disabledFor)
+	}
+	d := v.RetryAfter
+	if d <= 0 {
+		d = throttledFor
+	}
+	return d + rand.N(d/10+time.Millisecond)
+}
+
+// hint says by the verdict whether, and when, an attempt is followed by another.
+func hint(v Verdict, err error) error {
+	if v.Outcome == Success {
+		return err
+	}
+	if err == nil {
+		err = &outcomeError{v}
+	}
+	if _, ok := errors.AsType[retry.Hinter](err); ok {
+		return err // the caller's own word
+	}
+	switch v.Outcome {
+	case Throttled, Revoked, OutOfCredit:
+		if v.Scope != ScopeProvider {
+			return retry.Immediately(err) // admission keeps it from the key
+		}
+		return retry.After(err, v.RetryAfter)
+	case Overloaded, Transient:
+		return retry.After(err, v.RetryAfter)
+	default:
+		return retry.Permanent(err)
+	}
+}
+
+// judgeError says what the error of an attempt means.
+func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
+	if err == nil {
+		return Verdict{Outcome: Success}
+	}
+	if v, ok := errors.AsType[interface {
+		error
+		Verdict() Verdict
+	}](err); ok {
+		return v.Verdict()
+	}
+	if s, ok := errors.AsType[*StatusError](err); ok {
+		res := &http.Response{StatusCode: s.StatusCode, Header: s.Header, Request: s.Request}
+		return c.plan.Profile.Judge(res, s.Body)
+	}
+	if ctx.Err() != nil {
+		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}
+	}
+	if retry.Network(err) || retry.Worth(err) {
+		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "network"}
+	}
+	return Verdict{Outcome: Fault}
+}
+
+// StatusError is an HTTP answer that isn't a success, as an error for Do.
+type StatusError struct {
+	StatusCode int
+	Header     http.Header
+	Body       []byte // its beginning, at most 64 KiB
+	Request    *http.Request
+}
+
+// Error tells the status. It doesn't tell the body, which may quote the key.
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("HTTP status %d (%s)", e.StatusCode, http.StatusText(e.StatusCode))
+}
+
+// status returns the HTTP status of an attempt, 0 where there is none.
+func status(value any, err error) int {
+	if res, ok := value.(*http.Response); ok && res != nil {
+		return res.StatusCode
+	}
+	if s, ok := errors.AsType[*StatusError](err); ok {
+		return s.StatusCode
+	}
+	return 0
+}
+
+// CheckResponse returns nil for a status below 400. Else it reads the beginning of the body, closes it, and returns a
+// *StatusError.
+func CheckResponse(res *http.Response) error {
+	if res.StatusCode < http.StatusBadRequest {
+		return nil
+	}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	_ = res.Body.Close()
+	return &StatusError{StatusCode: res.StatusCode, Header: res.Header, Body: body, Request: res.Request}
+}
+
+// withDefaults fills in what HTTP itself says.
+func (p Profile) withDefaults() Profile {
+	if p.Name == "" {
+		p.Name = "http"
+	}
+	if p.Authorize == nil {
+		p.Authorize = func(r *http.Request, secret string) { r.Header.Set("Authorization", "Bearer "+secret) }
+	}
+	if p.Estimate == nil {
+		p.Estimate = func(*http.Request, []byte) Cost { return nil }
+	}
+	if p.Judge == nil {
+		p.Judge = JudgeStatus
+	}
+	if p.Repeatable == nil {
+		p.Repeatable = Idempotent
+	}
+	return p
+}
+
+// JudgeStatus judges an answer by its status code and Retry-After alone.
+func JudgeStatus(r *http.Response, _ []byte) Verdict {
+	v := Verdict{Scope: ScopeAccount, Reason: strconv.Itoa(r.StatusCode)}
+	v.RetryAfter, _ = retry.ParseRetryAfter(r.Header, time.Now())
+	switch code := r.StatusCode; {
+	case code < http.StatusBadRequest:
+		return Verdict{Outcome: Success}
+	case code == http.StatusTooManyRequests:
+		v.Outcome = Throttled
+	case code == http.StatusUnauthorized:
+		v.Outcome, v.Scope = Revoked, ScopeKey
+	case code == http.StatusPaymentRequired:
+		v.Outcome = OutOfCredit
+	case code == http.StatusServiceUnavailable || code == 529:
+		v.Outcome, v.Scope = Overloaded, ScopeProvider
+	case retry.Status(code):
+		v.Outcome, v.Scope = Transient, ScopeProvider
+	default:
+		v.Outcome = Fault
+	}
+	return v
+}
+
+// Idempotent is net/http's rule for requests that may be sent twice: GET, HEAD, OPTIONS, TRACE, and whatever has an
+// Idempotency-Key or X-Idempotency-Key header.
+func Idempotent(r *http.Request) bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return true
+	}
+	_, key := r.Header["Idempotency-Key"]
+	_, xkey := r.Header["X-Idempotency-Key"]
+	return key || xkey
+}

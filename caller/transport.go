@@ -1,0 +1,169 @@
+package caller
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/penstock/penstock/retry"
+)
+
+// drainLimit is how much of an answer that nobody wants is read so that its connection can serve again.
+const drainLimit = 16 << 10
+
+// Transport makes every request a call of the pool: it estimates the cost, waits for admission, puts the granted key's
+// secret in, judges the answer, and sends the request again where that is worth it and safe. Whatever authorisation
+// the request carries is replaced.
+//
+// Safe to repeat is what the profile calls so, and a request whose answer shows that it wasn't carried out (a limit
+// exceeded, a key refused); its body must be readable again (http.NewRequest sees to that for bytes and strings). When
+// attempts run out, the last answer is returned as it is.
+//
+// The permit of a request is held until its answer's body is read to the end or closed.
+type Transport struct {
+	caller *Caller
+	base   http.RoundTripper
+}
+
+// Transport returns an http.RoundTripper whose requests are calls of the pool, sent by base. base nil stands for
+// NewHTTPTransport(0).
+func (c *Caller) Transport(base http.RoundTripper) *Transport {
+	if base == nil {
+		base = NewHTTPTransport(0)
+	}
+	return &Transport{caller: c, base: base}
+}
+
+// NewHTTPTransport returns an http.Transport for many calls to few hosts: it keeps up to maxInFlight idle connections
+// to a host, where net/http keeps 2 and dials anew for nearly every call above that. 0 stands for 512.
+func NewHTTPTransport(maxInFlight int) *http.Transport {
+	if maxInFlight <= 0 {
+		maxInFlight = 512
+	}
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
+	}
+	t = t.Clone()
+	t.MaxIdleConns = 0
+	t.MaxIdleConnsPerHost = maxInFlight
+	return t
+}
+
+// RoundTrip makes one call of the pool. Its error is an *Error.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := peekBody(req)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	sent := false
+	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
+		attempt, err := t.prepare(req, g, sent)
+		if err != nil {
+			g.release()
+			return nil, Verdict{Outcome: Fault}, retry.Permanent(err)
+		}
+		sent = true
+		return t.send(ctx, attempt, g)
+	}
+	cost := t.caller.plan.Profile.Estimate(req, body)
+	res, err := do(req.Context(), t.caller, cost, send, drain)
+	if !sent {
+		closeBody(req)
+	}
+	if res != nil {
+		return res, nil
+	}
+	return nil, err
+}
+
+// CloseIdleConnections closes the idle connections of the transport below.
+func (t *Transport) CloseIdleConnections() {
+	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// prepare returns the request of one attempt.
+func (t *Transport) prepare(req *http.Request, g *Grant, again bool) (*http.Request, error) {
+	attempt := req.Clone(req.Context())
+	if again && hasBody(req) {
+		body, err := req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		attempt.Body = body
+	}
+	attempt.Header.Del("Authorization")
+	t.caller.plan.Profile.Authorize(attempt, g.Secret())
+	return attempt, nil
+}
+
+// send makes one attempt. The grant goes with the answer's body.
+func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant) (*http.Response, Verdict, error) {
+	res, err := t.base.RoundTrip(req)
+	if err != nil {
+		g.release()
+		v := t.caller.judgeError(ctx, err)
+		return nil, v, t.guard(req, v, err)
+	}
+	if res.StatusCode < http.StatusBadRequest {
+		v := t.caller.plan.Profile.Judge(res, nil)
+		res.Body = hold(res, g)
+		return res, v, nil
+	}
+	// The provider is done with a request that failed: its permit goes back before anybody reads the answer.
+	head, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	g.release()
+	v := t.caller.plan.Profile.Judge(res, head)
+	res.Body = &rest{Reader: io.MultiReader(bytes.NewReader(head), res.Body), Closer: res.Body}
+	return res, v, t.guard(req, v, nil)
+}
+
+// guard keeps what may have been carried out from being sent again, unless that is safe.
+func (t *Transport) guard(req *http.Request, v Verdict, err error) error {
+	refused := v.Outcome == Throttled || v.Outcome == Revoked || v.Outcome == OutOfCredit
+	if err == nil && v.Outcome == Success {
+		return nil
+	}
+	replay := !hasBody(req) || req.GetBody != nil
+	if replay && (refused || t.caller.plan.Profile.Repeatable(req)) {
+		return err
+	}
+	if err == nil {
+		err = &outcomeError{v}
+	}
+	return retry.Permanent(err)
+}
+
+// peekBody returns a copy of the request's body, nil where it can be read only once.
+func peekBody(req *http.Request) ([]byte, error) {
+	if !hasBody(req) || req.GetBody == nil {
+		return nil, nil
+	}
+	r, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// drain ends an answer that is followed by another attempt.
+func drain(res *http.Response) {
+	if res != nil {
+		_, _ = io.CopyN(io.Discard, res.Body, drainLimit)
+		_ = res.Body.Close()
+	}
+}
