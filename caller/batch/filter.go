@@ -19,7 +19,7 @@ func Filter(path string, keep func(line []byte) bool) error {
 	if err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
-	defer old.Close() // and with it the lock, which must outlast the renaming
+	defer func() { _ = old.Close() }() // and with it the lock, which must outlast the renaming
 	if err := own(old); err != nil {
 		return err
 	}

@@ -18,28 +18,28 @@ type Line struct {
 	Torn bool
 }
 
-// LineTooLong is the error for a line above the limit given to Lines.
-type LineTooLong struct {
+// LineTooLongError is the error for a line above the limit given to Lines.
+type LineTooLongError struct {
 	Number int // from 1
 	Max    int // bytes
 }
 
 // Error says which line is too long.
-func (e *LineTooLong) Error() string {
+func (e *LineTooLongError) Error() string {
 	return fmt.Sprintf("line %d is longer than %d bytes", e.Number, e.Max)
 }
 
 // Lines yields the lines of r, without their line breaks. Empty lines, and a byte order mark at the beginning, are left
-// out. Each Text is the receiver's to keep. A line longer than max bytes is skipped with a *LineTooLong; an error of r
-// ends the sequence. At most max bytes and a buffer are held in memory.
-func Lines(r io.Reader, max int) iter.Seq2[Line, error] {
+// out. Each Text is the receiver's to keep. A line longer than limit bytes is skipped with a *LineTooLongError; an error of
+// r ends the sequence. At most limit bytes and a buffer are held in memory.
+func Lines(r io.Reader, limit int) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
-		s := lineScanner{r: bufio.NewReaderSize(r, 64<<10), max: max}
+		s := lineScanner{r: bufio.NewReaderSize(r, 64<<10), max: limit}
 		for {
 			line, err := s.next()
-			_, long := errors.AsType[*LineTooLong](err)
+			_, long := errors.AsType[*LineTooLongError](err)
 			switch {
-			case err == io.EOF:
+			case errors.Is(err, io.EOF):
 				return
 			case long:
 			case err != nil:
@@ -74,7 +74,7 @@ func (s *lineScanner) next() (Line, error) {
 		if size += int64(len(body)); size <= int64(s.max) {
 			text = append(text, body...)
 		}
-		if err == bufio.ErrBufferFull {
+		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
 		if err != nil && (err != io.EOF || read == 0) {
@@ -83,7 +83,7 @@ func (s *lineScanner) next() (Line, error) {
 		s.offset += read
 		line := Line{Number: s.number, End: s.offset, Torn: err == io.EOF}
 		if size > int64(s.max) {
-			return line, &LineTooLong{Number: s.number, Max: s.max}
+			return line, &LineTooLongError{Number: s.number, Max: s.max}
 		}
 		if s.number == 1 {
 			text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))

@@ -21,14 +21,14 @@ func (r *reader) retry(dst *retry.Policy) func(ast.Node, string) {
 		var attempts int64
 		before := len(r.problems)
 		r.mapping(n, path, map[string]field{
-			"attempts":    {r.count(&attempts, 1, 100, "; 1 switches retrying off"), false},
+			"attempts":    {r.count(&attempts, 100, "; 1 switches retrying off"), false},
 			"base":        {r.duration(&dst.Base, time.Millisecond, time.Hour), false},
 			"max":         {r.duration(&dst.Max, time.Millisecond, 24*time.Hour), false},
 			"max_elapsed": {r.duration(&dst.MaxElapsed, time.Millisecond, maxPeriod), false},
 		})
 		dst.Attempts = int(attempts)
 		if len(r.problems) == before && dst.Validate() != nil {
-			r.problem(n, path, "base must not be above max (defaults: %v, %v)", retry.DefaultBase, retry.DefaultMax)
+			r.problemf(n, path, "base must not be above max (defaults: %v, %v)", retry.DefaultBase, retry.DefaultMax)
 		}
 	}
 }

@@ -31,7 +31,7 @@ func (r *reader) at(n ast.Node, path, format string, args ...any) *Error {
 	return e
 }
 
-func (r *reader) problem(n ast.Node, path, format string, args ...any) {
+func (r *reader) problemf(n ast.Node, path, format string, args ...any) {
 	r.problems = append(r.problems, r.at(n, path, format, args...))
 }
 
@@ -39,7 +39,7 @@ func (r *reader) problem(n ast.Node, path, format string, args ...any) {
 func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 	m, ok := n.(ast.MapNode)
 	if !ok {
-		r.problem(n, path, "must be a mapping with the fields %s", list(fields))
+		r.problemf(n, path, "must be a mapping with the fields %s", list(fields))
 		return
 	}
 	seen := make(map[string]bool, len(fields))
@@ -48,7 +48,7 @@ func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 		name := key.GetToken().Value
 		f, ok := fields[name]
 		if !ok {
-			r.problem(key, path, "unknown field%s; known here: %s", shown(name), list(fields))
+			r.problemf(key, path, "unknown field%s; known here: %s", shown(name), list(fields))
 			continue
 		}
 		seen[name] = true
@@ -56,7 +56,7 @@ func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if fields[name].required && !seen[name] {
-			r.problem(n, path, "%s is missing; add it", name)
+			r.problemf(n, path, "%s is missing; add it", name)
 		}
 	}
 }
@@ -65,7 +65,7 @@ func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 func (r *reader) sequence(n ast.Node, path string, item func(n ast.Node, path string)) {
 	s, ok := n.(*ast.SequenceNode)
 	if !ok {
-		r.problem(n, path, "must be a list: one item a line, each after a dash")
+		r.problemf(n, path, "must be a list: one item a line, each after a dash")
 		return
 	}
 	for i, v := range s.Values {
@@ -84,11 +84,11 @@ func (r *reader) scalar(n ast.Node, path string) (string, bool) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
 		return n.GetToken().Value, true
 	case *ast.NullNode:
-		r.problem(n, path, "is empty; give it a value or leave the field out")
+		r.problemf(n, path, "is empty; give it a value or leave the field out")
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		r.problem(n, path, "anchors, aliases and tags aren't supported; write the value out")
+		r.problemf(n, path, "anchors, aliases and tags aren't supported; write the value out")
 	default:
-		r.problem(n, path, "must be a single value")
+		r.problemf(n, path, "must be a single value")
 	}
 	return "", false
 }

@@ -28,7 +28,7 @@ func (r *reader) pool(n ast.Node) *Pool {
 		"provider":    {r.provider(p), false},
 		"keys":        {r.keys(&p.Caller.Keys), true},
 		"limits":      {r.limits(&p.Caller.Limits), false},
-		"concurrency": {r.count(&concurrency, 1, math.MaxInt32, "; leave it out for no limit"), false},
+		"concurrency": {r.count(&concurrency, math.MaxInt32, "; leave it out for no limit"), false},
 		"retry":       {r.retry(&p.Caller.Retry), false},
 		"slack":       {r.duration(&p.Caller.Slack, time.Millisecond, time.Hour), false},
 		"ttl":         {r.duration(&p.Caller.TTL, time.Second, time.Hour), false},
@@ -54,7 +54,7 @@ func (r *reader) noSecretIn(n ast.Node, p *Pool) {
 			return name == secret || len(secret) >= 8 && strings.Contains(name, secret)
 		}
 		if !k.Secret.IsZero() && slices.ContainsFunc(public, shows) {
-			r.problem(n, fmt.Sprintf("keys[%d].secret", i), "the secret stands in pool, base_url, an id or an account; "+
+			r.problemf(n, fmt.Sprintf("keys[%d].secret", i), "the secret stands in pool, base_url, an id or an account; "+
 				"those are public, so choose another name")
 		}
 	}
@@ -69,9 +69,9 @@ func (r *reader) baseURL(dst **url.URL) func(ast.Node, string) {
 		u, err := url.Parse(s)
 		switch {
 		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-			r.problem(n, path, "must be a full URL, such as https://api.openai.com")
+			r.problemf(n, path, "must be a full URL, such as https://api.openai.com")
 		case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-			r.problem(n, path, "must have no user, query or fragment; the API key belongs in keys")
+			r.problemf(n, path, "must have no user, query or fragment; the API key belongs in keys")
 		default:
 			u.Path = strings.TrimRight(u.Path, "/")
 			u.RawPath = ""
@@ -86,16 +86,16 @@ func (r *reader) keys(dst *[]caller.Key) func(ast.Node, string) {
 		r.sequence(n, path, func(n ast.Node, path string) {
 			k := r.key(n, path)
 			if k.ID != "" && ids[k.ID] {
-				r.problem(n, path, "another key has this id; give each its own")
+				r.problemf(n, path, "another key has this id; give each its own")
 			}
 			if !k.Secret.IsZero() && secrets[k.Secret.Reveal()] {
-				r.problem(n, path, "another key has this secret; the provider would count both as one, so keep only one")
+				r.problemf(n, path, "another key has this secret; the provider would count both as one, so keep only one")
 			}
 			ids[k.ID], secrets[k.Secret.Reveal()] = true, true
 			*dst = append(*dst, k)
 		})
 		if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
-			r.problem(n, path, "is empty; at least one key is required")
+			r.problemf(n, path, "is empty; at least one key is required")
 		}
 	}
 }
@@ -120,7 +120,7 @@ func (r *reader) limits(dst *[]caller.Limit) func(ast.Node, string) {
 		r.sequence(n, path, func(n ast.Node, path string) {
 			l := r.limit(n, path)
 			if id := (rule{l.Metric, l.Per}); id.metric != "" && seen[id] {
-				r.problem(n, path, "another limit counts the same metric over the same period; keep the lower one")
+				r.problemf(n, path, "another limit counts the same metric over the same period; keep the lower one")
 			} else {
 				seen[id] = true
 			}
@@ -135,14 +135,14 @@ func (r *reader) limit(n ast.Node, path string) caller.Limit {
 	r.mapping(n, path, map[string]field{
 		"metric": {r.choice(&metric, string(caller.Requests), string(caller.Tokens), string(caller.InputTokens),
 			string(caller.OutputTokens), string(caller.MicroDollars)), true},
-		"limit":     {r.count(&l.Limit, 1, maxUnits, "; no request could ever meet another"), true},
+		"limit":     {r.count(&l.Limit, maxUnits, "; no request could ever meet another"), true},
 		"per":       {r.duration(&l.Per, time.Millisecond, maxPeriod), true},
 		"algorithm": {r.choice(&algorithm, string(caller.Window), string(caller.Bucket)), false},
-		"burst":     {r.count(&l.Burst, 1, maxUnits, ""), false},
+		"burst":     {r.count(&l.Burst, maxUnits, ""), false},
 	})
 	l.Metric, l.Algorithm = caller.Metric(metric), caller.Algorithm(algorithm)
 	if l.Limit > 0 && l.Burst > l.Limit {
-		r.problem(n, path, "burst must not be above limit")
+		r.problemf(n, path, "burst must not be above limit")
 	}
 	return l
 }

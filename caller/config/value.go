@@ -17,9 +17,9 @@ func (r *reader) text(dst *string) func(ast.Node, string) {
 		switch {
 		case !ok:
 		case s == "":
-			r.problem(n, path, "is empty; give it a value")
+			r.problemf(n, path, "is empty; give it a value")
 		case strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c == 0x7f }):
-			r.problem(n, path, "has a space, a line break or a control character in it; take it out")
+			r.problemf(n, path, "has a space, a line break or a control character in it; take it out")
 		default:
 			*dst = s
 		}
@@ -31,23 +31,23 @@ func (r *reader) choice(dst *string, words ...string) func(ast.Node, string) {
 	return func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
 		if ok && !slices.Contains(words, s) {
-			r.problem(n, path, "must be one of %s", strings.Join(words, ", "))
+			r.problemf(n, path, "must be one of %s", strings.Join(words, ", "))
 			return
 		}
 		*dst = s
 	}
 }
 
-// count reads a whole number from low to high. digits may be set apart by underscores.
-func (r *reader) count(dst *int64, low, high int64, hint string) func(ast.Node, string) {
+// count reads a whole number from 1 to high. Digits may be set apart by underscores.
+func (r *reader) count(dst *int64, high int64, hint string) func(ast.Node, string) {
 	return func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
 		if !ok {
 			return
 		}
 		v, err := strconv.ParseInt(strings.ReplaceAll(s, "_", ""), 10, 64)
-		if err != nil || v < low || v > high {
-			r.problem(n, path, "must be a whole number from %d to %d%s", low, high, hint)
+		if err != nil || v < 1 || v > high {
+			r.problemf(n, path, "must be a whole number from 1 to %d%s", high, hint)
 			return
 		}
 		*dst = v
@@ -63,11 +63,11 @@ func (r *reader) duration(dst *time.Duration, low, high time.Duration) func(ast.
 		}
 		v, err := time.ParseDuration(s)
 		if err != nil {
-			r.problem(n, path, "must be a time with its unit, such as 500ms, 60s, 1m or 24h")
+			r.problemf(n, path, "must be a time with its unit, such as 500ms, 60s, 1m or 24h")
 			return
 		}
 		if v < low || v > high {
-			r.problem(n, path, "must be from %v to %v", low, high)
+			r.problemf(n, path, "must be from %v to %v", low, high)
 			return
 		}
 		*dst = v
@@ -85,13 +85,13 @@ func (r *reader) expand(n ast.Node, path, s string) (string, bool) {
 		}
 		name := strings.TrimSuffix(m[2:], "}")
 		if !strings.HasSuffix(m, "}") || !variableName.MatchString(name) {
-			r.problem(n, path, "a ${ without the name of a variable and }; write ${NAME}, or $${ for a plain ${")
+			r.problemf(n, path, "a ${ without the name of a variable and }; write ${NAME}, or $${ for a plain ${")
 			ok = false
 			return ""
 		}
 		v, set := r.lookup(name)
 		if !set {
-			r.problem(n, path, "environment variable %s is not set; export it before the start", name)
+			r.problemf(n, path, "environment variable %s is not set; export it before the start", name)
 			ok = false
 		}
 		return v

@@ -43,9 +43,8 @@ func (c *faultConn) Write(p []byte) (int, error) {
 			c.faults.Blackhole()
 			r.hit()
 		case holdCommand:
-			if c.withhold(r, p) {
-				return len(p), nil
-			}
+			c.withhold(r, p)
+			return len(p), nil
 		case after, loseReply, holdReply:
 			c.mu.Lock()
 			c.await = append(c.await, r)
@@ -63,17 +62,16 @@ func (c *faultConn) Write(p []byte) (int, error) {
 }
 
 // withhold keeps p until the rule is released.
-func (c *faultConn) withhold(r *Rule, p []byte) bool {
+func (c *faultConn) withhold(r *Rule, p []byte) {
 	c.mu.Lock()
 	c.hasWait = true
 	c.withheld = append(c.withheld, p...)
 	c.mu.Unlock()
 	if !r.hold(c) {
 		c.flush()
-		return true
+		return
 	}
 	r.hit()
-	return true
 }
 
 // queued appends p to what is withheld, if anything is: the order of a connection never changes.
