@@ -1,0 +1,80 @@
+package apisim
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"time"
+)
+
+const pieces = 8 // events that a streamed answer's text comes in, at most
+
+// stream sends the answer as server-sent events: the first after half of the latency, the others over the rest. The
+// usage comes in an event of its own before [DONE], where the client asked for it.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
+	a := c.answer()
+	parts := split(a.text, pieces)
+	pause := c.fate.latency / 2
+	rc := http.NewResponseController(w)
+	for i, part := range parts {
+		if !sleep(r.Context(), pause) {
+			s.gone.Add(1)
+			abort(w)
+			return
+		}
+		pause = c.fate.latency / 2 / time.Duration(len(parts))
+		switch {
+		case i == 0 && c.fate.kind == Reset, i == len(parts)/2 && c.fate.kind == Cut:
+			s.record(c, func(r *record) { r.served++ })
+			c.release()
+			abort(w)
+			return
+		case i == 0:
+			w.Header().Set("Content-Type", "text/event-stream")
+		}
+		_, _ = w.Write(c.event(&choice{Delta: &text{Role: "assistant", Content: part}}, nil))
+		_ = rc.Flush()
+	}
+	if !sleep(r.Context(), pause) {
+		s.gone.Add(1)
+		abort(w)
+		return
+	}
+	s.record(c, func(r *record) { r.served++ })
+	c.release()
+	last := c.event(&choice{Delta: &text{}, FinishReason: &a.finish}, nil)
+	if c.StreamOptions.IncludeUsage {
+		last = append(last, c.event(nil, &a.usage)...)
+	}
+	_, _ = w.Write(append(last, "data: [DONE]\n\n"...))
+}
+
+// event is one server-sent event: a choice, or none and the usage.
+func (c *call) event(ch *choice, u *usage) []byte {
+	chunk := completion{
+		ID: c.name(), Object: "chat.completion.chunk", Created: time.Now().Unix(), Model: c.Model, Usage: u,
+		Choices: []choice{},
+	}
+	if ch != nil {
+		chunk.Choices = append(chunk.Choices, *ch)
+	}
+	var b bytes.Buffer
+	b.WriteString("data: ")
+	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // of strings and numbers: never
+		return nil
+	}
+	b.WriteByte('\n')
+	return b.Bytes()
+}
+
+// split cuts a text into at most n parts of about the same number of characters.
+func split(s string, n int) []string {
+	runes := []rune(s)
+	size := max(1, (len(runes)+n-1)/n)
+	var parts []string
+	for len(runes) > size {
+		parts = append(parts, string(runes[:size]))
+		runes = runes[size:]
+	}
+	return append(parts, string(runes))
+}

@@ -1,0 +1,103 @@
+package apisim
+
+import "time"
+
+// window is one limit's sliding log: every admission of the last Per is remembered by itself, so that what it enforces
+// is exact, and owes nothing to the algorithms that it is there to judge. The account's lock guards it.
+type window struct {
+	limit Limit
+
+	ring    []entry // a ring buffer of the entries that the window (now-Per, now] still holds
+	head, n int
+	used    int64 // units in the log
+	own     int64 // units in the log that the clients under test used
+
+	peak    int64 // highest own ever
+	total   int64 // own units since the start
+	foreign int64 // units that others used since the first admission
+	spanned int64 // foreign at the last admission
+	first   entry
+	last    time.Duration
+}
+
+// entry is one admission. Times count from the server's start, on the monotonic clock.
+type entry struct {
+	at    time.Duration
+	units int64
+	own   bool
+}
+
+func newWindow(l Limit) *window { return &window{limit: l, ring: make([]entry, 16)} }
+
+// expire forgets what has left the window. An entry exactly Per old has left: the window is open at its start.
+func (w *window) expire(now time.Duration) {
+	for w.n > 0 && now-w.ring[w.head].at >= w.limit.Per {
+		e := w.ring[w.head]
+		w.used -= e.units
+		if e.own {
+			w.own -= e.units
+		}
+		w.head = (w.head + 1) % len(w.ring)
+		w.n--
+	}
+}
+
+// fits tells whether units may be admitted now, after expire.
+func (w *window) fits(units int64) bool { return units <= w.limit.Limit-w.used }
+
+// add enters units into the log.
+func (w *window) add(e entry) {
+	if w.n == len(w.ring) {
+		w.grow()
+	}
+	w.ring[(w.head+w.n)%len(w.ring)] = e
+	w.n++
+	w.used += e.units
+	if !e.own {
+		return
+	}
+	if w.total == 0 {
+		w.first, w.foreign = e, 0
+	}
+	w.own += e.units
+	w.total += e.units
+	w.last, w.spanned = e.at, w.foreign
+	w.peak = max(w.peak, w.own)
+}
+
+func (w *window) grow() {
+	bigger := make([]entry, 2*len(w.ring))
+	k := copy(bigger, w.ring[w.head:])
+	copy(bigger[k:], w.ring[:w.head])
+	w.ring, w.head = bigger, 0
+}
+
+// retryAfter returns how long until units fit if nobody else comes, and false if they never do.
+func (w *window) retryAfter(now time.Duration, units int64) (time.Duration, bool) {
+	if units > w.limit.Limit {
+		return 0, false
+	}
+	excess := w.used + units - w.limit.Limit
+	for i := 0; excess > 0; i++ {
+		e := w.ring[(w.head+i)%len(w.ring)]
+		if excess -= e.units; excess <= 0 {
+			return e.at + w.limit.Per - now, true
+		}
+	}
+	return 0, true
+}
+
+// full returns how long until the whole limit is free again.
+func (w *window) full(now time.Duration) time.Duration {
+	if w.n == 0 {
+		return 0
+	}
+	return w.ring[(w.head+w.n-1)%len(w.ring)].at + w.limit.Per - now
+}
+
+func (w *window) remaining() int64 { return max(0, w.limit.Limit-w.used) }
+
+// allowed returns how many units the limit let through, at its rate, from the first admission to the last.
+func (w *window) allowed() float64 {
+	return float64(w.limit.Limit)*float64(w.last-w.first.at)/float64(w.limit.Per) - float64(w.spanned)
+}
