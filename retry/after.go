@@ -17,24 +17,29 @@ const MaxRetryAfter = 24 * time.Hour
 //
 //   - Retry-After-Ms: milliseconds, with or without a fraction;
 //   - Retry-After (RFC 9110, section 10.2.3): seconds, with or without a fraction, or an HTTP date in any of its three
-//     forms. A date is compared with the answer's own Date, if it has one, so that the two clocks needn't agree.
+//     forms.
 //
-// A number that can only be a time since 1970, in seconds or milliseconds, is read as that. A time that has passed is a
-// wait of 0. What is negative, not a number or not understood counts as absent.
+// A number that can only be a time since 1970, in seconds or milliseconds, is read as that. Times are compared with the
+// answer's own Date, if it has one, so that the two clocks needn't agree; one that has passed is a wait of 0. What is
+// negative, not a number or not understood counts as absent.
 func ParseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
 	if d, ok := parseDelay(h.Get("Retry-After-Ms"), time.Millisecond, now); ok {
 		return d, true
 	}
-	value := h.Get("Retry-After")
+	return ParseDelay(h.Get("Retry-After"), now)
+}
+
+// ParseDelay reads one value of the forms that ParseRetryAfter reads in Retry-After, for other headers that have them.
+func ParseDelay(value string, now time.Time) (time.Duration, bool) {
 	if d, ok := parseDelay(value, time.Second, now); ok {
 		return d, true
 	}
 	at, err := http.ParseTime(strings.TrimSpace(value))
 	if err != nil {
 		return 0, false
-	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = date
 	}
 	return until(at, now), true
 }

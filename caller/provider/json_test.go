@@ -1,0 +1,106 @@
+package provider
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestAt(t *testing.T) {
+	const doc = ` { "a" : [1, {"b":"no"}], "error": {"code": "x\"y", "n": 12.5, "deep": {"er": null}}, "z": true } `
+	for path, want := range map[string]string{
+		"a": `[1, {"b":"no"}]`, "error code": `"x\"y"`, "error n": "12.5", "error deep er": "null", "z": "true", "b": "", "a b": "",
+	} {
+		if got := string(at([]byte(doc), strings.Fields(path)...)); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+	if got := text(at([]byte(doc), "error", "code")); got != `x"y` {
+		t.Errorf("text %q", got)
+	}
+}
+
+// Of an error's body only the beginning may be there.
+func TestReadFailureOfTruncatedBody(t *testing.T) {
+	const body = `{"error":{"type":"rate_limit_error","code":"slow_down","message":"Too \"many\" requests"}}`
+	for n := range len(body) {
+		f := readFailure([]byte(body[:n]))
+		if n > strings.Index(body, `","code`) && f.kind != "rate_limit_error" {
+			t.Errorf("%s: %+v", body[:n], f)
+		}
+	}
+}
+
+// On valid JSON the readers agree with encoding/json.
+func FuzzJSON(f *testing.F) {
+	f.Add(`{"a":"b\"c","d":[1,2,{"e":"f"}],"g":{"h":null},"":true}`)
+	f.Add(`["\ud83d\ude00","\u4f60","\ud83d","x\\","{[\"]}"]`)
+	f.Add(`{"a":{"a":1},"a":2}`)
+	f.Fuzz(func(t *testing.T, doc string) {
+		var tree any
+		valid := json.Unmarshal([]byte(doc), &tree) == nil && utf8.ValidString(doc)
+		keys := []string{}
+		for key, value := range members([]byte(doc)) {
+			if valid && !json.Valid(value) {
+				t.Errorf("value %s of %s", value, doc)
+			}
+			keys = append(keys, text(slices.Concat([]byte{'"'}, key, []byte{'"'})))
+		}
+		n := 0
+		for value := range elements([]byte(doc)) {
+			if valid && !json.Valid(value) {
+				t.Errorf("element %s of %s", value, doc)
+			}
+			n++
+		}
+		var s size
+		for _, text := range stringsIn([]byte(doc)) {
+			s.addText(text)
+		}
+		if !valid {
+			return
+		}
+		switch v := tree.(type) {
+		case map[string]any:
+			slices.Sort(keys)
+			if want := slices.Sorted(maps.Keys(v)); !slices.Equal(slices.Compact(keys), want) {
+				t.Errorf("keys %q, want %q", keys, want)
+			}
+		case []any:
+			if n != len(v) {
+				t.Errorf("%d elements, want %d", n, len(v))
+			}
+		}
+		if want, exact := characters(tree); exact && s.chars != want {
+			t.Errorf("%d characters in %s, want %d", s.chars, doc, want)
+		}
+	})
+}
+
+// characters counts those of all strings in a decoded value. It isn't exact where keys are repeated or an escape stands
+// for half a character: the decoder then drops or replaces something.
+func characters(v any) (n int64, exact bool) {
+	exact = true
+	add := func(more any) {
+		m, ok := characters(more)
+		n += m
+		exact = exact && ok
+	}
+	switch v := v.(type) {
+	case string:
+		return int64(utf8.RuneCountInString(v)), !strings.ContainsRune(v, utf8.RuneError)
+	case []any:
+		for _, e := range v {
+			add(e)
+		}
+	case map[string]any:
+		for _, e := range v {
+			add(e)
+		}
+		exact = exact && len(v) <= 1
+	}
+	return n, exact
+}

@@ -1,0 +1,140 @@
+package provider
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/retry"
+)
+
+// byStatus judges an answer by its status and standard headers alone.
+func byStatus(r *http.Response) caller.Verdict {
+	v := caller.Verdict{Outcome: caller.Fault, Reason: strconv.Itoa(r.StatusCode)}
+	switch code := r.StatusCode; {
+	case code < 400:
+		v.Outcome = caller.Success
+	case code == http.StatusUnauthorized:
+		v.Outcome = caller.Revoked
+	case code == http.StatusPaymentRequired:
+		v.Outcome, v.Scope = caller.OutOfCredit, caller.ScopeAccount
+	case code == http.StatusTooManyRequests:
+		v.Outcome, v.Scope = caller.Throttled, caller.ScopeAccount
+	case code == http.StatusServiceUnavailable, code == 529:
+		v.Outcome, v.Scope = caller.Overloaded, caller.ScopeProvider
+	case retry.Status(code):
+		v.Outcome, v.Scope = caller.Transient, caller.ScopeProvider
+	}
+	if code := r.StatusCode; code >= 400 {
+		v.RetryAfter, _ = retry.ParseRetryAfter(r.Header, time.Now())
+	}
+	return v
+}
+
+// overruled applies the header X-Should-Retry, which OpenAI and Anthropic send for their own client libraries. It decides
+// whether this call is tried again, not what becomes of the key.
+func overruled(v caller.Verdict, r *http.Response) caller.Verdict {
+	should, said := retry.ShouldRetry(r.Header)
+	switch {
+	case said && should && v.Outcome == caller.Fault:
+		v.Outcome, v.Scope = caller.Transient, caller.ScopeProvider
+	case said && !should && v.Outcome == caller.Transient:
+		v.Outcome = caller.Fault
+	}
+	return v
+}
+
+// failure is what an error's body says. Fields that it doesn't have are empty.
+type failure struct {
+	code    string // the finest name or number
+	kind    string // a coarser one
+	message string
+	details []byte // JSON
+}
+
+// readFailure reads the shapes that error bodies have: an object "error" in an object, or in the first of a list, or the
+// members of that object by themselves.
+func readFailure(body []byte) failure {
+	for element := range elements(body) {
+		body = element
+		break
+	}
+	if inner := at(body, "error"); len(inner) > 0 {
+		if inner[0] == '"' {
+			return failure{message: text(inner)}
+		}
+		body = inner
+	}
+	var f failure
+	for key, value := range members(body) {
+		switch string(key) {
+		case "code":
+			f.code = text(value)
+		case "type", "status":
+			f.kind = text(value)
+		case "message":
+			f.message = text(value)
+		case "details":
+			f.details = value
+		}
+	}
+	return f
+}
+
+// reason is the failure's name for people.
+func (f failure) reason(fallback string) string {
+	return short(cmp.Or(f.code, f.kind, fallback))
+}
+
+// short cuts what a strange server sends as a code to a size that suits a metric's label.
+func short(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "")
+	}
+	return s
+}
+
+// meaning is an outcome and what it says something about.
+type meaning struct {
+	outcome caller.Outcome
+	scope   caller.Scope
+}
+
+// Meanings that most providers know.
+var (
+	throttled   = meaning{caller.Throttled, caller.ScopeAccount}
+	slowDown    = meaning{caller.Overloaded, caller.ScopeAccount}
+	overloaded  = meaning{caller.Overloaded, caller.ScopeProvider}
+	transient   = meaning{caller.Transient, caller.ScopeProvider}
+	outOfCredit = meaning{caller.OutOfCredit, caller.ScopeAccount}
+	closed      = meaning{caller.Revoked, caller.ScopeAccount}
+	revoked     = meaning{caller.Revoked, caller.ScopeKey}
+	fault       = meaning{caller.Fault, caller.ScopeKey}
+)
+
+// means puts a meaning into a verdict. Only what passes by waiting keeps its RetryAfter.
+func means(v caller.Verdict, m meaning) caller.Verdict {
+	v.Outcome, v.Scope = m.outcome, m.scope
+	if m == fault {
+		v.RetryAfter = 0
+	}
+	return v
+}
+
+// byCode judges an error by what its codes mean, the finer one first, and otherwise by its status.
+func byCode(r *http.Response, f failure, codes map[string]meaning) caller.Verdict {
+	v := byStatus(r)
+	if r.StatusCode < 400 {
+		return v
+	}
+	v.Reason = f.reason(v.Reason)
+	for _, code := range []string{f.code, f.kind} {
+		if m, ok := codes[code]; ok {
+			return means(v, m)
+		}
+	}
+	return v
+}

@@ -1,0 +1,223 @@
+package provider
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/penstock/penstock/caller"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// recorded is an answer in the shape that a provider documents, and what it means.
+type recorded struct {
+	name    string
+	status  int
+	headers string // "Name: value" lines
+	body    string
+	want    caller.Verdict
+}
+
+// noon is the Date of every recorded answer.
+const noon = "Fri, 20 Nov 2026 12:00:00 GMT"
+
+func (rec recorded) response(t testing.TB) *http.Response {
+	t.Helper()
+	h := http.Header{"Date": {noon}}
+	for line := range strings.Lines(rec.headers) {
+		name, value, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		if !ok {
+			t.Fatalf("%s: header %q", rec.name, line)
+		}
+		h.Set(name, value)
+	}
+	return &http.Response{StatusCode: rec.status, Header: h}
+}
+
+func judge(t *testing.T, p caller.Profile, records []recorded) {
+	t.Helper()
+	for _, rec := range records {
+		if got := p.Judge(rec.response(t), []byte(rec.body)); got != rec.want {
+			t.Errorf("%s: %s\n got %+v (%v)\nwant %+v (%v)", p.Name, rec.name, got, got.Outcome, rec.want, rec.want.Outcome)
+		}
+	}
+}
+
+func verdict(o caller.Outcome, s caller.Scope, after time.Duration, reason string) caller.Verdict {
+	return caller.Verdict{Outcome: o, Scope: s, RetryAfter: after, Reason: reason}
+}
+
+func estimate(t *testing.T, p caller.Profile, body string, want caller.Cost) {
+	t.Helper()
+	if got := p.Estimate(request(http.MethodPost, "/v1/x"), []byte(body)); !maps.Equal(got, want) {
+		t.Errorf("%s: estimate of %.200s: %v, want %v", p.Name, body, got, want)
+	}
+}
+
+func usage(t *testing.T, p caller.Profile, data string, want caller.Cost) {
+	t.Helper()
+	if got := p.Usage([]byte(data)); !maps.Equal(got, want) || (got == nil) != (want == nil) {
+		t.Errorf("%s: usage in %s: %v, want %v", p.Name, data, got, want)
+	}
+}
+
+func quotas(t *testing.T, p caller.Profile, rec recorded, want ...caller.Quota) {
+	t.Helper()
+	got := p.Quotas(rec.response(t))
+	if len(got) != len(want) {
+		t.Fatalf("%s: quotas %+v, want %+v", p.Name, got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("%s: quota %+v, want %+v", p.Name, got[i], want[i])
+		}
+	}
+}
+
+func request(method, path string) *http.Request {
+	return &http.Request{Method: method, URL: &url.URL{Scheme: "https", Host: "api.example.com", Path: path}, Header: http.Header{}}
+}
+
+// profiles are all that ByName knows.
+func profiles(t testing.TB) []caller.Profile {
+	t.Helper()
+	_, err := ByName("")
+	if err == nil {
+		t.Fatal("a provider without a name")
+	}
+	_, names, _ := strings.Cut(err.Error(), "use one of ")
+	var all []caller.Profile
+	for name := range strings.SplitSeq(names, ", ") {
+		p, err := ByName(strings.ToUpper(name))
+		if err != nil || p.Name != name {
+			t.Fatalf("%s: %q, %v", name, p.Name, err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// The secret is put where the provider reads it, replaces what a client library put there, and appears nowhere else.
+func TestAuthorize(t *testing.T) {
+	for _, p := range profiles(t) {
+		r := request(http.MethodPost, "/v1/x")
+		r.URL.RawQuery = "alt=sse&key=placeholder"
+		for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
+			r.Header.Set(name, "placeholder")
+		}
+		p.Authorize(r, "canary")
+		found := 0
+		for name, values := range r.Header {
+			if strings.Contains(values[0], "canary") {
+				found++
+			} else if name == "Authorization" {
+				t.Errorf("%s: the placeholder stays in %s: %q", p.Name, name, values)
+			}
+		}
+		if found != 1 || strings.Contains(r.URL.String(), "canary") {
+			t.Errorf("%s: the secret is in %d headers; URL %s", p.Name, found, r.URL)
+		}
+	}
+}
+
+func TestRepeatable(t *testing.T) {
+	for _, p := range profiles(t) {
+		if p.Repeatable == nil {
+			continue // net/http's rule
+		}
+		if !p.Repeatable(request(http.MethodGet, "/v1/models")) {
+			t.Errorf("%s: GET isn't repeatable", p.Name)
+		}
+		for _, path := range []string{"/v1/files", "/v1/batches", "/v1/fine_tuning/jobs", "/"} {
+			if p.Repeatable(request(http.MethodPost, path)) {
+				t.Errorf("%s: POST %s would be carried out twice", p.Name, path)
+			}
+		}
+		keyed := request(http.MethodPost, "/v1/files")
+		keyed.Header.Set("Idempotency-Key", "1")
+		if !p.Repeatable(keyed) {
+			t.Errorf("%s: an idempotency key doesn't count", p.Name)
+		}
+	}
+}
+
+// Statuses without a body that helps, from a proxy for instance, mean the same everywhere.
+func TestEveryProfileJudgesPlainStatuses(t *testing.T) {
+	want := map[int]caller.Outcome{
+		200: caller.Success, 204: caller.Success, 304: caller.Success, 400: caller.Fault, 401: caller.Revoked,
+		402: caller.OutOfCredit, 403: caller.Fault, 404: caller.Fault, 408: caller.Transient, 413: caller.Fault,
+		422: caller.Fault, 429: caller.Throttled, 500: caller.Transient, 501: caller.Fault, 502: caller.Transient,
+		503: caller.Overloaded, 504: caller.Transient, 524: caller.Transient, 529: caller.Overloaded,
+	}
+	for _, p := range profiles(t) {
+		for status, outcome := range want {
+			r := recorded{status: status, headers: "Retry-After: 7"}.response(t)
+			v := p.Judge(r, []byte("<html>credit quota rate limit</html>"))
+			if v.Outcome != outcome {
+				t.Errorf("%s: status %d is %v, want %v", p.Name, status, v.Outcome, outcome)
+			}
+			if waits := outcome == caller.Throttled || outcome == caller.Overloaded; waits && v.RetryAfter != 7*time.Second {
+				t.Errorf("%s: status %d: Retry-After is lost: %v", p.Name, status, v.RetryAfter)
+			}
+		}
+	}
+}
+
+// Whatever a server sends, nothing panics, and no figure is negative or overflows.
+func FuzzProfiles(f *testing.F) {
+	f.Add(429, "1", "1s", "2", `{"error":{"code":"rate_limit_exceeded","message":"try again in 6ms"}}`)
+	f.Add(403, "-1", "2026-11-20T12:00:00Z", "1795176010", `[{"error":{"code":429,"details":[{"retryDelay":"1e99s"}]}}]`)
+	f.Add(400, "9999999999", "99999999h", `"burst";r=-5;t=1`, `{"usage":{"total_tokens":1e400,"prompt_tokens":-1}}`)
+	f.Add(200, "", "", "", `{"messages":[{"content":"\ud83d\u4f60\\"}],"max_tokens":1e300,"n":1e300}`)
+	all := profiles(f)
+	f.Fuzz(func(t *testing.T, status int, number, reset, field, body string) {
+		h := http.Header{}
+		for _, p := range []string{"X-Ratelimit-", "Ratelimit-", "Anthropic-Ratelimit-"} {
+			for _, m := range []string{"", "-Requests", "-Tokens", "-Project-Tokens"} {
+				h.Set(p+"Limit"+m, number)
+				h.Set(p+"Remaining"+m, number)
+				h.Set(p+"Reset"+m, reset)
+			}
+			for _, m := range []string{"Requests-", "Tokens-", "Input-Tokens-"} {
+				h.Set(p+m+"Remaining", number)
+				h.Set(p+m+"Reset", reset)
+			}
+		}
+		h["Ratelimit"], h["Ratelimit-Policy"], h["Retry-After"] = []string{field}, []string{field}, []string{reset}
+		for _, p := range all {
+			checkAnswer(t, p, &http.Response{StatusCode: status, Header: h}, []byte(body))
+			for metric, n := range p.Estimate(request(http.MethodPost, "/"), []byte(body)) {
+				if n < 0 || n > most {
+					t.Errorf("%s: estimate %s %d", p.Name, metric, n)
+				}
+			}
+		}
+	})
+}
+
+func checkAnswer(t *testing.T, p caller.Profile, r *http.Response, body []byte) {
+	t.Helper()
+	if v := p.Judge(r, body); v.RetryAfter < 0 || v.RetryAfter > 8*24*time.Hour || len(v.Reason) > 64 {
+		t.Errorf("%s: %+v", p.Name, v)
+	}
+	if p.Usage != nil {
+		for metric, n := range p.Usage(body) {
+			if n < 0 || n > most {
+				t.Errorf("%s: usage %s %d", p.Name, metric, n)
+			}
+		}
+	}
+	if p.Quotas != nil {
+		for _, q := range p.Quotas(r) {
+			if q.Remaining < 0 || q.Limit < 0 || q.Reset < 0 || q.Per < 0 || q.Remaining > most {
+				t.Errorf("%s: %+v", p.Name, q)
+			}
+		}
+	}
+}

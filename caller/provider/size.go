@@ -1,0 +1,167 @@
+package provider
+
+import (
+	"bytes"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/penstock/penstock/caller"
+)
+
+// fileTokens is what a picture or another file in a prompt is taken for: its bytes, in base64, are no text. A picture of
+// the usual size costs 700 to 1,600 tokens with the large providers.
+const fileTokens = 1000
+
+// size is what a request's body says about its cost. All numbers are at most 2^53.
+type size struct {
+	chars  int64 // of text in the prompt
+	wide   int64 // those of them that are Chinese, Japanese or Korean: about a token each
+	files  int64 // in the prompt
+	output int64 // the most tokens that one answer may have; 0 where the request doesn't say
+	copies int64 // answers asked for; at least 1
+}
+
+// measure reads the body of a request to any of the providers here: their names for things don't contradict each other.
+func measure(body []byte) size {
+	s := size{copies: 1}
+	for key, value := range members(body) {
+		switch string(key) {
+		case "messages", "input", "prompt", "instructions", "system", "tools", "functions", // OpenAI's, Anthropic's, Qwen's
+			"contents", "systemInstruction", "system_instruction": // Gemini's
+			s.addPrompt(value)
+		case "generationConfig", "generation_config", "parameters": // Gemini's, Qwen's
+			for key, value := range members(value) {
+				s.addBound(key, value)
+			}
+		default:
+			s.addBound(key, value)
+		}
+	}
+	return s
+}
+
+// addBound takes in a parameter that bounds the output.
+func (s *size) addBound(key, value []byte) {
+	n, ok := count(value)
+	if !ok {
+		return
+	}
+	switch string(key) {
+	case "max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens":
+		s.output = max(s.output, n)
+	case "n", "best_of", "candidateCount":
+		s.copies = max(s.copies, n)
+	}
+}
+
+// addPrompt counts the text in part of a prompt. What has no text in it but is a list consists of tokens, as OpenAI's
+// older endpoints take them.
+func (s *size) addPrompt(value []byte) {
+	if value[0] == '[' && bytes.IndexByte(value, '"') < 0 {
+		s.chars += 4 * int64(1+bytes.Count(value, []byte(",")))
+		return
+	}
+	for key, text := range stringsIn(value) {
+		switch string(key) {
+		case "role", "type":
+			continue
+		case "data", "file_data", "b64_json", "url", "image_url", "fileUri", "file_uri":
+			s.files++
+			continue
+		}
+		if bytes.HasPrefix(text, []byte("data:")) {
+			s.files++
+			continue
+		}
+		s.addText(text)
+	}
+}
+
+// addText counts the characters of an undecoded string.
+func (s *size) addText(text []byte) {
+	for len(text) > 0 {
+		r, n := rune(text[0]), 1
+		switch {
+		case r == '\\':
+			r, n = escaped(text)
+		case r >= utf8.RuneSelf:
+			r, n = utf8.DecodeRune(text)
+		}
+		text = text[n:]
+		s.chars++
+		if isWide(r) {
+			s.wide++
+		}
+	}
+}
+
+// escaped reads the escape that text begins with: the character and how many bytes it takes. Only \u escapes are told
+// apart; of the others every one is a single narrow character.
+func escaped(text []byte) (rune, int) {
+	r, ok := hex(text)
+	if !ok {
+		return '\\', min(2, len(text))
+	}
+	if low, ok := hex(text[6:]); ok && utf16.IsSurrogate(r) {
+		if pair := utf16.DecodeRune(r, low); pair != utf8.RuneError {
+			return pair, 12
+		}
+	}
+	return r, 6
+}
+
+// hex reads \uXXXX.
+func hex(text []byte) (r rune, ok bool) {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0, false
+	}
+	for _, c := range text[2:6] {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
+// isWide says whether r is written in Chinese, Japanese or Korean: its blocks from the radicals to the ideographs,
+// Hangul, the compatibility and full-width forms, and the supplementary ideographs.
+func isWide(r rune) bool {
+	switch {
+	case r < 0x2E80:
+		return false
+	case r <= 0x9FFF, r >= 0xAC00 && r <= 0xD7FF, r >= 0xF900 && r <= 0xFAFF, r >= 0xFF00 && r <= 0xFFEF:
+		return true
+	}
+	return r >= 0x20000 && r <= 0x3FFFF
+}
+
+// input is the prompt's size in tokens: a quarter of its characters, rounded up, with Chinese, Japanese and Korean ones
+// counted whole.
+func (s size) input() int64 {
+	return (s.chars-s.wide+3)/4 + s.wide + s.files*fileTokens
+}
+
+// allOutput is the most tokens that all answers together may have.
+func (s size) allOutput() int64 {
+	if s.output > most/s.copies {
+		return most
+	}
+	return s.output * s.copies
+}
+
+// cost is the price of the request where its provider counts as many tokens as tokens.
+func (s size) cost(tokens int64) caller.Cost {
+	cost := caller.Cost{caller.Requests: 1, caller.Tokens: min(tokens, most), caller.InputTokens: s.input()}
+	if s.output > 0 {
+		cost[caller.OutputTokens] = s.allOutput()
+	}
+	return cost
+}
