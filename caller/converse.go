@@ -130,7 +130,7 @@ func (p *pool) ask(ctx context.Context, call *scripts.PoolCall, b batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clock.Observe(sent, received, reply.Now)
-	p.failures, p.notUntil = 0, time.Time{}
+	p.failures, p.failure, p.notUntil = 0, nil, time.Time{}
 	p.told, p.others = sent, reply.Waiting > 0
 	p.reports = p.reports[len(call.Reports):]
 	p.toldUse, p.toldWant = len(reply.Grants), -len(reply.Grants)
@@ -229,5 +229,6 @@ func (p *pool) failed(now time.Time, err error, b batch) {
 	}
 	backoff := min(minBackoff<<min(p.failures, 10), maxBackoff)
 	p.failures++
+	p.failure = err
 	p.notUntil = now.Add(backoff/2 + rand.N(backoff))
 }

@@ -55,6 +55,7 @@ type pool struct {
 	others   bool      // other sessions wait
 	notUntil time.Time // backoff
 	failures int
+	failure  error // why the last script call failed; nil: it didn't
 	seq      int64
 }
 
@@ -118,6 +119,9 @@ func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, err
 		return nil, &Error{Pool: p.plan.Pool, Err: ErrClosed}
 	}
 	first := p.queue.len() == 0
+	if first && !p.permits {
+		p.askAt = time.Time{} // the time was for a call that has left; this one may fit earlier, or is to hear of it
+	}
 	p.queue.add(w, again)
 	p.mu.Unlock()
 	if first {
@@ -130,12 +134,16 @@ func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, err
 	}
 	p.mu.Lock()
 	p.queue.remove(w)
-	granted := w.grant
+	granted, failure := w.grant, p.failure
 	p.mu.Unlock()
 	if granted != nil {
 		granted.release()
 	}
-	return nil, context.Cause(ctx)
+	err := context.Cause(ctx)
+	if failure != nil {
+		err = &Error{Pool: p.plan.Pool, Err: fmt.Errorf("%w while Redis didn't answer: %w", err, failure)}
+	}
+	return nil, err
 }
 
 // release takes a permit back.
