@@ -2,6 +2,8 @@ package apisim
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,14 +34,18 @@ func start(t *testing.T, change func(*Config)) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	transport := &http.Transport{MaxIdleConnsPerHost: 256}
+	client := newClient()
 	t.Cleanup(func() {
-		transport.CloseIdleConnections()
+		client.CloseIdleConnections()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return &fixture{Server: s, t: t, client: &http.Client{Transport: transport}}
+	return &fixture{Server: s, t: t, client: client}
+}
+
+func newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 }
 
 func limits(l ...Limit) func(*Config) {
@@ -53,49 +59,57 @@ type request struct {
 
 const hello = `{"model":"m","messages":[{"role":"user","content":"Hello, world"}]}`
 
-func (f *fixture) request(r request) *http.Request {
-	if r.secret == "" {
-		r.secret = "sk-1"
-	}
-	if r.body == "" {
-		r.body = hello
-	}
-	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.URL()+"/v1/chat/completions",
-		strings.NewReader(r.body))
+func (r request) build(ctx context.Context, url string) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/v1/chat/completions",
+		strings.NewReader(cmp.Or(r.body, hello)))
 	if err != nil {
-		f.t.Fatal(err)
+		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+r.secret)
+	req.Header.Set("Authorization", "Bearer "+cmp.Or(r.secret, "sk-1"))
 	if r.id != "" {
 		req.Header.Set("X-Request-Id", r.id)
 	}
 	req.GetBody = nil // net/http must not repeat a call
-	return req
+	return req, nil
 }
 
-// call sends a request and returns the answer with its body read.
-func (f *fixture) call(r request) (*http.Response, string, error) {
-	resp, err := f.client.Do(f.request(r))
+// response is an answer with its body read.
+type response struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func send(ctx context.Context, client *http.Client, url string, r request) (response, error) {
+	req, err := r.build(ctx, url)
 	if err != nil {
-		return nil, "", err
+		return response{}, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return response{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return resp, string(body), err
+	return response{resp.StatusCode, resp.Header, string(body)}, err
 }
 
-func (f *fixture) want(r request, status int, contains ...string) *http.Response {
+func (f *fixture) call(r request) (response, error) {
+	return send(f.t.Context(), f.client, f.URL(), r)
+}
+
+func (f *fixture) want(r request, status int, contains ...string) response {
 	f.t.Helper()
-	resp, body, err := f.call(r)
+	resp, err := f.call(r)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if resp.StatusCode != status {
-		f.t.Fatalf("status %d, want %d: %s", resp.StatusCode, status, body)
+	if resp.status != status {
+		f.t.Fatalf("status %d, want %d: %s", resp.status, status, resp.body)
 	}
 	for _, c := range contains {
-		if !strings.Contains(body, c) {
-			f.t.Errorf("body %s\nlacks %s", body, c)
+		if !strings.Contains(resp.body, c) {
+			f.t.Errorf("body %s\nlacks %s", resp.body, c)
 		}
 	}
 	return resp
@@ -124,17 +138,17 @@ func (f *fixture) control(path, body string, status int) string {
 func TestAnswer(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
-	_, body, err := f.call(request{})
+	resp, err := f.call(request{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var c completion
-	if err := json.Unmarshal([]byte(body), &c); err != nil {
+	if err := json.Unmarshal([]byte(resp.body), &c); err != nil {
 		t.Fatal(err)
 	}
 	if c.Object != "chat.completion" || len(c.Choices) != 1 || c.Choices[0].Message.Content != "Hélló, wórld" ||
 		*c.Choices[0].FinishReason != "stop" || *c.Usage != (usage{3, 3, 6}) {
-		t.Errorf("unexpected answer %s", body)
+		t.Errorf("unexpected answer %s", resp.body)
 	}
 	f.want(request{body: `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"Hello, world"}]}`}, 200,
 		`"content":"Héll"`, `"finish_reason":"length"`)
@@ -166,13 +180,13 @@ func TestRequestLimitAndHeaders(t *testing.T) {
 			"x-ratelimit-reset-requests": "1h0m0s", "x-ratelimit-limit-tokens": "1000",
 			"x-ratelimit-remaining-tokens": fmt.Sprint(1000 - 3*(i+1)), "x-ratelimit-reset-tokens": "1m0s",
 		} {
-			if got := resp.Header.Get(name); got != want {
+			if got := resp.header.Get(name); got != want {
 				t.Errorf("call %d: %s = %q, want %q", i, name, got, want)
 			}
 		}
 	}
 	resp := f.want(request{secret: "sk-2"}, 429, `"code":"rate_limit_exceeded"`, `"type":"requests"`)
-	seconds, ms := resp.Header.Get("Retry-After"), resp.Header.Get("Retry-After-Ms")
+	seconds, ms := resp.header.Get("Retry-After"), resp.header.Get("Retry-After-Ms")
 	var n, m int64
 	if _, err := fmt.Sscan(seconds+" "+ms, &n, &m); err != nil || n < 3500 || n > 3600 || m <= 1000*(n-1) || m > 1000*n {
 		t.Errorf("Retry-After %q, Retry-After-Ms %q", seconds, ms)
