@@ -107,7 +107,10 @@ func do[T any](ctx context.Context, c *Caller, cost Cost,
 		g.Attempt = n
 		begun := time.Now()
 		value, verdict, err := send(ctx, g)
-		last = Attempt{Key: g.Key, Account: g.Account, Number: n, Verdict: verdict, Err: err, Latency: time.Since(begun), Status: status(value, err)}
+		last = Attempt{
+			Key: g.Key, Account: g.Account, Number: n, Verdict: verdict, Err: err,
+			Latency: time.Since(begun), Status: status(value, err),
+		}
 		c.learn(g, verdict)
 		return value, hint(verdict, err)
 	}, discard)

@@ -66,7 +66,7 @@ type report struct {
 }
 
 func newPool(rdb scripts.Client, p *plan) *pool {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // it lives until close
 	l := &pool{
 		plan: p, rdb: rdb,
 		session: p.Session + "~" + strconv.FormatUint(rand.Uint64(), 36),

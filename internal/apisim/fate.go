@@ -14,7 +14,7 @@ type fate struct {
 }
 
 func draw(seed, call uint64, attempt int, f Failures, l Latency) fate {
-	r := rand.New(rand.NewPCG(seed^call, uint64(attempt))) //nolint:gosec // nothing is secured by it
+	r := rand.New(rand.NewPCG(seed^call, uint64(attempt)))
 	var out fate
 	u := r.Float64()
 	for _, k := range kinds {
