@@ -142,7 +142,7 @@ for _ = 1, num() do
   local till, kind, reason = now + num(), arg(), arg()
   local old, was_off = read_block(name)
   -- The later deadline wins, and a disabled key isn't turned into one that cools down.
-  if till > old or (kind == 'off' and not was_off) then
+  if till > now and (till > old or (kind == 'off' and not was_off)) then
     if was_off then
       kind = 'off'
     end
