@@ -26,8 +26,8 @@ type Config struct {
 	// keep their promise at the provider up to this much jitter; a window W loses Slack/(W+Slack) of its quota to it.
 	// Defaults to 100 ms.
 	Slack time.Duration
-	// Horizon is how far ahead of now a call's place may be booked. It should exceed a round trip to Redis. Defaults
-	// to 50 ms.
+	// Horizon is how far ahead of now a call's place may be booked. It should exceed a round trip to Redis, and what a
+	// busy process is late by. Defaults to 100 ms.
 	Horizon time.Duration
 	// TTL is how long the permits of a process that died stay taken, and the heartbeat's scale (a third of it).
 	// Defaults to 10 s; at least 1 s.

@@ -184,7 +184,7 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply) {
 				Err: fmt.Errorf("%w (%s)", ErrNoKeys, reply.Reason)})
 		}
 	default:
-		p.askAt = now.Add(max(reply.Wake, p.plan.Horizon/4))
+		p.askAt = now.Add(max(reply.Wake, p.plan.Horizon/8))
 		p.refuseLate(now.Add(reply.Wake), reply)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultSlack   = 100 * time.Millisecond
-	DefaultHorizon = 50 * time.Millisecond
+	DefaultHorizon = 100 * time.Millisecond
 	DefaultTTL     = 10 * time.Second
 )
 

@@ -35,8 +35,9 @@
 --          s:SESSION                end, seq, calls waiting, turn, then ACCOUNT=held,…
 --
 -- Turns: where several sessions have calls waiting, each booked call moves its session's turn ahead by what the call
--- takes of the pool times the number of those sessions. A session books ahead only while its turn lies within the
--- horizon; beyond, it gets what is due now and nobody else took.
+-- takes of the pool times the number of those sessions. A session whose turn lies within the horizon books that far
+-- ahead. One whose turn lies beyond had more than its share: it books a quarter as far ahead, and so gets what the
+-- others leave, as when one of them has died, but never before them.
 
 local PERMITS, COOLDOWN, DISABLED, NONE = -1, -2, -3, -4
 
@@ -302,12 +303,13 @@ local function admit(n, cost)
       return n
     end
     local my_turn = shares == 1 or turn <= now + horizon
-    if account.opens > (my_turn and now + horizon or now) then
+    local ahead = my_turn and horizon or horizon / 4
+    if account.opens > now + ahead then
       -- First come, first served: nobody behind gets this account before.
       account.claimed = true
-      local at = account.opens - horizon
+      local at = account.opens - ahead
       if not my_turn then
-        at = math.min(account.opens, math.max(turn, account.opens) - horizon)
+        at = math.min(at, math.max(turn, account.opens) - horizon)
       end
       blocked(at, account.binding)
       return n

@@ -255,11 +255,15 @@ func (c *modelCall) admit(d PoolDemand) (over int) {
 			return n
 		}
 		mine := c.shares == 1 || c.turn <= c.now+c.horizon
-		if mine && a.opens > c.now+c.horizon || !mine && a.opens > c.now {
+		ahead := c.horizon
+		if !mine {
+			ahead /= 4
+		}
+		if a.opens > c.now+ahead {
 			a.claimed = true
-			at := a.opens - c.horizon
+			at := a.opens - ahead
 			if !mine {
-				at = min(a.opens, max(c.turn, a.opens)-c.horizon)
+				at = min(at, max(c.turn, a.opens)-c.horizon)
 			}
 			c.blocked(at, a.binding)
 			return n
