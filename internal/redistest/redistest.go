@@ -16,6 +16,7 @@
 //	Each      the same test on both
 //	Faults    the same server, with replies lost, delayed, connections reset at an exact command
 //	Start     a redis-server of the test's own, to be killed, stopped, restarted, or given other settings
+//	Process   a function of the test binary in a process of its own, to be killed or stopped
 //
 // Databases of one server share the scripts that it has cached, its Pub/Sub channels and its settings. A test that
 // flushes scripts, flushes everything, changes the configuration or counts subscribers needs Start.
@@ -41,8 +42,9 @@ import (
 const bound = 30 * time.Second
 
 // Main runs the tests of a package, stops the package's redis-server, reports goroutines that the tests left behind
-// as a failure, and exits. Call it from TestMain.
-func Main(m *testing.M) {
+// as a failure, and exits. Call it from TestMain. In a process that Process has started, it runs the program instead.
+func Main(m *testing.M, programs ...Programs) {
+	runProgram(programs)
 	code := m.Run()
 	shared.stop()
 	reportSkipped()

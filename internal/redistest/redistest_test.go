@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestMain(m *testing.M) { Main(m) }
+func TestMain(m *testing.M) { Main(m, Programs{"echo": echo}) }
 
 func TestClientHasADatabaseOfItsOwn(t *testing.T) {
 	t.Parallel()
@@ -110,7 +110,7 @@ func TestServerLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(s.dir); !os.IsNotExist(err) {
 		t.Errorf("folder %s is left: %v", s.dir, err)
 	}
-	if err := s.process.resume(); err == nil {
+	if err := resume(s.process.cmd.Process); err == nil {
 		t.Error("the process still runs")
 	}
 }

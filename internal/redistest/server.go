@@ -178,7 +178,7 @@ func (s *Server) Restart() {
 // Pause stops the server with SIGSTOP: connections stay open, commands pile up in the sockets unanswered.
 func (s *Server) Pause() {
 	s.t.Helper()
-	if err := s.process.pause(); err != nil {
+	if err := pause(s.process.cmd.Process); err != nil {
 		s.t.Fatalf("pause redis-server: %v", err)
 	}
 }
@@ -186,7 +186,7 @@ func (s *Server) Pause() {
 // Resume lets a server that was paused carry on; it then executes what has piled up.
 func (s *Server) Resume() {
 	s.t.Helper()
-	if err := s.process.resume(); err != nil {
+	if err := resume(s.process.cmd.Process); err != nil {
 		s.t.Fatalf("resume redis-server: %v", err)
 	}
 }

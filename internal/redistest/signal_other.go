@@ -2,7 +2,10 @@
 
 package redistest
 
-import "errors"
+import (
+	"errors"
+	"os"
+)
 
-func (p *process) pause() error  { return errors.ErrUnsupported }
-func (p *process) resume() error { return errors.ErrUnsupported }
+func pause(*os.Process) error  { return errors.ErrUnsupported }
+func resume(*os.Process) error { return errors.ErrUnsupported }

@@ -21,9 +21,9 @@ while read -r line; do
 	pid=$line
 done
 [ -n "$pid" ] && kill -9 "$pid"
-rm -rf "$1"`
+[ -n "$1" ] && rm -rf "$1"`
 
-// watch starts a watchdog over dir.
+// watch starts a watchdog over dir, or over no folder if dir is empty.
 func watch(dir string) (*watchdog, error) {
 	cmd := exec.Command("sh", "-c", watchdogScript, "sh", dir)
 	pipe, err := cmd.StdinPipe()

@@ -1,0 +1,72 @@
+package redistest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// echo is a program for the tests: it prints its arguments, then the lines that it reads.
+func echo(args []string) error {
+	fmt.Println("args", strings.Join(args, " "))
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if in.Text() == "fail" {
+			return errors.New("told to fail")
+		}
+		fmt.Println("read", in.Text())
+	}
+	return nil
+}
+
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	c := Process(t, "echo", "a", "b c")
+	if got := c.Expect("args"); got != "a b c" {
+		t.Errorf("arguments %q", got)
+	}
+	c.Send("one")
+	c.Send("two")
+	if got := c.Line(); got != "read one" {
+		t.Errorf("line %q", got)
+	}
+	c.CloseInput()
+	if err := c.Wait(bound); err != nil {
+		t.Error(err)
+	}
+	if got := c.Line(); got != "read two" { // still there after the end
+		t.Errorf("line %q", got)
+	}
+}
+
+func TestProcessFails(t *testing.T) {
+	t.Parallel()
+	c := Process(t, "echo")
+	c.Send("fail")
+	exit, ok := errors.AsType[*exec.ExitError](c.Wait(bound))
+	if !ok || exit.ExitCode() != 1 || !strings.Contains(c.Stderr(), "told to fail") {
+		t.Errorf("exit %v, stderr %q", exit, c.Stderr())
+	}
+	unknown := Process(t, "no such program")
+	if err := unknown.Wait(bound); err == nil {
+		t.Error("no error for an unknown program")
+	}
+}
+
+func TestProcessStopAndKill(t *testing.T) {
+	t.Parallel()
+	c := Process(t, "echo")
+	c.Expect("args")
+	c.Stop()
+	c.Send("x")
+	c.Cont()
+	c.Expect("read x")
+	c.Stop()
+	c.Kill9() // also ends a stopped process
+	if err := c.Wait(bound); err == nil {
+		t.Error("a killed process ended well")
+	}
+}
