@@ -109,7 +109,7 @@ func TestProblems(t *testing.T) {
 		"burst":           {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, burst: 6}\n", "limits[0]: burst must not be above limit"},
 		"same limit":      {keys + "limits:\n  - {metric: requests, limit: 5, per: 60s}\n  - {metric: requests, limit: 6, per: 1m}\n", "limits[1]: another limit counts the same metric"},
 		"concurrency":     {keys + "concurrency: 0\n", "concurrency: must be a whole number from 1 to 2147483647; leave it out"},
-		"provider":        {keys + "provider: opnai\n", "provider: must be one of "},
+		"provider":        {keys + "provider: opnai\n", "provider: unknown provider: use one of "},
 		"relative URL":    {"pool: p\nbase_url: api.openai.com\nkeys: [{id: a, secret: b}]\n", "pool.yaml:2:11: base_url: must be a full URL"},
 		"password in URL": {"pool: p\nbase_url: https://u:p@h\nkeys: [{id: a, secret: b}]\n", "base_url: must have no user"},
 		"retry":           {keys + "retry: {base: 2s, max: 1s}\n", "retry: base must not be above max"},

@@ -1,18 +1,29 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
-	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/provider"
 	"github.com/penstock/penstock/retry"
 )
 
 func (r *reader) provider(p *Pool) func(ast.Node, string) {
 	return func(n ast.Node, path string) {
-		r.choice(&p.Provider, "generic", "openai")(n, path)
-		p.Caller.Profile = caller.Profile{Name: p.Provider}
+		name, ok := r.scalar(n, path)
+		if !ok {
+			return
+		}
+		profile, err := provider.ByName(name)
+		if err != nil {
+			// The message names the value first, which isn't shown here, and then the providers.
+			_, known, _ := strings.Cut(err.Error(), ": ")
+			r.problemf(n, path, "unknown provider: %s", known)
+			return
+		}
+		p.Provider, p.Caller.Profile = profile.Name, profile
 	}
 }
 

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/batch"
+)
+
+// answer is one line of a Batch output or error file.
+type answer struct {
+	ID       string    `json:"id"`
+	CustomID *string   `json:"custom_id"` // nil where the request's line couldn't be read
+	Response *response `json:"response"`  // nil where there was no answer
+	Error    *failure  `json:"error"`     // nil where there was one, of whatever status
+}
+
+type response struct {
+	StatusCode int             `json:"status_code"`
+	RequestID  string          `json:"request_id"`
+	Body       json.RawMessage `json:"body"`
+}
+
+type failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// refusal is an answer that isn't a success.
+type refusal struct{ response *response }
+
+func (e *refusal) Error() string {
+	return fmt.Sprintf("the provider answered %d", e.response.StatusCode)
+}
+
+// settled says whether sending the request again would be of no use: the provider has answered it, or has refused it
+// for a reason that isn't the key, the quota or the moment.
+func (a *answer) settled() bool {
+	if a.Response == nil {
+		return false
+	}
+	switch status := a.Response.StatusCode; status {
+	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusRequestTimeout,
+		http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	default:
+		return status >= 200 && status < 500
+	}
+}
+
+// newAnswer returns the line for a result.
+func newAnswer(req request, resp *response, err error) *answer {
+	a := &answer{ID: batchID(req), Response: resp}
+	if req.CustomID != "" {
+		a.CustomID = &req.CustomID
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		a.Response = refused.response
+	} else if err != nil {
+		a.Response, a.Error = nil, &failure{Code: code(err), Message: err.Error()}
+	}
+	return a
+}
+
+// code is a word for programs for an error that is no answer of the provider.
+func code(err error) string {
+	if e, ok := errors.AsType[*lineError](err); ok {
+		return e.code
+	}
+	switch {
+	case errors.Is(err, caller.ErrNeverFits):
+		return "exceeds_limit"
+	case errors.Is(err, caller.ErrNoKeys):
+		return "no_usable_key"
+	}
+	return "no_answer"
+}
+
+// batchID is a request's name in the output. It is the same in every run.
+func batchID(req request) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", req.Line, req.CustomID))
+	return fmt.Sprintf("batch_req_%x", sum[:12])
+}
+
+// line returns the answer as one line of JSON.
+func (a *answer) line() ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(a); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// oneLine returns a body as JSON on one line: itself where it is JSON, or else as a string.
+func oneLine(body []byte) json.RawMessage {
+	var buf bytes.Buffer
+	if json.Compact(&buf, body) == nil {
+		return buf.Bytes()
+	}
+	text, _ := json.Marshal(string(body)) // strings can't fail
+	return text
+}
+
+// learn returns what OpenJournal shows a file's lines to: it notes the requests that are done.
+func learn(ids *batch.IDs) func(line []byte) error {
+	return func(line []byte) error {
+		a, err := readAnswer(line)
+		if err != nil {
+			return err
+		}
+		if a.CustomID != nil {
+			ids.Done(*a.CustomID)
+		}
+		return nil
+	}
+}
+
+func readAnswer(line []byte) (*answer, error) {
+	var a answer
+	if err := json.Unmarshal(line, &a); err != nil || a.ID == "" || a.Response == nil && a.Error == nil {
+		return nil, errors.New("not a line of Batch output; is this the right file?")
+	}
+	return &a, nil
+}

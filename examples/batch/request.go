@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/url"
+	"strings"
+
+	"github.com/penstock/penstock/caller/batch"
+)
+
+// maxLine is the longest request line, in bytes: OpenAI's own files are at most 200 MB in all.
+const maxLine = 32 << 20
+
+// request is one line of a Batch input file.
+type request struct {
+	Line     int             `json:"-"`
+	CustomID string          `json:"custom_id"`
+	Method   string          `json:"method"`
+	URL      string          `json:"url"`
+	Body     json.RawMessage `json:"body"`
+}
+
+// lineError is a line that can't be sent. Its request has what is known of it.
+type lineError struct {
+	file string
+	line int
+	code string
+	err  error
+}
+
+func (e *lineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.file, e.line, e.err) }
+
+func (e *lineError) Unwrap() error { return e.err }
+
+// requests yields the requests in r that no earlier run has done. done counts the others.
+func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[request, error] {
+	return func(yield func(request, error) bool) {
+		for line, err := range batch.Lines(r, maxLine) {
+			req := request{Line: line.Number}
+			fail := func(code string, err error) bool {
+				return yield(req, &lineError{file, line.Number, code, err})
+			}
+			more := true
+			if _, long := errors.AsType[*batch.LineTooLongError](err); err != nil && !long {
+				fail("unreadable", err) // and nothing follows
+				return
+			}
+			if err == nil {
+				err = req.parse(line.Text)
+			}
+			if err != nil {
+				if !fail("invalid_request", err) {
+					return
+				}
+				continue
+			}
+			switch ids.Take(req.CustomID) {
+			case batch.Done:
+				done()
+			case batch.Duplicate:
+				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q stands on an earlier line too; give each request its own", req.CustomID))
+			case batch.Fresh:
+				more = yield(req, nil)
+			}
+			if !more {
+				return
+			}
+		}
+	}
+}
+
+// parse reads a line and says what is wrong with it.
+func (r *request) parse(text []byte) error {
+	if err := json.Unmarshal(text, r); err != nil {
+		return fmt.Errorf("not a request in JSON: %w", err)
+	}
+	switch {
+	case r.CustomID == "":
+		return errors.New("custom_id is missing; answers come in any order and are told apart by it")
+	case r.Method != "POST":
+		return errors.New(`method must be "POST"`)
+	case len(r.Body) == 0 || r.Body[0] != '{':
+		return errors.New("body must be an object: what is sent to the provider")
+	}
+	// Another host would be sent the API key.
+	u, err := url.Parse(r.URL)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(r.URL, "/") || strings.HasPrefix(r.URL, "//") {
+		return errors.New("url must be a path such as /v1/chat/completions; the host is base_url's in the configuration")
+	}
+	r.Body = bytes.Clone(r.Body)
+	return nil
+}
+
+// endpoint is the URL of a request. A base URL that ends in /v1, as SDKs want it, isn't followed by a second one.
+func endpoint(base *url.URL, path string) string {
+	if base.Path != "" && strings.HasPrefix(path, base.Path+"/") {
+		path = strings.TrimPrefix(path, base.Path)
+	}
+	return base.String() + path
+}
+
+// countLines returns how many lines that aren't empty r has.
+func countLines(r io.Reader) (n int64, err error) {
+	buf := make([]byte, 1<<20)
+	blank := true
+	for {
+		k, err := r.Read(buf)
+		for _, part := range bytes.SplitAfter(buf[:k], []byte("\n")) {
+			if len(bytes.TrimRight(part, "\r\n")) > 0 {
+				blank = false
+			}
+			if bytes.HasSuffix(part, []byte("\n")) {
+				if !blank {
+					n++
+				}
+				blank = true
+			}
+		}
+		switch {
+		case err == io.EOF && !blank:
+			return n + 1, nil
+		case err == io.EOF:
+			return n, nil
+		case err != nil:
+			return n, err
+		}
+	}
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/batch"
+	"github.com/penstock/penstock/examples/internal/report"
+)
+
+// run sends the requests and writes the answers, until the last one, until drain is closed, or until no key is left.
+func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
+	going, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-drain:
+			stop()
+		case <-going.Done():
+		}
+	}()
+	meter := report.StartMeter(os.Stderr, j.total, j.sample)
+	start := time.Now()
+	sink := func(r batch.Result[request, *response]) error { return j.write(ctx, r, stop) }
+	inputs := requests(j.opts.in, j.in, &j.ids, func() { j.resumed.Add(1) })
+	err := batch.Run(ctx, inputs, j.client.do, sink, batch.Options{
+		Workers: j.opts.workers, Drain: going.Done(), Progress: &j.progress,
+	})
+	j.elapsed = time.Since(start)
+	meter.Stop()
+	if j.noKeys != nil {
+		return j.noKeys
+	}
+	return err
+}
+
+// write writes a result to the file where it belongs. A request that wasn't sent, or was cut short, has none: the next
+// run sends it.
+func (j *job) write(ctx context.Context, r batch.Result[request, *response], stop context.CancelFunc) error {
+	_, answered := errors.AsType[*refusal](r.Err)
+	_, broken := errors.AsType[*batch.InputError](r.Err)
+	switch {
+	case r.Err == nil:
+		j.succeeded.Add(1)
+		return appendTo(j.out, newAnswer(r.In, r.Out, nil))
+	case !answered && !broken && (errors.Is(r.Err, batch.ErrDrained) || ctx.Err() != nil):
+		return nil
+	case errors.Is(r.Err, caller.ErrNoKeys):
+		j.noKeys = fmt.Errorf("no key is usable any more: %w", r.Err)
+		stop()
+		return nil
+	}
+	j.failed.Add(1)
+	return appendTo(j.failures, newAnswer(r.In, r.Out, r.Err))
+}
+
+func appendTo(j *batch.Journal, a *answer) error {
+	line, err := a.line()
+	if err != nil {
+		return err
+	}
+	return j.Append(line)
+}
+
+func (j *job) sample() report.Sample {
+	s := report.Sample{Skipped: j.resumed.Load(), Failed: j.failed.Load(), Retries: j.tally.Retries()}
+	s.Done = s.Skipped + s.Failed + j.succeeded.Load()
+	return s
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/penstock/penstock/examples/internal/report"
+)
+
+// summary is what -json prints.
+type summary struct {
+	report.Summary
+
+	Resumed int64 `json:"resumed"` // requests that earlier runs had done
+	// Binding is what held the run back: the metric of a limit, concurrency, workers (every one was busy, and no limit
+	// was reached), or latency (neither: the run took as long as its calls).
+	Binding string `json:"binding"`
+}
+
+// mostly is the share of the run for which every worker must have been busy for them to be what held it back.
+const mostly = 0.8
+
+func (j *job) summary() *summary {
+	s := &summary{Summary: j.tally.Summarize(j.pool.Caller, j.elapsed), Resumed: j.resumed.Load()}
+	s.Requests, s.Succeeded, s.Failed = j.total, j.succeeded.Load(), j.failed.Load()
+	s.Binding = j.caller.Stats().Binding
+	if s.Binding == "" {
+		s.Binding = "latency"
+		if j.progress.Counts().Blocked.Seconds() >= mostly*j.elapsed.Seconds() {
+			s.Binding = "workers"
+		}
+	}
+	return s
+}
+
+// left is how many requests have neither an answer nor an error.
+func (s *summary) left() int64 { return s.Requests - s.Succeeded - s.Failed - s.Resumed }
+
+// Write shows the summary as text for people.
+func (s *summary) Write(w io.Writer) {
+	s.Summary.Write(w)
+	fmt.Fprintln(w)
+	if s.Resumed > 0 {
+		fmt.Fprintf(w, "%s requests were done already.\n", report.Count(s.Resumed))
+	}
+	fmt.Fprintf(w, "Held back by %s.\n", s.Binding)
+}
+
+// writeJSON writes the summary as one line.
+func (s *summary) writeJSON(w io.Writer) {
+	_ = json.NewEncoder(w).Encode(s) // to a closed pipe, perhaps; the files are what counts
+}

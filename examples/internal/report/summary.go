@@ -1,0 +1,85 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+)
+
+// Summary is a run in figures. Its JSON is the line that -json prints.
+type Summary struct {
+	Requests    int64   `json:"requests"`
+	Succeeded   int64   `json:"succeeded"`
+	Failed      int64   `json:"failed"`
+	Retries     int64   `json:"retries"`     // attempts that were followed by another one
+	Throttled   int64   `json:"throttled"`   // 429s received
+	Elapsed     float64 `json:"elapsed_s"`   // from the first request's start to the last one's end
+	Utilization float64 `json:"utilization"` // of the limit that was used most, 0 to 1
+	P50         float64 `json:"p50_ms"`      // from sending to the answer, of attempts that succeeded; waiting not included
+	P95         float64 `json:"p95_ms"`
+	P99         float64 `json:"p99_ms"`
+
+	Attempts int64            `json:"-"`
+	Limits   []Limit          `json:"-"`
+	Keys     []Key            `json:"-"`
+	Errors   map[string]int64 `json:"-"` // attempts that failed, by kind
+}
+
+// Limit is how far a limit was used, over all accounts.
+type Limit struct {
+	Metric caller.Metric // or concurrency
+	Limit  int64         // per account
+	Per    time.Duration // 0 for concurrency
+	Used   float64       // share of what the limit allows in the time, 0 to 1
+}
+
+// Concurrency names the limit on calls in flight beside the metrics.
+const Concurrency caller.Metric = "concurrency"
+
+// Summarize sums up what was counted in the elapsed time under the configuration's limits. The numbers of requests are
+// the caller's to fill in.
+func (t *Tally) Summarize(cfg caller.Config, elapsed time.Duration) Summary {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ms := func(percentile float64) float64 {
+		return float64(t.latency.ValueAtPercentile(percentile)) / 1000
+	}
+	s := Summary{
+		Attempts: t.attempts, Retries: t.retries, Throttled: t.throttled, Elapsed: elapsed.Seconds(),
+		P50: ms(50), P95: ms(95), P99: ms(99), Errors: t.failures, Limits: t.limits(cfg, elapsed),
+	}
+	for _, l := range s.Limits {
+		if l.Metric != Concurrency {
+			s.Utilization = max(s.Utilization, l.Used)
+		}
+	}
+	for _, k := range t.keys {
+		s.Keys = append(s.Keys, *k)
+	}
+	slices.SortFunc(s.Keys, func(a, b Key) int { return cmp.Compare(a.ID, b.ID) })
+	return s
+}
+
+func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) []Limit {
+	accounts := make(map[string]bool)
+	for _, k := range cfg.Keys {
+		accounts[cmp.Or(k.Account, k.ID)] = true
+	}
+	whole := float64(len(accounts)) * elapsed.Seconds()
+	if whole == 0 {
+		return nil
+	}
+	var out []Limit
+	for _, l := range cfg.Limits {
+		used := float64(t.charged[l.Metric]) / (whole * float64(l.Limit) / l.Per.Seconds())
+		// What fits in less than a period may go at once.
+		out = append(out, Limit{l.Metric, l.Limit, l.Per, min(used, 1)})
+	}
+	if cfg.Concurrency > 0 {
+		used := t.busy.Seconds() / (whole * float64(cfg.Concurrency))
+		out = append(out, Limit{Metric: Concurrency, Limit: int64(cfg.Concurrency), Used: min(used, 1)})
+	}
+	return out
+}

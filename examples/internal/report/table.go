@@ -1,0 +1,111 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Write shows the summary as text for people.
+func (s *Summary) Write(w io.Writer) {
+	rate := 0.0
+	if s.Elapsed > 0 {
+		rate = float64(s.Succeeded) / s.Elapsed
+	}
+	fmt.Fprintf(w, "\n%s requests: %s succeeded, %s failed, in %.1f s\n",
+		Count(s.Requests), Count(s.Succeeded), Count(s.Failed), s.Elapsed)
+
+	section(w, "Calls", "<>", [][]string{
+		{"throughput", fmt.Sprintf("%.1f/s", rate)},
+		{"attempts", Count(s.Attempts)},
+		{"retries", Count(s.Retries)},
+		{"429s received", Count(s.Throttled)},
+	})
+	section(w, "Latency, from sending to the answer", "<>", [][]string{
+		{"p50", millis(s.P50)}, {"p95", millis(s.P95)}, {"p99", millis(s.P99)},
+	})
+	section(w, "Limits, and how far they were used", "<<><", s.limitRows())
+	section(w, "Keys", "<<>><<", s.keyRows())
+	section(w, "Attempts that failed", "<>", s.errorRows())
+}
+
+func (s *Summary) limitRows() (rows [][]string) {
+	for _, l := range s.Limits {
+		allowed := Count(l.Limit) + " in flight"
+		if l.Per > 0 {
+			allowed = fmt.Sprintf("%s per %s", Count(l.Limit), period(l.Per))
+		}
+		rows = append(rows, []string{string(l.Metric), allowed + " and account", percent(l.Used), Bar(l.Used)})
+	}
+	return rows
+}
+
+func (s *Summary) keyRows() (rows [][]string) {
+	for _, k := range s.Keys {
+		share := 0.0
+		if s.Attempts > 0 {
+			share = float64(k.Attempts) / float64(s.Attempts)
+		}
+		rows = append(rows, []string{k.ID, k.Account, Count(k.Attempts), percent(share), Bar(share), k.State})
+	}
+	return rows
+}
+
+func (s *Summary) errorRows() (rows [][]string) {
+	for _, kind := range slices.Sorted(maps.Keys(s.Errors)) {
+		rows = append(rows, []string{kind, Count(s.Errors[kind])})
+	}
+	return rows
+}
+
+// section writes rows in columns; align has < or > for each.
+func section(w io.Writer, title, align string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	widths := make([]int, len(align))
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	fmt.Fprintf(w, "\n%s\n", title)
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if align[i] == '<' {
+				line.WriteString("  " + cell + pad)
+			} else {
+				line.WriteString("  " + pad + cell)
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// Bar draws a share of 1 in twenty steps.
+func Bar(share float64) string {
+	full := int(min(max(share, 0), 1)*20 + 0.5)
+	return strings.Repeat("█", full) + strings.Repeat("·", 20-full)
+}
+
+func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
+
+func millis(ms float64) string { return fmt.Sprintf("%.1f ms", ms) }
+
+// period writes 1m0s as 1m.
+func period(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

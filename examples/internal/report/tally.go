@@ -1,0 +1,142 @@
+// Package report counts what the examples do and shows it: while they run, and at the end.
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/penstock/penstock/caller"
+)
+
+// Tally counts attempts. It is safe for concurrent use.
+type Tally struct {
+	mu        sync.Mutex
+	latency   *hdrhistogram.Histogram // microseconds
+	attempts  int64
+	retries   int64
+	throttled int64
+	busy      time.Duration
+	keys      map[string]*Key
+	failures  map[string]int64
+	charged   caller.Cost
+}
+
+// Key is what became of one key.
+type Key struct {
+	ID, Account        string
+	Attempts, Answered int64 // tries, and those that succeeded
+	State              string
+}
+
+// NewTally returns a Tally that knows the keys, so that one that is never used is seen too.
+func NewTally(keys []caller.Key) *Tally {
+	t := &Tally{
+		latency: hdrhistogram.New(1, int64(time.Hour/time.Microsecond), 3),
+		keys:    make(map[string]*Key), failures: make(map[string]int64), charged: make(caller.Cost),
+	}
+	for _, k := range keys {
+		t.key(k.ID, k.Account)
+	}
+	return t
+}
+
+// Hooks returns what a caller.Config needs for its attempts to be counted.
+func (t *Tally) Hooks() caller.Hooks {
+	return caller.Hooks{Attempted: t.attempted, Disabled: t.disabled}
+}
+
+// Charge notes what a request costs by a profile's estimate. The request is left as it is.
+func (t *Tally) Charge(r *http.Request, estimate func(*http.Request, []byte) caller.Cost) {
+	var cost caller.Cost
+	if estimate != nil && r.GetBody != nil {
+		if body, err := r.GetBody(); err == nil {
+			text, _ := io.ReadAll(body) // from memory
+			cost = estimate(r, text)
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.charged[caller.Requests] += max(cost[caller.Requests], 1)
+	for metric, n := range cost {
+		if metric != caller.Requests {
+			t.charged[metric] += n
+		}
+	}
+}
+
+func (t *Tally) attempted(a caller.Attempt) {
+	if a.Key == "" { // nothing was sent
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.key(a.Key, a.Account)
+	k.Attempts++
+	t.attempts++
+	t.busy += a.Latency
+	if a.Retrying {
+		t.retries++
+	}
+	if a.Verdict.Outcome == caller.Throttled || a.Status == 429 {
+		t.throttled++
+	}
+	if a.Verdict.Outcome == caller.Success {
+		k.Answered++
+		_ = t.latency.RecordValue(min(a.Latency.Microseconds(), t.latency.HighestTrackableValue())) // in range
+		return
+	}
+	t.failures[kind(a)]++
+}
+
+func (t *Tally) disabled(c caller.Cooldown) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range t.keys {
+		if k.ID == c.Key || c.Key == "" && k.Account == c.Account {
+			k.State = "disabled"
+			if c.Reason != "" {
+				k.State += ": " + c.Reason
+			}
+		}
+	}
+}
+
+// Retries returns how many attempts were followed by another one so far.
+func (t *Tally) Retries() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.retries
+}
+
+// Failures returns how many attempts failed, by kind.
+func (t *Tally) Failures() map[string]int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.failures)
+}
+
+func (t *Tally) key(id, account string) *Key {
+	k := t.keys[id]
+	if k == nil {
+		if account == "" {
+			account = id
+		}
+		k = &Key{ID: id, Account: account}
+		t.keys[id] = k
+	}
+	return k
+}
+
+// kind names a failed attempt: 503 overloaded, connection refused and the like.
+func kind(a caller.Attempt) string {
+	if a.Status == 0 {
+		return a.Verdict.Outcome.String() + ", no answer"
+	}
+	return fmt.Sprintf("%d %s", a.Status, a.Verdict.Outcome)
+}

@@ -1,0 +1,60 @@
+// Package store gives the examples their Redis: a real one by URL, or one embedded in the process.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// Store is a Redis to connect to.
+type Store struct {
+	options  redis.Options
+	embedded *miniredis.Miniredis
+}
+
+// Open finds the Redis at the URL, redis://[user:password@]host:port/db, and makes sure that it answers; an empty URL
+// starts an embedded one. No error shows the URL, which may hold a password.
+func Open(ctx context.Context, url string) (*Store, error) {
+	if url == "" {
+		m := miniredis.NewMiniRedis()
+		if err := m.Start(); err != nil {
+			return nil, fmt.Errorf("embedded Redis: %w", err)
+		}
+		return &Store{options: redis.Options{Addr: m.Addr(), ContextTimeoutEnabled: true}, embedded: m}, nil
+	}
+	options, err := redis.ParseURL(url)
+	if err != nil {
+		return nil, errors.New("-redis is not a URL such as redis://localhost:6379/0 or rediss://user:password@host:6380")
+	}
+	options.ContextTimeoutEnabled = true
+	s := &Store{options: *options}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	rdb := s.Connect()
+	defer rdb.Close()
+	if err := rdb.Ping(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("no answer from the Redis at %s: %w", options.Addr, err)
+	}
+	return s, nil
+}
+
+// Embedded says whether the Redis lives in this process, so that no other process shares it.
+func (s *Store) Embedded() bool { return s.embedded != nil }
+
+// Connect returns a client of its own, for the caller to close.
+func (s *Store) Connect() *redis.Client {
+	options := s.options
+	return redis.NewClient(&options)
+}
+
+// Close stops an embedded Redis.
+func (s *Store) Close() {
+	if s.embedded != nil {
+		s.embedded.Close()
+	}
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/examples/internal/report"
+	"github.com/penstock/penstock/examples/internal/store"
+	"github.com/penstock/penstock/internal/apisim"
+)
+
+const replicas = 3
+
+// demo is the whole cast: the Redis, the provider and the replicas.
+type demo struct {
+	store    *store.Store
+	sim      *apisim.Server
+	requests []request
+	fleet    []*replica
+	config   caller.Config
+	tally    *report.Tally
+	elapsed  time.Duration
+
+	succeeded, failed atomic.Int64
+	mu                sync.Mutex
+	first             error // the first error of a request
+}
+
+func newDemo(ctx context.Context, redisURL string) (_ *demo, err error) {
+	d := new(demo)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	if d.requests, err = readRequests(); err != nil {
+		return nil, err
+	}
+	if d.store, err = store.Open(ctx, redisURL); err != nil {
+		return nil, err
+	}
+	if d.sim, err = startProvider(len(d.requests)); err != nil {
+		return nil, err
+	}
+	if d.config, err = poolConfig(); err != nil {
+		return nil, err
+	}
+	d.tally = report.NewTally(d.config.Keys)
+	d.config.Hooks = d.tally.Hooks()
+	for i := range replicas {
+		r, err := newReplica(fmt.Sprintf("replica-%d", i+1), d)
+		if err != nil {
+			return nil, err
+		}
+		d.fleet = append(d.fleet, r)
+	}
+	return d, nil
+}
+
+// poolConfig is the same for every replica.
+func poolConfig() (caller.Config, error) {
+	profile, err := provider.ByName("openai")
+	if err != nil {
+		return caller.Config{}, err
+	}
+	cfg := caller.Config{
+		Pool:    "quickstart-" + rand.Text(), // each run its own, where the Redis outlives it
+		Profile: profile,
+		Limits: []caller.Limit{
+			{Metric: caller.Requests, Limit: requestLimit, Per: period},
+			{Metric: caller.Tokens, Limit: tokenLimit, Per: period},
+		},
+		Concurrency: concurrency,
+	}
+	for _, k := range keys {
+		cfg.Keys = append(cfg.Keys, caller.Key{ID: k.id, Secret: caller.NewSecret(k.secret), Account: k.account})
+	}
+	return cfg, nil
+}
+
+// run lets every replica send its share of the requests.
+func (d *demo) run(ctx context.Context) {
+	start := time.Now()
+	var all sync.WaitGroup
+	for i, r := range d.fleet {
+		all.Go(func() {
+			share := func(yield func(request, error) bool) {
+				for n := i; n < len(d.requests) && yield(d.requests[n], nil); n += len(d.fleet) {
+				}
+			}
+			if err := r.run(ctx, share); err != nil {
+				d.note(err)
+			}
+		})
+	}
+	all.Wait()
+	d.elapsed = time.Since(start)
+}
+
+// ended counts a request's end.
+func (d *demo) ended(err error) {
+	if err == nil {
+		d.succeeded.Add(1)
+		return
+	}
+	d.failed.Add(1)
+	d.note(err)
+}
+
+func (d *demo) note(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.first == nil {
+		d.first = err
+	}
+}
+
+func (d *demo) firstError() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.first
+}
+
+func (d *demo) sample() report.Sample {
+	s := report.Sample{Failed: d.failed.Load(), Retries: d.tally.Retries()}
+	s.Done = s.Failed + d.succeeded.Load()
+	return s
+}
+
+func (d *demo) summary() *report.Summary {
+	s := d.tally.Summarize(d.config, d.elapsed)
+	s.Requests, s.Succeeded, s.Failed = int64(len(d.requests)), d.succeeded.Load(), d.failed.Load()
+	return &s
+}
+
+func (d *demo) close() error {
+	var errs []error
+	for _, r := range slices.Backward(d.fleet) {
+		errs = append(errs, r.close())
+	}
+	if d.sim != nil {
+		errs = append(errs, d.sim.Close())
+	}
+	if d.store != nil {
+		d.store.Close()
+	}
+	return errors.Join(errs...)
+}
+
+// introduce says what is about to happen.
+func (d *demo) introduce(w io.Writer) {
+	where := "the given one"
+	if d.store.Embedded() {
+		where = "embedded"
+	}
+	fmt.Fprintf(w, `%s requests · %d replicas · 4 keys in 2 accounts · Redis: %s
+Each account allows %s requests and %s tokens in any %v, and %d calls in flight.
+On the way 2 %% of the answers are 503, and key %s is revoked.
+
+`, report.Count(int64(len(d.requests))), replicas, where, report.Count(requestLimit), report.Count(tokenLimit), period,
+		concurrency, revokedKey)
+}
+
+// witness says what the provider saw, which counts by a method of its own.
+func (d *demo) witness(w io.Writer) {
+	l := d.sim.Ledger()
+	fmt.Fprintf(w, "\nWhat the provider saw\n")
+	fmt.Fprintf(w, "  429s sent                                   %s\n", report.Count(l.Throttled()))
+	fmt.Fprintf(w, "  answered twice, not because of a 503        %s\n", report.Count(l.UnexplainedTwice))
+	for _, a := range l.Accounts {
+		for _, limit := range a.Limits {
+			fmt.Fprintf(w, "  most %-8s of %s in any %v             %s of %s\n", limit.Metric, a.ID, limit.Per, report.Count(limit.Peak), report.Count(limit.Limit))
+		}
+	}
+}
