@@ -41,17 +41,17 @@ func newPoolModel() *poolModel {
 // modelAccount is an account during one call.
 type modelAccount struct {
 	PoolAccount
-	index                int
-	taken                int
-	usable               []int // indices of keys
-	claimed              bool
-	opens, slot          float64
-	binding              int
-	touched              bool
-	tats                 []float64
-	allOff               bool
-	comesBack            float64
-	reason               string
+	index       int
+	taken       int
+	usable      []int // indices of keys
+	claimed     bool
+	opens, slot float64
+	binding     int
+	touched     bool
+	tats        []float64
+	allOff      bool
+	comesBack   float64
+	reason      string
 }
 
 // modelCall is one call on its way through the model.

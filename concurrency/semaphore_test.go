@@ -1,0 +1,93 @@
+package concurrency
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+// newTest returns a semaphore that is closed when the test ends.
+func newTest(t testing.TB, rdb redis.UniversalClient, limit int, opts ...Option) *Semaphore {
+	t.Helper()
+	s, err := NewSemaphore(rdb, "test", limit, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = s.Close(ctx)
+	})
+	return s
+}
+
+func acquire(t testing.TB, s *Semaphore, n int, opts ...AcquireOption) *Lease {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	l, err := s.AcquireN(ctx, n, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestAcquireAndRelease(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := newTest(t, rdb, 2)
+		a, b := acquire(t, s, 1), acquire(t, s, 1)
+		if _, err := s.TryAcquire(t.Context()); !errors.Is(err, ErrFull) {
+			t.Fatalf("a third permit of two: %v", err)
+		}
+		a.Release()
+		a.Release() // idempotent
+		c := acquire(t, s, 1)
+		if a.Context().Err() == nil || !errors.Is(a.Err(), context.Canceled) {
+			t.Errorf("a released lease lives: %v", a.Err())
+		}
+		if c.Err() != nil || c.Context().Err() != nil {
+			t.Errorf("a held lease has ended: %v", c.Err())
+		}
+		b.Release()
+		c.Release()
+	})
+}
+
+// Several processes together never hold more than the limit, and all of them get somewhere.
+func TestLimitHoldsAcrossSessions(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		const limit, processes, callers, rounds = 3, 4, 5, 20
+		var inUse, most atomic.Int64
+		var wg sync.WaitGroup
+		for range processes {
+			s := newTest(t, rdb, limit)
+			for range callers {
+				wg.Go(func() {
+					for range rounds {
+						l, err := s.Acquire(t.Context())
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						n := inUse.Add(1)
+						for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+						}
+						time.Sleep(200 * time.Microsecond)
+						inUse.Add(-1)
+						l.Release()
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if most.Load() > limit {
+			t.Errorf("%d permits of %d were in use at a time", most.Load(), limit)
+		}
+	})
+}

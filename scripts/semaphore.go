@@ -1,0 +1,125 @@
+package scripts
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"time"
+)
+
+//go:embed share.lua
+var shareLua string
+
+//go:embed semaphore_state.lua
+var semaphoreStateLua string
+
+//go:embed semaphore.lua
+var semaphoreLua string
+
+var semaphoreScript = newScript("semaphore", coreLua, shareLua, semaphoreStateLua, semaphoreLua)
+
+// SemaphoreMost is the largest number of permits that a semaphore can have, and a session wait for.
+const SemaphoreMost = 1<<24 - 1
+
+// SemaphoreKey is the HASH that holds all the state of the semaphore. It is also the Pub/Sub channel on which all its
+// sessions are told that it is worth asking.
+func SemaphoreKey(name string) string { return "penstock:semaphore:{" + wireName(name) + "}" }
+
+// SemaphoreChannel is the Pub/Sub channel on which one session is told that it is worth asking.
+func SemaphoreChannel(name, session string) string {
+	return SemaphoreKey(name) + ":" + wireName(session)
+}
+
+// SemaphoreReport is what a session has and wants of a semaphore. No number is negative or above SemaphoreMost.
+type SemaphoreReport struct {
+	Session  string
+	Seq      int64         // grows with every report of the session
+	TTL      time.Duration // until the session ends unless it reports again; whole milliseconds
+	Deadline int64         // do nothing after this time, in microseconds since 2017; 0: none
+	Limit    int64         // permits, as this process is configured
+	Version  int64         // of Limit; 0: none
+	Held     int64         // permits that leases hold
+	Alloc    int64         // permits of its allocation that the session wants to keep, at least Held
+	Need     int64         // size of the next request; 0: none waits
+	Want     [3]int64      // permits that it could use, held ones included, by priority: high, normal, low
+	Name     string        // for people
+	Now      int64         // for tests: the time, in microseconds since 2017; 0: Redis' own
+}
+
+// SemaphoreReply is the answer to a report.
+type SemaphoreReply struct {
+	Now      int64         // Redis' time, in microseconds since 2017
+	Revoked  bool          // the session's permits are taken back; it must stop using them and report none
+	Alloc    int64         // permits that the session has now, until its end
+	Share    int64         // its fair share, if somebody has less than that; else -1
+	Again    time.Duration // until it is worth asking again for what wasn't given; negative: a poll or a message tells
+	Limit    int64         // permits, as they count now
+	Ceiling  int64         // the configured limit that counts
+	Version  int64         // of Ceiling
+	Sessions int64         // that hold or wait, this one included
+}
+
+// Statuses of a reply.
+const (
+	semaphoreDone = iota
+	semaphoreRevoked
+	semaphoreLate
+	semaphoreStale
+)
+
+const semaphoreFields = 9
+
+// ReportSemaphore reports a session and gets its allocation. The script runs at most once. With ErrLate and ErrStale
+// it did nothing, and the reply has Now alone; with any other error there is no reply, see Error.
+func ReportSemaphore(ctx context.Context, c Client, name string, r *SemaphoreReport) (*SemaphoreReply, error) {
+	keys := []string{SemaphoreKey(name)}
+	v, err := semaphoreScript.run(ctx, c, keys, r.args())
+	if err != nil {
+		return nil, err
+	}
+	n, err := integers(v, semaphoreFields)
+	if err != nil {
+		return nil, newError(semaphoreScript.name, keys, err)
+	}
+	reply := &SemaphoreReply{Now: n[1]}
+	switch n[0] {
+	case semaphoreLate:
+		return reply, newError(semaphoreScript.name, keys, ErrLate)
+	case semaphoreStale:
+		return reply, newError(semaphoreScript.name, keys, ErrStale)
+	}
+	reply.Revoked = n[0] == semaphoreRevoked
+	reply.Alloc, reply.Share, reply.Again = n[2], n[3], time.Duration(n[4])*time.Millisecond
+	reply.Limit, reply.Ceiling, reply.Version, reply.Sessions = n[5], n[6], n[7], n[8]
+	return reply, nil
+}
+
+func (r *SemaphoreReport) args() []any {
+	return []any{
+		override(r.Now), seconds(r.Deadline), wireName(r.Session), r.Seq, r.TTL.Milliseconds(), r.Limit, r.Version,
+		r.Held, r.Alloc, r.Need, r.Want[0], r.Want[1], r.Want[2], r.Name,
+	}
+}
+
+// override writes a test's time, in microseconds since 2017; empty text stands for Redis' own.
+func override(now int64) string {
+	if now == 0 {
+		return ""
+	}
+	return seconds(now)
+}
+
+// integers decodes a reply of n integers.
+func integers(v any, n int) ([]int64, error) {
+	r, ok := v.([]any)
+	if !ok || len(r) != n {
+		return nil, fmt.Errorf("unexpected reply %v", v)
+	}
+	out := make([]int64, n)
+	for i, x := range r {
+		if out[i], ok = x.(int64); !ok {
+			return nil, fmt.Errorf("unexpected reply: element %d is %v", i, x)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,166 @@
+-- A process reports what it holds of a semaphore and what it waits for, and gets its allocation. Stands behind
+-- core.lua, share.lua and semaphore_state.lua.
+--
+-- A report is a state, not a step: it says what the session has now, so that one that is lost is made good by the next,
+-- and one that comes late or twice is recognised by its number and does nothing.
+--
+-- KEYS[1]  the semaphore's HASH
+--
+-- ARGV     1  now       test override of Redis' time (seconds since 2017), or empty
+--          2  deadline  do nothing after this time (seconds since 2017); 0: none
+--          3  session   this process's session
+--          4  seq       grows with every report of the session
+--          5  ttl       milliseconds until the session ends unless it reports again
+--          6  limit     permits, as this process is configured
+--          7  version   of that limit; 0: none
+--          8  held      permits that leases hold
+--          9  alloc     permits of its allocation that the session wants to keep, at least held
+--         10  need      size of its next request; 0: none waits
+--         11  high      permits that it could use (held and waited for) with high priority,
+--         12  normal    with normal priority,
+--         13  low       with low priority
+--         14  name      for people
+--
+-- Reply    1  status    0: done; 1: revoked, the session's permits are taken back once it reports none;
+--                       2: late, 3: stale: nothing was done
+--          2  now       microseconds since 2017
+--          3  alloc     permits that the session has now, until its end
+--          4  share     its fair share, if somebody has less than that; else -1
+--          5  again     milliseconds until it is worth asking again for what wasn't given; -1: a poll or a message
+--          6  limit     permits, as they count now
+--          7  ceiling   the configured limit that counts
+--          8  version   of that configuration
+--          9  sessions  that hold or wait, this one included
+
+local now_s = server_now(ARGV[1])
+local now, now_us = milliseconds(now_s), math.floor(now_s * 1000000 + 0.5)
+local session, seq, ttl = 's' .. ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local held, alloc, need = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local high, normal, low = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+
+local deadline = tonumber(ARGV[2])
+if deadline > 0 and now_s > deadline then
+  return { 2, now_us, 0, -1, -1, 0, 0, 0, 0 }
+end
+
+local s = read_state(now, session)
+local mine = { seq = -1, begin = now, turn = now_us, alloc = 0, waits = false, revoked = false }
+if s.mine then
+  mine.seq = number(s.mine, 32, 37)
+  if seq <= mine.seq then
+    return { 3, now_us, 0, -1, -1, 0, 0, 0, 0 }
+  end
+  if number(s.mine, 1, 5) > now then
+    mine.begin, mine.turn = number(s.mine, 42, 46), number(s.mine, 6, 12)
+    mine.alloc, mine.waits = number(s.mine, 13, 15), number(s.mine, 19, 21) > 0
+    mine.revoked = number(s.mine, 31, 31) == 1
+  end
+end
+
+s.header = configure(s.header, now, tonumber(ARGV[6]), tonumber(ARGV[7]), ttl)
+cap_sessions(s, now)
+local limit = s.header.limit
+
+if mine.revoked and alloc > 0 then
+  return { 1, now_us, 0, -1, -1, limit, s.header.limit, s.header.version, s.n + 1 }
+end
+
+-- Waiting begins when the first waiter comes, and with it the session's turn.
+if need > 0 and not mine.waits then
+  mine.turn = now_us
+end
+local active = alloc > 0 or high + normal + low > 0
+if active then
+  add_session(s, session, now + ttl, mine.turn, alloc, held, need, high, normal, low)
+end
+local contended = fair_shares(limit, s, now_us)
+
+-- What is free goes to this session up to its share, if it is enough for its next request.
+local me, share, grant = s.n, 0, 0
+if active then
+  share = s.share[me]
+  grant = math.min(s.demand[me], share, alloc + limit - s.used) - alloc
+  if need > 0 and grant >= need - (alloc - held) and grant > 0 then
+    s.alloc[me], s.used = alloc + grant, s.used + grant
+  else
+    grant = 0
+  end
+  if s.alloc[me] > mine.alloc or (mine.alloc > share and alloc < mine.alloc) then
+    mine.turn = now_us
+  end
+end
+
+local puts, gone = s.capped, s.dead
+if active then
+  s.latest = math.max(s.latest, now + ttl)
+  puts[#puts + 1] = session
+  puts[#puts + 1] = encode_session({
+    ends = now + ttl, turn = mine.turn, alloc = s.alloc[me], held = held, need = need, want = { high, normal, low },
+    revoked = 0, seq = seq, ttl = ttl, begin = mine.begin, name = ARGV[14],
+  })
+elseif s.mine then
+  gone[#gone + 1] = session
+end
+local header = write_header(s.header)
+if header ~= s.text.c and (s.n > 0 or s.header.version > 0) then
+  puts[#puts + 1] = 'c'
+  puts[#puts + 1] = header
+end
+if #puts > 0 or #gone > 0 then
+  write_state(s, now, puts, gone)
+end
+
+-- Whoever holds permits of a HASH that Redis has lost puts them back on this message.
+if s.empty and active then
+  wake('', ARGV[3])
+end
+
+-- Pressed: somebody is due more than it has, so that nobody should sit on permits that it doesn't use.
+local pressed = contended
+for i = 1, s.n do
+  pressed = pressed or s.share[i] > s.alloc[i]
+end
+
+-- Free permits wake those that are due more than they have, the longest waiting first.
+local free = limit - s.used
+for _ = 1, pressed and math.min(free, s.n, 16) or 0 do
+  local next_one
+  for i = 1, s.n do
+    if s.field[i] ~= session and s.share[i] > s.alloc[i] and s.need[i] - (s.alloc[i] - s.held[i]) <= free
+      and not (next_one and s.turn[next_one] <= s.turn[i]) then
+      next_one = i
+    end
+  end
+  if not next_one or free <= 0 then
+    break
+  end
+  wake(s.field[next_one], ARGV[3])
+  free, s.alloc[next_one] = free - (s.share[next_one] - s.alloc[next_one]), s.share[next_one]
+end
+
+-- A session that is due more than is free wakes those that have more than their share.
+local again = -1
+if active and need > 0 and s.demand[me] > s.alloc[me] then
+  local lack = share - s.alloc[me] - math.max(free, 0)
+  for i = 1, s.n do
+    if lack <= 0 then
+      break
+    end
+    if s.alloc[i] > s.share[i] then
+      lack = lack - (s.alloc[i] - s.share[i])
+      wake(s.field[i], ARGV[3])
+    end
+  end
+  again = s.earliest - now
+  local waited = now_us - mine.turn
+  if waited < SHARE_QUICK and need > share then
+    again = math.min(again, (SHARE_QUICK - waited) / 1000)
+  elseif waited < SHARE_TURN then
+    again = math.min(again, (SHARE_TURN - waited) / 1000)
+  end
+  again = again < MOST and math.ceil(again) or -1
+end
+
+return {
+  0, now_us, active and s.alloc[me] or 0, pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n,
+}

@@ -1,0 +1,18 @@
+-- Changes a semaphore's limit for every process. Stands behind core.lua, share.lua and semaphore_state.lua.
+--
+-- KEYS[1]  the semaphore's HASH
+-- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty
+--          2  limit    permits; 0: none is given until the limit is raised
+--          3  version  the highest that the caller knows of
+-- Reply    the version of the new limit: higher than any before
+
+local now = milliseconds(server_now(ARGV[1]))
+local s = read_state(now, '')
+cap_sessions(s, now)
+local version = math.max(s.header and s.header.version or 0, tonumber(ARGV[3])) + 1
+s.header = { limit = tonumber(ARGV[2]), version = version, till = now, ttl = s.header and s.header.ttl or 0 }
+s.capped[#s.capped + 1] = 'c'
+s.capped[#s.capped + 1] = write_header(s.header)
+write_state(s, now, s.capped, s.dead)
+wake('', '')
+return version

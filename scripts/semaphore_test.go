@@ -1,0 +1,119 @@
+package scripts
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+const semStart = 300_000_000 * 1_000_000 // some time in 2026, in microseconds since 2017
+
+// drive plays the calls that data encodes against Redis and the model, and compares what they answer and keep.
+func drive(t *testing.T, rdb *redis.Client, data []byte) {
+	model := newSemModel()
+	name, now := "drive", int64(semStart)
+	seq := map[string]int64{}
+	for step := 0; len(data) >= 12; step, data = step+1, data[12:] {
+		now += int64(data[0])*int64(data[0])*100 + 1 // up to 6.5 s
+		if data[0] == 255 {
+			now -= 20_000_000 // the clock was set
+		}
+		id := string(rune('A' + data[1]%5))
+		if data[1] >= 250 {
+			found, err := revokeAt(t, rdb, name, id, now)
+			want := false
+			if r := model.rows[id]; r != nil && r.ends > now/1000 {
+				r.revoked, want = true, true
+			}
+			if err != nil || found != want {
+				t.Fatalf("step %d: revoke %s: %v, %v; want %v", step, id, found, err, want)
+			}
+			continue
+		}
+		seq[id] += int64(data[2]%8) - 1
+		r := &SemaphoreReport{
+			Session: id, Seq: 10 + seq[id], TTL: time.Duration(1+data[3]%4) * time.Second, Now: now,
+			Limit: int64(1 + data[4]%16), Version: int64(data[4] >> 6), Held: int64(data[5] % 8), Name: "host " + id,
+		}
+		r.Alloc = r.Held + int64(data[6]%4)
+		r.Need = int64(data[7] % 5)
+		r.Want[data[8]%3] += r.Held
+		if r.Need > 0 {
+			r.Want[data[9]%3] += r.Need + int64(data[10]%32)
+		}
+		if data[11] > 240 {
+			r.Deadline = now + int64(data[11]) - 250
+		}
+		compareReport(t, rdb, model, name, step, r)
+	}
+}
+
+func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string, step int, r *SemaphoreReport) {
+	t.Helper()
+	got, err := ReportSemaphore(t.Context(), rdb, name, r)
+	want, wantErr := model.report(r)
+	if (err == nil) != (wantErr == nil) || (wantErr != nil && !errors.Is(err, wantErr)) {
+		t.Fatalf("step %d: %+v\nredis: %v\nmodel: %v", step, r, err, wantErr)
+	}
+	if got == nil {
+		t.Fatalf("step %d: no reply: %v", step, err)
+	}
+	if wantErr == nil {
+		want.Again = got.Again // a hint
+	}
+	if *got != *want {
+		t.Fatalf("step %d: %+v\nredis: %+v\nmodel: %+v", step, r, got, want)
+	}
+	have := rdb.HGetAll(t.Context(), SemaphoreKey(name)).Val()
+	if !maps.Equal(have, model.fields()) {
+		t.Fatalf("step %d: %+v\nredis: %q\nmodel: %q", step, r, have, model.fields())
+	}
+	if ttl := rdb.PTTL(t.Context(), SemaphoreKey(name)).Val(); len(have) > 0 && ttl <= 0 {
+		t.Fatalf("step %d: the HASH has no TTL: %v", step, ttl)
+	}
+}
+
+func revokeAt(t *testing.T, rdb *redis.Client, name, id string, now int64) (bool, error) {
+	v, err := semaphoreRevokeScript.run(t.Context(), rdb, []string{SemaphoreKey(name)}, []any{seconds(now), id})
+	return v == int64(1), err
+}
+
+func FuzzSemaphore(f *testing.F) {
+	f.Add([]byte("the quick brown fox jumps over the lazy dog, and over it again"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		drive(t, redistest.Client(t), data[:min(len(data), 12*200)])
+	})
+}
+
+func TestSemaphoreAgainstModel(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for seed := range 12 {
+			data := make([]byte, 12*150)
+			state := uint64(seed)*0x9E3779B97F4A7C15 + 1
+			for i := range data {
+				state ^= state << 13
+				state ^= state >> 7
+				state ^= state << 17
+				data[i] = byte(state >> 32)
+			}
+			rdb.Del(t.Context(), SemaphoreKey("drive"))
+			drive(t, rdb, data)
+		}
+	})
+}
+
+func TestSemaphoreNames(t *testing.T) {
+	seen := map[string]string{}
+	for _, n := range []string{"a", "{a}", "a}b", "a:b", "", "\xff", "a%", "A"} {
+		k := fmt.Sprint(SemaphoreKey(n), SemaphoreChannel(n, "x"))
+		if other, ok := seen[k]; ok {
+			t.Errorf("%q and %q share a key", n, other)
+		}
+		seen[k] = n
+	}
+}

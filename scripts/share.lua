@@ -1,0 +1,122 @@
+-- Max-min fair shares of a limit among sessions, as pure functions over Lua tables: nothing here asks Redis.
+
+-- A session that lacks its part of what doesn't divide evenly gets its turn after SHARE_TURN milliseconds. One that has
+-- nothing at all, or whose next request is larger than an even part, gets it after SHARE_QUICK: long enough to let the
+-- one before make use of its turn, short beside any remote call. Microseconds.
+local SHARE_TURN, SHARE_QUICK = 500000, 2000
+
+-- Bounds of what a sort key packs: half the range of a waiting time in microseconds (35 minutes; it may be negative if
+-- the clock was set back), and the index of a session.
+local SHARE_WAIT, SHARE_INDEX = 2147483648, 131072
+
+-- share_order returns the sessions of open[1..n] in the order in which what doesn't divide evenly is offered to them:
+-- those whose turn it is, the one that waited longest first; those that have it, the one that got it last first; the
+-- rest. No two sessions have the same turn, or the order would depend on who asks. part is what each of them can have evenly.
+local function share_order(s, open, n, part, now)
+  local keys = {}
+  for k = 1, n do
+    local i = open[k]
+    local even = s.share[i] + part
+    local waited = math.max(-SHARE_WAIT, math.min(now - s.turn[i], SHARE_WAIT - 1))
+    local class, rank = 2, SHARE_WAIT - 1 - waited
+    if s.alloc[i] > even then
+      class, rank = 1, SHARE_WAIT + waited
+    elseif waited >= SHARE_TURN or (waited >= SHARE_QUICK and s.need[i] > even) then
+      class = 0
+    end
+    keys[k] = (class * 2 * SHARE_WAIT + rank) * SHARE_INDEX + i
+  end
+  table.sort(keys)
+  for k = 1, n do
+    keys[k] = keys[k] % SHARE_INDEX
+  end
+  return keys
+end
+
+-- share_turns gives left units to the sessions of open[1..n], each of which wants more than an even part: in order of
+-- their turns, an even part of what is left, rounded up, or what its next request needs if that is more. A session
+-- whose next request can't be met gets nothing, rather than units that it couldn't use; they go to the others.
+local function share_turns(s, want, open, n, left, now)
+  local order = share_order(s, open, n, math.floor(left / n), now)
+  local parked = {}
+  for k = 1, n do
+    local i = order[k]
+    local give = math.min(want[i], math.ceil(left / (n - k + 1)))
+    local lack = s.need[i] - s.share[i]
+    if lack > give then
+      give = lack
+      if lack > left then
+        give, parked[i] = 0, true
+      end
+    end
+    s.share[i], left = s.share[i] + give, left - give
+    want[i] = want[i] - give
+  end
+  for k = 1, n do
+    local i = order[k]
+    if left > 0 and not parked[i] then
+      local give = math.min(want[i], left)
+      s.share[i], left = s.share[i] + give, left - give
+    end
+  end
+end
+
+-- share_level gives left units to sessions that want more than that together: those that want no more than an even
+-- part of what is left get what they want, the others the rest in equal parts.
+local function share_level(s, want, left, now)
+  local open, n = {}, 0
+  for i = 1, s.n do
+    if want[i] > 0 then
+      n = n + 1
+      open[n] = i
+    end
+  end
+  local before
+  repeat
+    before = n
+    local part = math.floor(left / n)
+    n = 0
+    for k = 1, before do
+      local i = open[k]
+      if want[i] <= part then
+        s.share[i], left = s.share[i] + want[i], left - want[i]
+      else
+        n = n + 1
+        open[n] = i
+      end
+    end
+  until n == before
+  share_turns(s, want, open, n, left, now)
+end
+
+-- fair_shares fills s.share with every session's fair share of limit units at the time now (microseconds), and returns
+-- whether the sessions want more than the limit together.
+--
+-- s holds, for the sessions 1..s.n, arrays of: alloc, what the session has; need, the size of its next request, or 0 if
+-- none waits; turn, since when it has had or lacked what it has (microseconds); and in s.want, for each priority from
+-- the highest to the lowest, what it could use at that priority. s.total has the sum of each of those. s.want is used
+-- up.
+--
+-- A higher priority is served before a lower one. Within a priority the shares are max-min fair: no session gets more
+-- by having more demand while another gets less than it could use.
+local function fair_shares(limit, s, now)
+  local left = limit
+  s.share = {}
+  for i = 1, s.n do
+    s.share[i] = 0
+  end
+  for level = 1, #s.want do
+    local want, total = s.want[level], s.total[level]
+    if total > left then
+      share_level(s, want, left, now)
+      return true
+    end
+    if total > 0 then
+      for i = 1, s.n do
+        s.share[i] = s.share[i] + want[i]
+      end
+      left = left - total
+    end
+  end
+  return false
+end

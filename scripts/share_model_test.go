@@ -1,0 +1,115 @@
+package scripts
+
+import (
+	"cmp"
+	"slices"
+)
+
+// The model of share.lua in plain Go: the same answers by a different arrangement.
+
+const (
+	modelTurn  = 500_000
+	modelQuick = 2_000
+)
+
+// sharer is one session as the fair-share function sees it.
+type sharer struct {
+	alloc, need, turn int64
+	want              [3]int64
+
+	share int64
+}
+
+// fairShares fills in the shares and reports whether the sessions want more than the limit together.
+func fairShares(limit int64, sessions []*sharer, now int64) bool {
+	left := limit
+	for _, s := range sessions {
+		s.share = 0
+	}
+	for level := range 3 {
+		var total int64
+		for _, s := range sessions {
+			total += s.want[level]
+		}
+		if total > left {
+			shareLevel(left, sessions, level, now)
+			return true
+		}
+		for _, s := range sessions {
+			s.share += s.want[level]
+		}
+		left -= total
+	}
+	return false
+}
+
+func shareLevel(left int64, sessions []*sharer, level int, now int64) {
+	open := make([]*sharer, 0, len(sessions))
+	for _, s := range sessions {
+		if s.want[level] > 0 {
+			open = append(open, s)
+		}
+	}
+	for {
+		part := left / int64(len(open))
+		rest := open[:0:0]
+		for _, s := range open {
+			if s.want[level] <= part {
+				s.share += s.want[level]
+				left -= s.want[level]
+			} else {
+				rest = append(rest, s)
+			}
+		}
+		done := len(rest) == len(open)
+		open = rest
+		if done {
+			break
+		}
+	}
+	part := left / int64(len(open))
+	order := slices.Clone(open)
+	slices.SortStableFunc(order, func(a, b *sharer) int {
+		ac, ar := a.rank(part, now)
+		bc, br := b.rank(part, now)
+		return cmp.Or(cmp.Compare(ac, bc), cmp.Compare(ar, br))
+	})
+	got := make([]int64, len(order))
+	parked := make([]bool, len(order))
+	for k, s := range order {
+		n := int64(len(order) - k)
+		give := min(s.want[level], (left+n-1)/n)
+		if lack := s.need - s.share; lack > give {
+			give = lack
+			if lack > left {
+				give, parked[k] = 0, true
+			}
+		}
+		got[k] = give
+		left -= give
+	}
+	for k, s := range order {
+		if !parked[k] {
+			more := min(s.want[level]-got[k], left)
+			if left > 0 {
+				got[k] += more
+				left -= more
+			}
+		}
+		s.share += got[k]
+	}
+}
+
+// rank says where the session stands when what doesn't divide evenly is offered; lower comes first.
+func (s *sharer) rank(part, now int64) (class int, rank int64) {
+	even := s.share + part
+	waited := min(max(now-s.turn, -1<<31), 1<<31-1)
+	switch {
+	case s.alloc > even:
+		return 1, waited
+	case waited >= modelTurn || (waited >= modelQuick && s.need > even):
+		return 0, -waited
+	default:
+		return 2, -waited
+	}
+}
