@@ -78,6 +78,10 @@ type Profile struct {
 	// (server-sent events); what it doesn't tell is missing in the Cost, which is nil where it tells nothing. A later
 	// event's figure for a metric replaces an earlier one's. Defaults to nothing: the estimate stands.
 	Usage func(data []byte) Cost
+	// Refunded are the metrics that the provider itself corrects to the real usage when a call is over. For these, what
+	// the estimate had too much may be used again; for others it stays spent, since a refund that the provider doesn't
+	// make ends in a 429. A usage above the estimate counts for all. Defaults to none.
+	Refunded []Metric
 	// Quotas says what the answer's headers tell about limits; on answers of any status. Defaults to nothing.
 	Quotas func(r *http.Response) []Quota
 }

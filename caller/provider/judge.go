@@ -13,10 +13,12 @@ import (
 
 // byStatus judges an answer by its status and standard headers alone.
 func byStatus(r *http.Response) caller.Verdict {
+	if r.StatusCode < http.StatusBadRequest {
+		return caller.Verdict{Outcome: caller.Success}
+	}
 	v := caller.Verdict{Outcome: caller.Fault, Reason: strconv.Itoa(r.StatusCode)}
+	v.RetryAfter, _ = retry.ParseRetryAfter(r.Header, time.Now())
 	switch code := r.StatusCode; {
-	case code < 400:
-		v.Outcome = caller.Success
 	case code == http.StatusUnauthorized:
 		v.Outcome = caller.Revoked
 	case code == http.StatusPaymentRequired:
@@ -27,9 +29,6 @@ func byStatus(r *http.Response) caller.Verdict {
 		v.Outcome, v.Scope = caller.Overloaded, caller.ScopeProvider
 	case retry.Status(code):
 		v.Outcome, v.Scope = caller.Transient, caller.ScopeProvider
-	}
-	if code := r.StatusCode; code >= 400 {
-		v.RetryAfter, _ = retry.ParseRetryAfter(r.Header, time.Now())
 	}
 	return v
 }
@@ -127,7 +126,7 @@ func means(v caller.Verdict, m meaning) caller.Verdict {
 // byCode judges an error by what its codes mean, the finer one first, and otherwise by its status.
 func byCode(r *http.Response, f failure, codes map[string]meaning) caller.Verdict {
 	v := byStatus(r)
-	if r.StatusCode < 400 {
+	if v.Outcome == caller.Success {
 		return v
 	}
 	v.Reason = f.reason(v.Reason)

@@ -39,7 +39,7 @@ func estimateOpenAI(_ *http.Request, body []byte) caller.Cost {
 		return caller.Cost{caller.Requests: 1}
 	}
 	s := measure(body)
-	return s.cost(max(s.allOutput(), (s.chars+3)/4+s.files*fileTokens))
+	return cost(max(s.allOutput(), (s.chars+3)/4+s.files*fileTokens), s.input(), s.allOutput())
 }
 
 // openAICodes are the codes and types that OpenAI documents, and what they mean.
@@ -49,6 +49,7 @@ var openAICodes = map[string]meaning{
 
 	"server_is_overloaded": overloaded,
 	"engine_overloaded":    overloaded,
+	"overloaded":           overloaded,
 
 	"insufficient_quota":                outOfCredit,
 	"credit_balance_exhausted":          outOfCredit,
@@ -67,7 +68,7 @@ func judgeOpenAI(r *http.Response, body []byte) caller.Verdict {
 	f := readFailure(body)
 	v := byCode(r, f, openAICodes)
 	switch {
-	case r.StatusCode < 400:
+	case v.Outcome == caller.Success:
 		return v
 	case strings.HasSuffix(f.code, "_spend_limit_exceeded"):
 		return means(v, outOfCredit)
@@ -85,13 +86,7 @@ func judgeOpenAI(r *http.Response, body []byte) caller.Verdict {
 // nextSlot is the time until an exhausted limit has room for a unit again. OpenAI's resets tell when the whole limit will
 // be there, and it refills evenly until then.
 func nextSlot(quotas []caller.Quota) time.Duration {
-	var d time.Duration
-	for _, q := range quotas {
-		if q.Remaining == 0 {
-			d = max(d, q.Reset/time.Duration(max(q.Limit, 1)))
-		}
-	}
-	return d
+	return longest(quotas, func(q caller.Quota) time.Duration { return q.Reset / time.Duration(max(q.Limit, 1)) })
 }
 
 var openAIHeaders = []header{

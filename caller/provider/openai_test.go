@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/apisim"
 )
 
 func TestOpenAIJudge(t *testing.T) {
@@ -20,7 +21,7 @@ func TestOpenAIJudge(t *testing.T) {
 	limited := verdict(caller.Throttled, caller.ScopeAccount, 1200*time.Millisecond, "rate_limit_exceeded")
 	after := func(v caller.Verdict, d time.Duration) caller.Verdict { v.RetryAfter = d; return v }
 	records := []recorded{
-		{"success", 200, "", "", verdict(caller.Success, 0, 0, "200")},
+		{"success", 200, "", "", caller.Verdict{}},
 		{"limit, with ms", 429, "Retry-After: 2\nRetry-After-Ms: 1234.5", reached, after(limited, 1234500*time.Microsecond)},
 		{"limit, with seconds", 429, "Retry-After: 20", reached, after(limited, 20*time.Second)},
 		{"limit, wait in the text", 429, "", reached, limited},
@@ -61,13 +62,14 @@ func TestOpenAIJudge(t *testing.T) {
 			verdict(caller.Fault, 0, 0, "invalid_request_error"),
 		},
 	}
+	judge(t, OpenAI(), records)
 	for _, code := range []string{
 		"insufficient_quota", "credit_balance_exhausted", "organization_spend_limit_exceeded", "project_spend_limit_exceeded",
 		"organization_usage_limit_exceeded", "team_spend_limit_exceeded", "a_code_of_tomorrow",
 	} {
-		records = append(records, recorded{code, 429, "", billing(code), verdict(caller.OutOfCredit, caller.ScopeAccount, 0, code)})
+		broke := verdict(caller.OutOfCredit, caller.ScopeAccount, 0, code)
+		judge(t, OpenAI(), []recorded{{code, http.StatusTooManyRequests, "", billing(code), broke}})
 	}
-	judge(t, OpenAI(), records)
 }
 
 func TestOpenAIEstimate(t *testing.T) {
@@ -155,12 +157,31 @@ func BenchmarkEstimate(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			var request struct {
-				Messages  []struct{ Content string } `json:"messages"`
-				MaxTokens int64                      `json:"max_tokens"`
+				Messages []struct {
+					Content string `json:"content"`
+				} `json:"messages"`
+				MaxTokens int64 `json:"max_tokens"`
 			}
 			if err := json.Unmarshal(body, &request); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
+}
+
+// The simulator counts by a method of its own.
+func TestOpenAIEstimateAgreesWithTheSimulator(t *testing.T) {
+	for _, body := range []string{
+		`{"model":"m","messages":[{"role":"system","content":"Translate."},{"role":"user","content":"Hello, \"world\"\n\u00e9"}]}`,
+		`{"model":"m","max_tokens":3,"messages":[{"role":"user","name":"Anna","content":"请翻译这句话，谢谢 😀"}]}`,
+		`{"messages":[{"role":"user","content":"x"}],"max_completion_tokens":77,"model":"m"}`,
+	} {
+		want, err := apisim.TokenCost([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := estimateOpenAI(nil, []byte(body))[caller.Tokens]; got != want {
+			t.Errorf("%s: %d tokens, the simulator counts %d", body, got, want)
+		}
+	}
 }

@@ -25,18 +25,32 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// ByName returns the profile of the provider of that name, in any case: anthropic, azure, deepseek, gemini, generic,
-// github, ietf, openai, qwen or zhipu.
+// ByName returns the profile of the provider of that name, in any case. The error for an unknown name says which there
+// are.
 func ByName(name string) (caller.Profile, error) {
-	profiles := map[string]func() caller.Profile{
-		"openai": OpenAI,
-	}
-	profile, ok := profiles[strings.ToLower(name)]
+	profile, ok := profiles()[strings.ToLower(name)]
 	if !ok {
-		known := slices.Sorted(maps.Keys(profiles))
-		return caller.Profile{}, fmt.Errorf("provider %q is unknown: use one of %s", name, strings.Join(known, ", "))
+		return caller.Profile{}, fmt.Errorf("provider %q is unknown: use one of %s", name, strings.Join(Names(), ", "))
 	}
 	return profile(), nil
+}
+
+// Names returns the names that ByName knows, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(profiles())) }
+
+func profiles() map[string]func() caller.Profile {
+	return map[string]func() caller.Profile{
+		"anthropic": Anthropic,
+		"azure":     Azure,
+		"deepseek":  DeepSeek,
+		"gemini":    Gemini,
+		"generic":   Generic,
+		"github":    GitHub,
+		"ietf":      IETF,
+		"openai":    OpenAI,
+		"qwen":      Qwen,
+		"zhipu":     Zhipu,
+	}
 }
 
 // bearer puts the secret into the Authorization header, in place of what a client library put there.

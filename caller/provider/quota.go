@@ -25,7 +25,7 @@ func reported(r *http.Response, names []header) []caller.Quota {
 		}
 		q := caller.Quota{Metric: n.metric, Remaining: remaining}
 		q.Limit, _ = count([]byte(strings.TrimSpace(r.Header.Get(n.limit))))
-		q.Reset, _ = parseReset(r.Header.Get(n.reset), answered(r))
+		q.Reset = parseReset(r.Header.Get(n.reset), answered(r))
 		quotas = append(quotas, q)
 	}
 	return quotas
@@ -33,19 +33,23 @@ func reported(r *http.Response, names []header) []caller.Quota {
 
 // parseReset reads the time until a reset, at most retry.MaxRetryAfter: as a duration like 6m0s, in seconds, or as a time
 // in RFC 3339, as an HTTP date, or in seconds or milliseconds since 1970.
-func parseReset(s string, now time.Time) (time.Duration, bool) {
+// It is 0 for anything else.
+func parseReset(s string, now time.Time) time.Duration {
 	s = strings.TrimSpace(s)
 	if d, ok := retry.ParseDelay(s, now); ok {
-		return d, true
+		return d
 	}
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return min(max(t.Sub(now), 0), retry.MaxRetryAfter), true
+		return capped(t.Sub(now))
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return min(d, retry.MaxRetryAfter), true
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0
 	}
-	return 0, false
+	return capped(d)
 }
+
+func capped(d time.Duration) time.Duration { return min(max(d, 0), retry.MaxRetryAfter) }
 
 // answered is when an answer was sent, by the server's own clock if it says so: times in its headers are by that, too.
 func answered(r *http.Response) time.Time {
@@ -57,18 +61,23 @@ func answered(r *http.Response) time.Time {
 
 // afterReset is the time until every exhausted limit among the quotas is reset.
 func afterReset(quotas []caller.Quota) time.Duration {
+	return longest(quotas, func(q caller.Quota) time.Duration { return q.Reset })
+}
+
+// longest is the longest wait that an exhausted limit among the quotas asks for.
+func longest(quotas []caller.Quota, wait func(caller.Quota) time.Duration) time.Duration {
 	var d time.Duration
 	for _, q := range quotas {
 		if q.Remaining == 0 {
-			d = max(d, q.Reset)
+			d = max(d, wait(q))
 		}
 	}
 	return d
 }
 
-// statedWait reads the wait that a message names behind the given words: a number of seconds, or a duration like 1m2.5s.
+// statedWait reads the wait that a message names behind the given words, in lower case: a number of seconds, or a duration like 1m2.5s.
 func statedWait(message, words string) time.Duration {
-	_, rest, ok := strings.Cut(message, words)
+	_, rest, ok := strings.Cut(strings.ToLower(message), words)
 	if !ok {
 		return 0
 	}
@@ -76,6 +85,5 @@ func statedWait(message, words string) time.Duration {
 	if end >= 0 {
 		rest = rest[:end]
 	}
-	d, _ := parseReset(strings.TrimRight(rest, "."), time.Now())
-	return d
+	return parseReset(strings.TrimRight(rest, "."), time.Now())
 }

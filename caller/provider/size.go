@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"net/http"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -63,7 +64,7 @@ func (s *size) addPrompt(value []byte) {
 	}
 	for key, text := range stringsIn(value) {
 		switch string(key) {
-		case "role", "type":
+		case "role", "type", "name":
 			continue
 		case "data", "file_data", "b64_json", "url", "image_url", "fileUri", "file_uri":
 			s.files++
@@ -145,23 +146,32 @@ func isWide(r rune) bool {
 
 // input is the prompt's size in tokens: a quarter of its characters, rounded up, with Chinese, Japanese and Korean ones
 // counted whole.
-func (s size) input() int64 {
+func (s *size) input() int64 {
 	return (s.chars-s.wide+3)/4 + s.wide + s.files*fileTokens
 }
 
 // allOutput is the most tokens that all answers together may have.
-func (s size) allOutput() int64 {
+func (s *size) allOutput() int64 {
 	if s.output > most/s.copies {
 		return most
 	}
 	return s.output * s.copies
 }
 
-// cost is the price of the request where its provider counts as many tokens as tokens.
-func (s size) cost(tokens int64) caller.Cost {
-	cost := caller.Cost{caller.Requests: 1, caller.Tokens: min(tokens, most), caller.InputTokens: s.input()}
-	if s.output > 0 {
-		cost[caller.OutputTokens] = s.allOutput()
+// cost is one request with as many tokens. Tokens is what counts where a provider has one limit for both kinds.
+func cost(tokens, input, output int64) caller.Cost {
+	c := caller.Cost{caller.Requests: 1, caller.Tokens: min(tokens, most), caller.InputTokens: min(input, most)}
+	if output > 0 {
+		c[caller.OutputTokens] = min(output, most)
 	}
-	return cost
+	return c
+}
+
+// estimateSum is the estimate of the providers that charge the prompt and the most that the answer may have.
+func estimateSum(_ *http.Request, body []byte) caller.Cost {
+	if len(body) == 0 {
+		return caller.Cost{caller.Requests: 1}
+	}
+	s := measure(body)
+	return cost(s.input()+s.allOutput(), s.input(), s.allOutput())
 }
