@@ -58,7 +58,29 @@ func (s *script) command(ctx context.Context, verb, body string, keys []string, 
 	return once{redis.NewCmd(ctx, all...)}
 }
 
+// ints is run for scripts that answer with integers only: they cost no allocation each. args is the whole command;
+// its first two elements are overwritten.
+func (s *script) ints(ctx context.Context, c Client, keys []string, args []any) ([]int64, error) {
+	args[0], args[1] = "evalsha", s.sha
+	cmd := onceInts{redis.NewIntSliceCmd(ctx, args...)}
+	err := c.Process(ctx, cmd)
+	if err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		args[0], args[1] = "eval", s.source
+		cmd = onceInts{redis.NewIntSliceCmd(ctx, args...)}
+		err = c.Process(ctx, cmd)
+	}
+	if err != nil {
+		return nil, newError(s.name, keys, err)
+	}
+	return cmd.Val(), nil
+}
+
 // once is a command that go-redis doesn't send again after a lost or late reply: the script may have run.
 type once struct{ *redis.Cmd }
 
 func (once) NoRetry() bool { return true }
+
+// onceInts is once for commands that answer with integers.
+type onceInts struct{ *redis.IntSliceCmd }
+
+func (onceInts) NoRetry() bool { return true }
