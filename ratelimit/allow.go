@@ -1,0 +1,111 @@
+package ratelimit
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// Allow takes one unit of the key's limit if there is one now.
+func (l *Limiter) Allow(ctx context.Context, key string, limit Limit) (*Result, error) {
+	return l.take(ctx, opAllow, key, limit, 1)
+}
+
+// AllowN takes n units of the key's limit if all of them are there now, or none. With n = 0 it takes nothing and says
+// what there is. A refusal, also of an n that exceeds the burst, is a Result and not an error.
+func (l *Limiter) AllowN(ctx context.Context, key string, limit Limit, n int) (*Result, error) {
+	return l.take(ctx, opAllow, key, limit, n)
+}
+
+// AllowAtMost takes as many units of the key's limit as there are now, whole ones, up to n.
+func (l *Limiter) AllowAtMost(ctx context.Context, key string, limit Limit, n int) (*Result, error) {
+	return l.take(ctx, opAtMost, key, limit, n)
+}
+
+// Peek says what there is of the key's limit and takes nothing.
+func (l *Limiter) Peek(ctx context.Context, key string, limit Limit) (*Result, error) {
+	return l.take(ctx, opAllow, key, limit, 0)
+}
+
+func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int) (*Result, error) {
+	if err := limit.check(n); err != nil {
+		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
+	}
+	e := l.entry(key)
+	if n > 0 && e.exhausted.Load() != nil {
+		if res := l.refuseLocally(e, o, limit, n); res != nil {
+			return res, nil
+		}
+	}
+	var items [1]item
+	items[0] = item{e: e, limit: limit, cost: n}
+	t, err := l.submit(ctx, o, items[:], never)
+	if err != nil {
+		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
+	}
+	res := new(Result)
+	t.g.result(t.i, res)
+	return res, nil
+}
+
+// check returns an error for a limit or a cost that makes no sense.
+func (l Limit) check(n int) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	return l.checkCost(n)
+}
+
+// refuseLocally answers a call that certainly doesn't fit; nil if Redis must be asked.
+func (l *Limiter) refuseLocally(e *entry, o op, limit Limit, n int) *Result {
+	cost := n
+	if o == opAtMost {
+		cost = 1
+	}
+	units, refused := l.exhausted(e, &limit, cost)
+	if !refused {
+		return nil
+	}
+	res := &Result{Limit: limit}
+	res.refuse(limit.seconds(), units, float64(cost))
+	return res
+}
+
+// submit puts a call into a batch and returns when that has its answers. The items' entries are brought up to date.
+func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
+	if ctx.Done() != nil && ctx.Err() != nil {
+		return ticket{}, context.Cause(ctx)
+	}
+	ln := items[0].e.lane
+	t, lead, ok := ln.join(ctx, o, items, until)
+	for !ok {
+		runtime.Gosched() // the entry was just swept out
+		for i := range items {
+			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
+		}
+		ln = items[0].e.lane
+		t, lead, ok = ln.join(ctx, o, items, until)
+	}
+	b := t.g.batch
+	done := ctx.Done()
+	if lead {
+		if done == nil && l.cfg.Timeout == 0 {
+			b.run()
+			return t, b.err
+		}
+		go b.run()
+	}
+	if done == nil {
+		<-b.done
+		return t, b.err
+	}
+	select {
+	case <-b.done:
+		return t, b.err
+	case <-done:
+	}
+	if ln.leave(t) {
+		return ticket{}, context.Cause(ctx)
+	}
+	return t, b.err
+}

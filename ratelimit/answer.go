@@ -1,0 +1,134 @@
+package ratelimit
+
+import (
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// answer works out the calls' answers from the script's reply: it had sent the states before the calls and how many of
+// each group were admitted, and the rest follows. sent is when the script call was sent. The caller holds ln.mu.
+func (b *batch) answer(reply scripts.GCRAReply, sent time.Time) {
+	ln := b.lane
+	b.at = reply.Now()
+	b.local, _ = ln.clock.Local(b.at)
+	ahead := make([]float64, len(b.entries))
+	b.given = make([]int64, len(b.entries))
+	for i := range b.entries {
+		ahead[i], b.given[i] = reply.Ahead(i).Seconds(), reply.Given(i)
+	}
+	results := reply.Results()[len(b.adjust):]
+	for _, g := range b.groups {
+		if g.sent() > 0 {
+			results = g.answer(ahead, results)
+		}
+	}
+	now := float64(b.at) / 1e6
+	for i, e := range b.entries {
+		s := scripts.GCRAState{TAT: now + ahead[i], Given: b.given[i]}
+		if e.state.TAT <= now || s.Newer(e.state) {
+			e.state = s
+		}
+	}
+	b.remember(ahead, sent)
+	for _, g := range b.groups {
+		for _, i := range g.left {
+			ln.put(g.refund(i)...)
+		}
+	}
+}
+
+// answer takes the group's results from the front of results and returns the rest. ahead has the states, in seconds,
+// and is brought up to date.
+func (g *group) answer(ahead []float64, results []int64) []int64 {
+	for i := range g.items {
+		it := &g.items[i]
+		it.units = scripts.GCRAUnits(ahead[it.key], it.limit.seconds())
+	}
+	if g.op == opReserve {
+		return g.book(ahead, results)
+	}
+	g.granted = int(results[0])
+	for i := range g.items {
+		it := &g.items[i]
+		taken := float64(g.granted)
+		if g.op == opAllow {
+			taken *= float64(it.cost)
+		}
+		if taken > 0 {
+			ahead[it.key] = (it.units + taken) * it.limit.seconds()
+		}
+	}
+	return results[1:]
+}
+
+// book works out the places of the group's reservations.
+func (g *group) book(ahead []float64, results []int64) []int64 {
+	n, k := g.sent(), len(g.items)
+	words := 1
+	if g.short {
+		words = (n + 31) / 32
+	}
+	units := make([]float64, k)
+	for j := range g.items {
+		units[j] = g.items[j].units
+	}
+	after := make([]float64, n*k)
+	g.places = make([]place, n)
+	for r := range g.places {
+		p := &g.places[r]
+		p.booked = !g.short || results[r/32]>>(r%32)&1 == 1
+		p.units = after[r*k : (r+1)*k : (r+1)*k]
+		for j := range g.items {
+			it := &g.items[j]
+			p.slot = max(p.slot, (units[j]+float64(it.cost)-float64(it.limit.Burst))*it.limit.seconds())
+		}
+		for j := range g.items {
+			it := &g.items[j]
+			if p.booked {
+				units[j] = max(units[j], p.slot/it.limit.seconds()) + float64(it.cost)
+			}
+			p.units[j] = units[j]
+		}
+	}
+	for j := range g.items {
+		ahead[g.items[j].key] = units[j] * g.items[j].limit.seconds()
+	}
+	return results[words:]
+}
+
+// refused reports whether a call of the group was refused for lack of units.
+func (g *group) refused() bool {
+	switch g.op {
+	case opAllow:
+		return g.granted < g.sent()
+	case opAtMost:
+		return g.granted < g.sent()*g.items[0].cost
+	default:
+		return false
+	}
+}
+
+// result returns the answer to call i of a group on a single limit.
+func (g *group) result(i int, res *Result) {
+	it := &g.items[0]
+	res.Limit = it.limit
+	interval, rank := it.limit.seconds(), g.rank(i)
+	if g.op == opAllow {
+		if rank < g.granted {
+			res.Allowed = it.cost
+			res.fill(interval, it.units+float64((rank+1)*it.cost))
+			return
+		}
+		res.refuse(interval, it.units+float64(g.granted*it.cost), float64(it.cost))
+		return
+	}
+	before := min(g.granted, rank*it.cost)
+	res.Allowed = min(it.cost, g.granted-before)
+	units := it.units + float64(before+res.Allowed)
+	if res.Allowed == 0 && units+1 > float64(it.limit.Burst) {
+		res.refuse(interval, units, 1)
+		return
+	}
+	res.fill(interval, units)
+}

@@ -1,0 +1,164 @@
+package ratelimit
+
+import (
+	"context"
+	"time"
+)
+
+// op is what a call wants of its limits.
+type op byte
+
+const (
+	opAllow   op = iota // all costs now, or nothing
+	opAtMost            // as much of the cost as fits now
+	opReserve           // all costs at the earliest time for all
+)
+
+// item is one limit of a call.
+type item struct {
+	e     *entry
+	limit Limit
+	cost  int
+	key   int // index among the batch's keys
+
+	units float64 // how far the TAT was ahead before the group's first call, in units; once the batch is done
+}
+
+// group is a run of equal calls in a batch: the same operation on the same limits at the same costs. Between two calls
+// of a group nothing else touches their limits, so their answers follow from the group's.
+//
+// The lane's lock guards a group until its batch is done; then it doesn't change any more.
+type group struct {
+	batch *batch
+	op    op
+	items []item
+	one   [1]item // backs items of a single limit
+	n     int     // calls, those in gone included
+
+	gone  []int           // calls that left before the batch was sent
+	left  []int           // calls that left after that; what they were granted goes back
+	until []time.Duration // of reservations: the latest place, as time since the Limiter's start
+	short bool            // some of them isn't never
+
+	granted int     // calls admitted, the first ones; for opAtMost, units taken
+	places  []place // of reservations
+}
+
+// place is what a reservation got.
+type place struct {
+	booked bool
+	slot   float64   // seconds from the batch's now; if it wasn't booked, where it would have been
+	units  []float64 // per limit, how far the TAT is ahead after it, in units
+}
+
+// rank returns the position of call i among those that were sent.
+func (g *group) rank(i int) int {
+	r := i
+	for _, gone := range g.gone {
+		if gone < i {
+			r--
+		}
+	}
+	return r
+}
+
+// sent returns how many calls of the group were sent.
+func (g *group) sent() int { return g.n - len(g.gone) }
+
+// same reports whether a call is equal to those of the group. What it touches was last touched by the group.
+func (g *group) same(o op, items []item) bool {
+	if g.op != o || len(g.items) != len(items) {
+		return false
+	}
+	for i := range items {
+		a, b := &g.items[i], &items[i]
+		if a.e != b.e || a.cost != b.cost || a.limit != b.limit || b.e.last != g {
+			return false
+		}
+	}
+	return true
+}
+
+// batch is the calls that one script call serves.
+type batch struct {
+	lane    *lane
+	ctx     context.Context // of the first call, without its end
+	groups  []*group
+	entries []*entry // the keys, each once
+	calls   int
+	led     bool // somebody is to send it
+
+	until   time.Time // the latest deadline of its calls
+	endless bool      // a call has no deadline
+
+	adjust []adjustment // go first
+
+	frozen bool
+	ended  bool
+	done   chan struct{} // closed when the fields below are set, and the groups
+	err    error
+	at     int64     // Redis' time in microseconds since 2017
+	local  time.Time // by when that time was over here
+	given  []int64   // per key
+}
+
+func (ln *lane) newBatch(ctx context.Context) *batch {
+	if ctx.Done() != nil {
+		ctx = context.WithoutCancel(ctx)
+	}
+	return &batch{lane: ln, ctx: ctx, done: make(chan struct{})}
+}
+
+// room reports whether another call fits, which needs the given number of keys if it is in no group yet.
+func (b *batch) room(keys int) bool {
+	cfg := &b.lane.l.cfg
+	return b.calls < cfg.MaxBatch && (len(b.entries) == 0 || len(b.entries)+keys <= cfg.MaxKeys)
+}
+
+// touch puts the entry among the batch's keys.
+func (b *batch) touch(e *entry) int {
+	if e.batch != b {
+		e.batch, e.index, e.last = b, len(b.entries), nil
+		e.uses++
+		b.entries = append(b.entries, e)
+	}
+	return e.index
+}
+
+// add makes a group of the call.
+func (b *batch) add(o op, items []item) *group {
+	g := &group{batch: b, op: o}
+	if len(items) == 1 {
+		g.one[0] = items[0]
+		g.items = g.one[:]
+	} else {
+		g.items = append([]item(nil), items...)
+	}
+	for i := range g.items {
+		it := &g.items[i]
+		it.key = b.touch(it.e)
+		it.e.last = g
+	}
+	b.groups = append(b.groups, g)
+	return g
+}
+
+// enter puts one more call into the group and returns its index.
+func (g *group) enter(ctx context.Context, until time.Duration) int {
+	b := g.batch
+	i := g.n
+	g.n++
+	b.calls++
+	if g.op == opReserve {
+		g.until = append(g.until, until)
+		g.short = g.short || until != never
+	}
+	if ctx.Done() == nil {
+		b.endless = true
+	} else if d, ok := ctx.Deadline(); !ok {
+		b.endless = true
+	} else if d.After(b.until) {
+		b.until = d
+	}
+	return i
+}

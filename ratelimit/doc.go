@@ -1,0 +1,47 @@
+// Package ratelimit limits how often things happen, over all the processes that share a Redis: a drop-in for
+// github.com/go-redis/redis_rate/v10 on the same state, with waiting, reservations, several limits in one step, and
+// many calls in one round trip.
+//
+//	limiter := ratelimit.NewLimiter(rdb)
+//	res, err := limiter.Allow(ctx, "project:123", ratelimit.PerSecond(10))
+//
+// # Ways in
+//
+//	Allow, AllowN, AllowAtMost, Peek   now or not; one limit
+//	Admit                              now or not; several limits, all or none
+//	Wait, WaitN, WaitAll               return when it is time
+//	Reserve                            a place in time, to be used, cancelled or settled
+//
+// # How it works
+//
+// A limit is a GCRA: Redis holds one number per key, the theoretical arrival time (TAT), at which the limit would be
+// at rest if nobody came any more. A call of n units moves it on by n emission intervals; it conforms if the TAT is
+// then at most a burst's worth ahead of now.
+//
+//	         now              TAT      now + burst·interval
+//	----------|################|.................|----------> time
+//	            consumed          remaining
+//
+// Redis' clock is the only one that counts. In each process calls go to Redis together:
+//
+//	caller ─┐                          ┌─ caller
+//	caller ─┤  open   ─> one script ──>┤  caller   each works out its own
+//	caller ─┤  batch     call at a     ├─ caller   answer from the batch's
+//	caller ─┘            time          └─ caller
+//
+// The first caller goes at once. Those that come while its script call is under way share the next one; equal ones
+// among them cost Redis no more than one. The answers are as if they had come one by one, in their order. A call is
+// never sent twice: after a lost reply it is an error that says so, and charged at most once.
+//
+// # What happens when
+//
+// The limit of a key changes: what was consumed is kept as time. A TAT that is two seconds ahead stays so, and the new
+// limit reckons with it: two seconds of its own units are taken. Old and new limits may be in use at the same time; each
+// call conforms to its own, and what is admitted in any time t takes at most t plus the longest burst, each unit being
+// counted as the interval that it was admitted at.
+//
+// Redis loses writes, by FLUSHALL or a failover: processes tell Redis the latest TAT that they know with their next
+// call, and Redis takes it. What is admitted in excess is at most what no process remembers, which is what they have
+// forgotten since they remember every limit that isn't at rest. Reset and refunds are counted in the state, so that
+// what they have ended isn't taken for lost.
+package ratelimit

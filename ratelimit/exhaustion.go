@@ -1,0 +1,50 @@
+package ratelimit
+
+import "time"
+
+// exhaustion is what is remembered of a limit that a call was refused on: until the limit has refilled, or the memory
+// is stale, calls that don't fit need not ask Redis. Others' charges can only make it worse than it is remembered.
+type exhaustion struct {
+	ahead float64       // TAT minus Redis' time, in seconds
+	sent  time.Duration // since the Limiter's start: Redis read its clock after that
+}
+
+// remember keeps the states of the limits that calls of the batch were refused on. Those that an adjustment under way
+// may lower are left out. The caller holds the lane's lock.
+func (b *batch) remember(ahead []float64, sent time.Time) {
+	l := b.lane.l
+	if l.cfg.Staleness < 0 {
+		return
+	}
+	for _, a := range b.adjust {
+		a.e.loose--
+	}
+	for _, g := range b.groups {
+		if !g.refused() {
+			continue
+		}
+		for i := range g.items {
+			if it := &g.items[i]; it.e.loose == 0 {
+				it.e.exhausted.Store(&exhaustion{ahead: ahead[it.key], sent: sent.Sub(l.start)})
+			}
+		}
+	}
+	for _, a := range b.adjust {
+		a.e.loose++
+	}
+}
+
+// exhausted returns how far the TAT of a remembered limit is ahead, in units, if cost units certainly don't fit now.
+func (l *Limiter) exhausted(e *entry, limit *Limit, cost int) (units float64, refused bool) {
+	x := e.exhausted.Load()
+	if x == nil {
+		return 0, false
+	}
+	elapsed := time.Since(l.start) - x.sent
+	if elapsed > l.cfg.Staleness {
+		return 0, false
+	}
+	interval := limit.seconds()
+	units = (x.ahead - elapsed.Seconds()) / interval
+	return units, (units+float64(cost)-float64(limit.Burst))*interval > 1e-6
+}

@@ -1,0 +1,96 @@
+package ratelimit
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// refund returns what gives back all that call i was charged; nil if it was charged nothing.
+func (g *group) refund(i int) []adjustment {
+	rank, b := g.rank(i), g.batch
+	adjustments := make([]adjustment, 0, len(g.items))
+	for j := range g.items {
+		it := &g.items[j]
+		cost := it.cost
+		var units float64
+		switch g.op {
+		case opAllow:
+			if rank >= g.granted {
+				return nil
+			}
+			units = it.units + float64((rank+1)*cost)
+		case opAtMost:
+			before := min(g.granted, rank*cost)
+			cost = min(cost, g.granted-before)
+			units = it.units + float64(before+cost)
+		case opReserve:
+			if !g.places[rank].booked {
+				return nil
+			}
+			units = g.places[rank].units[j]
+		}
+		adjustments = append(adjustments, adjustment{
+			kind: adjustGiveBack, e: it.e, limit: it.limit, cost: int64(cost),
+			after: scripts.GCRAState{TAT: float64(b.at)/1e6 + units*it.limit.seconds(), Given: b.given[it.key]},
+		})
+	}
+	return adjustments
+}
+
+// giveBack leaves adjustments for the next batch of their lanes.
+func (l *Limiter) giveBack(adjustments []adjustment) {
+	for _, a := range adjustments {
+		for !a.e.lane.tryPut(a) {
+			runtime.Gosched() // the entry was just swept out
+			a.e = l.entry(a.e.key[len(l.cfg.Prefix):])
+		}
+	}
+}
+
+func (ln *lane) tryPut(a adjustment) bool {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if a.e.dead {
+		return false
+	}
+	ln.put(a)
+	return true
+}
+
+// flush sends the adjustments that no batch has taken along.
+func (ln *lane) flush() {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.flushing = false
+	if len(ln.adjust) == 0 || ln.open != nil {
+		return // an open batch takes them
+	}
+	b := ln.newBatch(context.Background())
+	b.endless = true
+	if ln.inFlight >= ln.l.cfg.MaxInFlight {
+		ln.open = b
+		return
+	}
+	ln.launch(b)
+}
+
+// maxAdjust is how many adjustments one script call takes along.
+const maxAdjust = 256
+
+// takeAdjustments takes what a batch takes along; the rest is for the next. The caller holds ln.mu.
+func (ln *lane) takeAdjustments() []adjustment {
+	taken := ln.adjust
+	ln.adjust = nil
+	if len(taken) > maxAdjust {
+		ln.adjust = append(ln.adjust, taken[maxAdjust:]...)
+		taken = taken[:maxAdjust]
+		if !ln.flushing {
+			ln.flushing = true
+			time.AfterFunc(flushAfter, ln.flush)
+		}
+	}
+	return taken
+}

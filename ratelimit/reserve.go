@@ -1,0 +1,139 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Reservation is a place in time on one or several limits, which are charged. It is safe for concurrent use.
+type Reservation struct {
+	l *Limiter
+	t ticket
+
+	mu    sync.Mutex
+	ended bool // cancelled or settled
+}
+
+// Reserve books the earliest place in time at which all charges fit, all of them or none. The caller waits for Delay
+// before it acts, or cancels. The error is ErrNeverFits if a cost exceeds its burst, and ErrDeadline or ErrMaxWait if
+// the place lies past the context's deadline or beyond Config.MaxWait.
+func (l *Limiter) Reserve(ctx context.Context, charges ...Charge) (*Reservation, error) {
+	t, err := l.reserve(ctx, charges)
+	if err != nil {
+		return nil, err
+	}
+	return &Reservation{l: l, t: t}, nil
+}
+
+// reserve books a place and returns its ticket.
+func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error) {
+	for i := range charges {
+		if c := &charges[i]; c.Cost > c.Limit.Burst && c.Limit.check(c.Cost) == nil {
+			return ticket{}, failure(charges, i, ErrNeverFits)
+		}
+	}
+	var buf [4]item
+	items, err := l.items(buf[:0], charges)
+	if err != nil {
+		return ticket{}, err
+	}
+	cause, until := error(ErrMaxWait), never
+	if l.cfg.MaxWait > 0 {
+		until = time.Since(l.start) + l.cfg.MaxWait
+	}
+	if d, ok := ctx.Deadline(); ok && d.Sub(l.start) < until {
+		cause, until = ErrDeadline, d.Sub(l.start)
+	}
+	t, err := l.submit(ctx, opReserve, items, until)
+	if err != nil {
+		return ticket{}, failure(charges, 0, err)
+	}
+	p := &t.g.places[t.g.rank(t.i)]
+	if !p.booked {
+		err := failure(charges, t.g.latest(p), cause)
+		err.RetryAfter = seconds(p.slot)
+		return ticket{}, err
+	}
+	return t, nil
+}
+
+// latest returns the index of the limit that has the latest place: the one that made p so late.
+func (g *group) latest(p *place) int {
+	worst, at := 0, -1.0
+	for i := range g.items {
+		it := &g.items[i]
+		if s := (p.units[i] + float64(it.cost-it.limit.Burst)) * it.limit.seconds(); s > at {
+			worst, at = i, s
+		}
+	}
+	return worst
+}
+
+// Time returns when the reserved place comes, by this process's clock: never early.
+func (r *Reservation) Time() time.Time {
+	p := &r.t.g.places[r.t.g.rank(r.t.i)]
+	return r.t.g.batch.local.Add(seconds(p.slot))
+}
+
+// Delay returns how long it is until the reserved place comes; 0 if it has come.
+func (r *Reservation) Delay() time.Duration {
+	if r.t.g.places[r.t.g.rank(r.t.i)].slot == 0 {
+		return 0
+	}
+	return max(time.Until(r.Time()), 0)
+}
+
+// Cancel gives the place back, for a caller that won't act on it: as much of each charge as can be given back without
+// letting others exceed the limit. That is all of it while nobody has booked after it, and less if others have booked
+// into the future, on the understanding that it is used, or if the charge has refilled already. It returns at once;
+// the refund goes to Redis with the next call, or after a few milliseconds. A second Cancel, or one after Settle, does
+// nothing.
+func (r *Reservation) Cancel() {
+	if r.end() {
+		r.l.giveBack(r.t.g.refund(r.t.i))
+	}
+}
+
+// Settle says what the call cost in the end on each limit, in the order of the charges. What was charged in excess is
+// given back as Cancel does; what is lacking is charged as a debt, which others wait for. It returns at once; the
+// settlement goes to Redis with the next call, or after a few milliseconds. The error is ErrSettled if the reservation
+// was settled or cancelled before, and ErrInvalid for the wrong number of costs or a negative one.
+func (r *Reservation) Settle(actual ...int) error {
+	items := r.t.g.items
+	if len(actual) != len(items) {
+		return fmt.Errorf("%w: %d actual costs for %d limits", ErrInvalid, len(actual), len(items))
+	}
+	for i, n := range actual {
+		if err := items[i].limit.checkCost(n); err != nil {
+			return err
+		}
+	}
+	if !r.end() {
+		return ErrSettled
+	}
+	var adjustments []adjustment
+	for i, a := range r.t.g.refund(r.t.i) {
+		switch n := int64(actual[i]); {
+		case n > a.cost:
+			a.kind, a.cost = adjustDebit, n-a.cost
+		case n < a.cost:
+			a.cost -= n
+		default:
+			continue
+		}
+		adjustments = append(adjustments, a)
+	}
+	r.l.giveBack(adjustments)
+	return nil
+}
+
+// end reports whether it is the first to end the reservation.
+func (r *Reservation) end() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	first := !r.ended
+	r.ended = true
+	return first
+}

@@ -1,0 +1,177 @@
+package ratelimit
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// run sends the batch and hands out the answers. Whoever leads the batch calls it.
+func (b *batch) run() {
+	b.gather()
+	call := b.freeze()
+	var (
+		reply  scripts.GCRAReply
+		err    error
+		sent   = time.Now()
+		answer time.Time
+	)
+	if call != nil {
+		if t := b.lane.l.cfg.Timeout; t > 0 {
+			watchdog := time.AfterFunc(t, func() { b.abandon() })
+			defer watchdog.Stop()
+		}
+		reply, err = call.Run(b.ctx, b.lane.l.client)
+		answer = time.Now()
+		if err == nil {
+			b.lane.clock.Observe(sent, answer, reply.Now())
+		}
+	}
+	b.finish(call != nil, reply, err, sent, answer)
+}
+
+// freeze ends the gathering and writes the script call; nil if there is nothing to send.
+func (b *batch) freeze() *scripts.GCRA {
+	ln := b.lane
+	ln.mu.Lock()
+	if ln.open == b {
+		ln.open = nil
+	}
+	b.frozen = true
+	b.adjust = ln.takeAdjustments()
+	for i := range b.adjust {
+		b.adjust[i].key = b.touch(b.adjust[i].e)
+	}
+	keys := make([]string, len(b.entries))
+	known := make([]scripts.GCRAState, len(b.entries))
+	now := ln.serverNow()
+	for i, e := range b.entries {
+		keys[i] = e.key
+		if e.state.TAT > now {
+			known[i] = e.state
+		}
+	}
+	ln.mu.Unlock()
+
+	if len(keys) == 0 || (b.calls == 0 && len(b.adjust) == 0) {
+		return nil
+	}
+	call := scripts.NewGCRA(keys, known, b.deadline(), 8*len(b.adjust)+9*len(b.groups))
+	for i := range b.adjust {
+		b.adjust[i].encode(call)
+	}
+	for _, g := range b.groups {
+		g.encode(call)
+	}
+	return call
+}
+
+// deadline returns, by Redis' clock, when nobody waits for the batch any more; 0: unknown or never.
+func (b *batch) deadline() int64 {
+	until := b.until
+	if b.endless || len(b.adjust) > 0 {
+		until = time.Time{}
+	}
+	if t := b.lane.l.cfg.Timeout; t > 0 {
+		if end := time.Now().Add(t); until.IsZero() || end.Before(until) {
+			until = end
+		}
+	}
+	if until.IsZero() {
+		return 0
+	}
+	us, _ := b.lane.clock.Server(until)
+	return max(us, 0)
+}
+
+func (g *group) encode(call *scripts.GCRA) {
+	n := g.sent()
+	if n == 0 {
+		return
+	}
+	var buf [4]scripts.GCRALimit
+	limits := buf[:0]
+	for i := range g.items {
+		it := &g.items[i]
+		limits = append(limits, scripts.GCRALimit{
+			Key: it.key, Interval: it.limit.seconds(), Burst: int64(it.limit.Burst), Cost: int64(it.cost),
+		})
+	}
+	switch g.op {
+	case opAllow:
+		call.Allow(n, limits...)
+	case opAtMost:
+		call.AtMost(n, limits[0])
+	case opReserve:
+		call.Reserve(n, g.sentWaits(), limits...)
+	}
+}
+
+// endOfTime is a wait that is longer than any place in time is away, in microseconds.
+const endOfTime = 1 << 52
+
+// sentWaits returns how far away the places of the calls that are sent may be; nil if it doesn't matter for any.
+func (g *group) sentWaits() []int64 {
+	if !g.short {
+		return nil
+	}
+	waits := make([]int64, g.sent())
+	gone := map[int]bool{}
+	for _, i := range g.gone {
+		gone[i] = true
+	}
+	n := 0
+	elapsed := time.Since(g.batch.lane.l.start)
+	for i, until := range g.until {
+		if gone[i] {
+			continue
+		}
+		waits[n] = endOfTime
+		if until != never {
+			waits[n] = max((until - elapsed).Microseconds(), 0)
+		}
+		n++
+	}
+	return waits
+}
+
+// finish hands out the answers and sends what has gathered meanwhile.
+func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to time.Time) {
+	ln := b.lane
+	ln.mu.Lock()
+	if !b.ended {
+		b.ended = true
+		b.err = err
+		if sent && err == nil {
+			b.answer(reply, from)
+		}
+		defer close(b.done)
+	}
+	for _, e := range b.entries {
+		e.uses--
+	}
+	for i := range b.adjust {
+		b.adjust[i].e.loose--
+	}
+	ln.previous = b.calls
+	ln.next()
+	ln.mu.Unlock()
+	if sent && ln.l.cfg.Hooks.Batch != nil {
+		ln.l.cfg.Hooks.Batch(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	}
+}
+
+// abandon ends the waiting for a batch whose script call takes too long. Its outcome is unknown until the script's
+// deadline, and then nothing.
+func (b *batch) abandon() {
+	ln := b.lane
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if b.ended {
+		return
+	}
+	b.ended = true
+	b.err = context.DeadlineExceeded
+	close(b.done)
+}
