@@ -14,13 +14,22 @@ var coreLua string
 //go:embed pool.lua
 var poolLua string
 
-var poolScript = newScript("pool", coreLua, poolLua)
+//go:embed pool_read.lua
+var poolReadLua string
+
+//go:embed pool_admit.lua
+var poolAdmitLua string
+
+//go:embed pool_write.lua
+var poolWriteLua string
+
+var poolScript = newScript("pool", coreLua, poolLua, poolReadLua, poolAdmitLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
 
-// What is in the way of the first call that was not admitted, else of the last one that was: the index of a limit, or
-// one of these.
+// What is in the way of the first call that was not admitted, else of the last one that was: the index of a counter,
+// or one of these.
 const (
 	BindingPermits  = -1 // every permit is taken
 	BindingCooldown = -2 // every key that is left is cooling down
@@ -28,62 +37,51 @@ const (
 	BindingNone     = -4 // nothing: every call was admitted for now
 )
 
-// PoolLimit is one limit that every account of a pool has.
-type PoolLimit struct {
-	Name     string  // unique in the pool
-	Interval float64 // seconds per unit
-	Burst    int64   // units
+// PoolCall is one call of the script. Demands are served in order.
+type PoolCall struct {
+	Shape       *PoolShape
+	Seq         int64 // grows with every call of the session
+	Deadline    int64 // do nothing after this time, in microseconds since 2017; 0: none
+	Now         int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
+	Held        []int // permits that this session holds now, in the order of the shape
+	Blocks      []PoolBlock
+	Settlements []PoolSettlement
+	Demands     []PoolDemand
 }
 
-// PoolAccount is what one process knows of one account.
-type PoolAccount struct {
-	Name    string
-	Permits int // calls in flight over all processes; 0: no limit
-	Held    int // permits that this session holds now
-	Keys    []string
+// PoolBlock keeps a key, or whatever else lanes name as a block, out of use for a while.
+type PoolBlock struct {
+	Name   string // from KeyBlock or AccountBlock
+	For    time.Duration
+	Off    bool   // disabled, not just cooling down
+	Reason string // for people
 }
 
-// PoolReport blocks a key or an account for a while.
-type PoolReport struct {
-	Account bool // Name is an account's, not a key's
-	Name    string
-	For     time.Duration
-	Off     bool   // disabled, not just cooling down
-	Reason  string // for people
+// PoolSettlement corrects what a call was charged, once its real cost is known.
+type PoolSettlement struct {
+	Counter int   // index in PoolShape.Counters
+	Units   int64 // actual less estimated
 }
 
 // PoolDemand is a run of equal calls.
 type PoolDemand struct {
-	Count int
-	Cost  []int64 // on each limit of the call, in their order; none negative
-}
-
-// PoolCall is one call of the script. Demands are served in order.
-type PoolCall struct {
-	Session  string
-	Seq      int64         // grows with every call of the session
-	TTL      time.Duration // until the session ends unless it calls again
-	Horizon  time.Duration // how far ahead a place may be booked
-	Deadline int64         // do nothing after this time, in microseconds since 2017; 0: none
-	Now      int64         // for tests: the time, in microseconds since 2017; 0: Redis' own
-	Limits   []PoolLimit
-	Accounts []PoolAccount
-	Reports  []PoolReport
-	Demands  []PoolDemand
+	Count       int
+	First, Last int     // the lanes that they may take, by index
+	Cost        []int64 // of each metric; none negative
 }
 
 // PoolGrant is one admitted call.
 type PoolGrant struct {
-	Account int   // index in PoolCall.Accounts
-	Key     int   // index in its Keys
-	Slot    int64 // when the call may be sent, in microseconds since 2017
+	Lane int   // index in PoolShape.Lanes
+	Key  int   // index in its Keys
+	Slot int64 // when the call may be sent, in microseconds since 2017
 }
 
 // PoolReply is the script's answer.
 type PoolReply struct {
 	Now      int64         // Redis' time, in microseconds since 2017
 	Wake     time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
-	Binding  int           // index of a limit, or one of the Binding constants
+	Binding  int           // index of a counter, or one of the Binding constants
 	Waiting  int           // other sessions with calls waiting
 	Reason   string        // why a key is disabled, with BindingDisabled
 	Admitted []int         // of each demand, how many calls were admitted: its first ones
@@ -109,37 +107,31 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 }
 
 func (p *PoolCall) args() []any {
-	a := make([]any, 0, 16+3*len(p.Limits)+8*len(p.Accounts)+5*len(p.Reports)+(1+len(p.Limits))*len(p.Demands))
+	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+4*len(p.Blocks)+3*len(p.Settlements)+
+		(3+p.Shape.metrics)*len(p.Demands))
 	now := ""
 	if p.Now != 0 {
 		now = seconds(p.Now)
 	}
-	a = append(a, now, seconds(p.Deadline), wireName(p.Session), p.Seq, p.TTL.Seconds(), p.Horizon.Seconds())
-	a = append(a, len(p.Limits))
-	for _, l := range p.Limits {
-		a = append(a, wireName(l.Name), l.Interval, l.Burst)
+	a = append(a, p.Shape.args...)
+	a = append(a, now, seconds(p.Deadline), p.Seq)
+	for _, held := range p.Held {
+		a = append(a, held)
 	}
-	a = append(a, len(p.Accounts))
-	for _, t := range p.Accounts {
-		a = append(a, wireName(t.Name), t.Permits, t.Held, len(t.Keys))
-		for _, k := range t.Keys {
-			a = append(a, wireName(k))
-		}
-	}
-	a = append(a, len(p.Reports))
-	for _, r := range p.Reports {
-		what, kind := "key", "cool"
-		if r.Account {
-			what = "account"
-		}
-		if r.Off {
+	a = append(a, len(p.Blocks)+len(p.Settlements))
+	for _, b := range p.Blocks {
+		kind := "cool"
+		if b.Off {
 			kind = "off"
 		}
-		a = append(a, what, wireName(r.Name), r.For.Seconds(), kind, r.Reason)
+		a = append(a, kind, b.Name, b.For.Seconds(), b.Reason)
+	}
+	for _, s := range p.Settlements {
+		a = append(a, "settle", s.Counter+1, s.Units)
 	}
 	a = append(a, len(p.Demands))
 	for _, d := range p.Demands {
-		a = append(a, d.Count)
+		a = append(a, d.Count, d.First+1, d.Last+1)
 		for _, c := range d.Cost {
 			a = append(a, c)
 		}
@@ -155,7 +147,7 @@ func seconds(us int64) string {
 func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 	const header = 5
 	r, ok := v.([]any)
-	if !ok || len(r) < header+len(call.Demands) || (len(r)-header-len(call.Demands))%3 != 0 {
+	if !ok || len(r) < header+len(call.Demands) || (len(r)-header-len(call.Demands))%4 != 0 {
 		return nil, fmt.Errorf("unexpected reply %v", v)
 	}
 	reason, ok := r[4].(string)
@@ -177,15 +169,23 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 		reply.Wake = time.Duration(n[1]) * time.Microsecond
 	}
 	n = n[header:]
+	total := 0
 	for range call.Demands {
 		reply.Admitted, n = append(reply.Admitted, int(n[0])), n[1:]
+		total += reply.Admitted[len(reply.Admitted)-1]
 	}
-	for ; len(n) > 0; n = n[3:] {
-		g := PoolGrant{Account: int(n[0]), Key: int(n[1]), Slot: reply.Now + n[2]}
-		if g.Account < 0 || g.Account >= len(call.Accounts) || g.Key < 0 || g.Key >= len(call.Accounts[g.Account].Keys) {
-			return nil, fmt.Errorf("unexpected reply: no account %d with a key %d", g.Account, g.Key)
+	reply.Grants = make([]PoolGrant, 0, total)
+	for ; len(n) > 0; n = n[4:] {
+		g := PoolGrant{Lane: int(n[0]), Key: int(n[1]), Slot: reply.Now + n[3]}
+		if !call.Shape.has(g.Lane, g.Key) {
+			return nil, fmt.Errorf("unexpected reply: no lane %d with a key %d", g.Lane, g.Key)
 		}
-		reply.Grants = append(reply.Grants, g)
+		for range n[2] {
+			reply.Grants = append(reply.Grants, g)
+		}
+	}
+	if len(reply.Grants) != total {
+		return nil, fmt.Errorf("unexpected reply: %d grants for %d calls", len(reply.Grants), total)
 	}
 	return reply, nil
 }

@@ -1,18 +1,16 @@
 package scripts
 
 import (
-	"cmp"
 	"maps"
 	"math"
-	"slices"
 	"time"
 )
 
-// poolModel is what pool.lua does, in Go: the same state, the same arithmetic in the same order, no Redis.
+// poolModel is what the pool's script does, in Go: the same state, the same arithmetic in the same order, no Redis.
 type poolModel struct {
-	tat      map[[2]string]float64 // by account and limit
-	cursor   map[string]int
-	blocks   map[string]modelBlock // by "k:"+key or "a:"+account
+	tat      map[string]float64 // by counter
+	cursor   map[string]int     // by lane
+	blocks   map[string]modelBlock
 	sessions map[string]modelSession
 }
 
@@ -31,36 +29,36 @@ type modelSession struct {
 
 func newPoolModel() *poolModel {
 	return &poolModel{
-		tat:      map[[2]string]float64{},
+		tat:      map[string]float64{},
 		cursor:   map[string]int{},
 		blocks:   map[string]modelBlock{},
 		sessions: map[string]modelSession{},
 	}
 }
 
-// modelAccount is an account during one call.
-type modelAccount struct {
-	PoolAccount
-	index       int
-	taken       int
-	usable      []int // indices of keys
-	claimed     bool
-	opens, slot float64
-	binding     int
-	touched     bool
-	tats        []float64
-	allOff      bool
-	comesBack   float64
-	reason      string
+// modelLane is a lane during one call.
+type modelLane struct {
+	PoolLane
+	index         int
+	keys          []int // those that can be used
+	open, claimed bool
+	off           bool
+	back          float64
+	reason        string
+	opens, slot   float64
+	binding       int
 }
 
 // modelCall is one call on its way through the model.
 type modelCall struct {
 	*poolModel
-	*PoolCall
+	cfg                     *PoolConfig
+	call                    *PoolCall
 	now, horizon, turn      float64
-	accounts                []*modelAccount
-	usable                  []*modelAccount
+	lanes                   []*modelLane
+	tats                    []float64
+	charged                 map[int]bool
+	held, taken             []int
 	shares, fair            int
 	setAside, free, holding int
 	wake                    float64
@@ -68,28 +66,32 @@ type modelCall struct {
 	reply                   *PoolReply
 }
 
-func (m *poolModel) call(p *PoolCall) (*PoolReply, error) {
+func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
-		poolModel: m, PoolCall: p, now: float64(p.Now) / 1e6, horizon: p.Horizon.Seconds(),
-		wake: math.Inf(1), binding: BindingNone, delayed: BindingNone, reply: &PoolReply{Now: p.Now},
+		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
+		charged: map[int]bool{}, wake: math.Inf(1), binding: BindingNone, delayed: BindingNone,
+		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
 	}
 	if p.Deadline > 0 && p.Now > p.Deadline {
 		return nil, ErrLate
 	}
 	c.turn = c.now
-	if own, ok := m.sessions[p.Session]; ok {
+	if own, ok := m.sessions[cfg.Session]; ok {
 		if own.seq >= p.Seq {
 			return nil, ErrStale
 		}
 		c.turn = max(c.now, own.turn)
 	}
-	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != p.Session && s.end <= c.now })
+	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
+	for _, r := range cfg.Counters {
+		c.tats = append(c.tats, m.tat[r.Name])
+	}
 	c.report()
 	c.countPermits()
-	c.findUsable()
+	c.openLanes()
 	left := 0
 	for _, d := range p.Demands {
-		over := c.admit(d)
+		over := c.demand(d)
 		left += over
 		c.reply.Admitted = append(c.reply.Admitted, d.Count-over)
 	}
@@ -119,46 +121,43 @@ func (c *modelCall) block(name string) modelBlock {
 }
 
 func (c *modelCall) report() {
-	for _, r := range c.Reports {
-		name := "k:" + r.Name
-		if r.Account {
-			name = "a:" + r.Name
-		}
-		old := c.block(name)
+	for _, r := range c.call.Blocks {
+		old := c.block(r.Name)
 		until := c.now + r.For.Seconds()
 		if until > c.now && (until > old.until || r.Off && !old.off) {
-			c.blocks[name] = modelBlock{max(until, old.until), r.Off || old.off, r.Reason}
+			c.blocks[r.Name] = modelBlock{max(until, old.until), r.Off || old.off, r.Reason}
 		}
+	}
+	for _, s := range c.call.Settlements {
+		c.tats[s.Counter] = max(c.tats[s.Counter], c.now) + float64(float64(s.Units)*c.cfg.Counters[s.Counter].Interval)
+		c.charged[s.Counter] = true
 	}
 }
 
 func (c *modelCall) countPermits() {
 	capacity, contenders := 0, 1
-	for i, a := range c.Accounts {
-		capacity += a.Permits
-		c.holding += a.Held
-		c.accounts = append(c.accounts, &modelAccount{PoolAccount: a, index: i, taken: a.Held})
+	for i, p := range c.cfg.Permits {
+		c.held = append(c.held, c.call.Held[i])
+		c.taken = append(c.taken, c.call.Held[i])
+		c.holding += c.call.Held[i]
+		capacity += p.Limit
 	}
 	type rival struct{ want, sum int }
 	var rivals []rival
 	for name, s := range c.sessions {
-		if name == c.Session {
+		if name == c.cfg.Session {
 			continue
 		}
 		if s.want > 0 {
 			c.shares++
 		}
 		r := rival{want: s.want}
-		if capacity > 0 {
-			for _, n := range s.held {
-				r.sum += n
-			}
-			for _, a := range c.accounts {
-				a.taken += s.held[a.Name]
-			}
-			if r.want > 0 || r.sum > 0 {
-				contenders++
-			}
+		for i, p := range c.cfg.Permits {
+			r.sum += s.held[p.Name]
+			c.taken[i] += s.held[p.Name]
+		}
+		if r.want > 0 || r.sum > 0 {
+			contenders++
 		}
 		rivals = append(rivals, r)
 	}
@@ -169,175 +168,61 @@ func (c *modelCall) countPermits() {
 			c.setAside += min(r.want, c.fair-r.sum)
 		}
 	}
-	for _, a := range c.accounts {
-		c.free += max(0, a.Permits-a.taken)
+	for i, p := range c.cfg.Permits {
+		c.free += max(0, p.Limit-c.taken[i])
 	}
 }
 
-func (c *modelCall) findUsable() {
-	for _, a := range c.accounts {
-		whole := c.block("a:" + a.Name)
-		a.allOff, a.comesBack = true, math.Inf(1)
-		for k, name := range a.Keys {
-			b := c.block("k:" + name)
+func (c *modelCall) openLanes() {
+	for i, lane := range c.cfg.Lanes {
+		l := &modelLane{PoolLane: lane, index: i, back: math.Inf(1), off: true}
+		var whole modelBlock
+		for _, name := range l.Blocks {
+			b := c.block(name)
+			whole.until = max(whole.until, b.until)
+			if b.off {
+				whole.off, whole.reason = true, b.reason
+			}
+		}
+		for k, name := range l.Keys {
+			b := c.block(KeyBlock(name))
 			if b.off || whole.off {
-				a.reason = whole.reason
+				l.reason = whole.reason
 				if b.off {
-					a.reason = b.reason
+					l.reason = b.reason
 				}
 			} else {
-				a.allOff = false
+				l.off = false
 			}
-			if b.until <= c.now {
-				a.usable = append(a.usable, k)
+			until := max(whole.until, b.until)
+			if until <= c.now {
+				l.keys = append(l.keys, k)
 			}
-			a.comesBack = min(a.comesBack, max(whole.until, b.until))
+			l.back = min(l.back, until)
 		}
-		if whole.until <= c.now && len(a.usable) > 0 {
-			for _, l := range c.Limits {
-				a.tats = append(a.tats, c.tat[[2]string{a.Name, l.Name}])
-			}
-			c.usable = append(c.usable, a)
-		}
+		l.open = len(l.keys) > 0
+		c.lanes = append(c.lanes, l)
 	}
-}
-
-func (a *modelAccount) price(limits []PoolLimit, cost []int64) {
-	a.opens, a.slot, a.binding = 0, 0, BindingNone
-	for m, l := range limits {
-		if cost[m] == 0 {
-			continue
-		}
-		a.opens = max(a.opens, a.tats[m]+float64(float64(1-l.Burst)*l.Interval))
-		if slot := a.tats[m] + float64(float64(cost[m]-l.Burst)*l.Interval); slot > a.slot {
-			a.slot, a.binding = slot, m
-		}
-	}
-}
-
-func (c *modelCall) mayTake(a *modelAccount) bool {
-	return a.Permits == 0 || a.taken < a.Permits && (c.holding < c.fair || c.free > c.setAside)
-}
-
-func (c *modelCall) best() (chosen *modelAccount, noPermit bool) {
-	for _, a := range c.usable {
-		switch {
-		case a.claimed:
-		case !c.mayTake(a):
-			noPermit = true
-		case chosen == nil || cmp.Or(cmp.Compare(a.slot, chosen.slot), cmp.Compare(a.taken, chosen.taken)) < 0:
-			chosen = a
-		}
-	}
-	return chosen, noPermit
-}
-
-func (c *modelCall) blocked(at float64, why int) {
-	if c.binding == BindingNone {
-		c.binding = why
-	}
-	c.wake = min(c.wake, max(0, at-c.now))
-}
-
-func (c *modelCall) admit(d PoolDemand) (over int) {
-	for n := d.Count; n > 0; n-- {
-		for _, a := range c.usable {
-			a.price(c.Limits, d.Cost)
-		}
-		a, noPermit := c.best()
-		if a == nil {
-			switch {
-			case noPermit:
-				c.blocked(math.Inf(1), BindingPermits)
-			case len(c.usable) == 0:
-				c.allBlocked()
-			}
-			return n
-		}
-		mine := c.shares == 1 || c.turn <= c.now+c.horizon
-		ahead := c.horizon
-		if !mine {
-			ahead /= 4
-		}
-		if a.opens > c.now+ahead {
-			a.claimed = true
-			at := a.opens - ahead
-			if !mine {
-				at = min(at, max(c.turn, a.opens)-c.horizon)
-			}
-			c.blocked(at, a.binding)
-			return n
-		}
-		c.charge(a, d.Cost)
-	}
-	return 0
-}
-
-func (c *modelCall) allBlocked() {
-	back, off := math.Inf(1), true
-	for _, a := range c.accounts {
-		back, off = min(back, a.comesBack), off && a.allOff
-	}
-	if !off {
-		c.blocked(back, BindingCooldown)
-		return
-	}
-	c.blocked(back, BindingDisabled)
-	for _, a := range slices.Backward(c.accounts) {
-		if len(a.Keys) > 0 {
-			c.reply.Reason = a.reason
-			break
-		}
-	}
-}
-
-func (c *modelCall) charge(a *modelAccount, cost []int64) {
-	slot, takes := max(c.now, a.slot), 0.0
-	c.delayed = BindingNone
-	if a.slot > c.now {
-		c.delayed = a.binding
-	}
-	for m, l := range c.Limits {
-		if cost[m] > 0 {
-			a.tats[m] = max(a.tats[m], slot) + float64(float64(cost[m])*l.Interval)
-			takes = max(takes, float64(l.Interval*float64(cost[m])))
-		}
-	}
-	if c.shares > 1 {
-		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(len(c.usable)))
-		c.turn = min(turn, c.now+float64(2*c.horizon))
-	}
-	a.touched = true
-	a.Held, a.taken, c.holding = a.Held+1, a.taken+1, c.holding+1
-	if a.Permits > 0 {
-		c.free--
-	}
-	key := a.usable[c.cursor[a.Name]%len(a.usable)]
-	c.cursor[a.Name] = (c.cursor[a.Name] + 1) % 1000000
-	offset := int64(math.Ceil(float64(slot-c.now) * 1e6))
-	c.reply.Grants = append(c.reply.Grants, PoolGrant{Account: a.index, Key: key, Slot: c.Now + offset})
 }
 
 func (c *modelCall) save(left int) {
-	held := map[string]int{}
-	for _, a := range c.accounts {
-		for m, l := range c.Limits {
-			if a.touched {
-				c.tat[[2]string{a.Name, l.Name}] = a.tats[m]
-			}
-		}
-		if a.Held > 0 {
-			held[a.Name] = a.Held
+	for i := range c.charged {
+		c.tat[c.cfg.Counters[i].Name] = c.tats[i]
+	}
+	held, any := map[string]int{}, false
+	for i, p := range c.cfg.Permits {
+		if c.held[i] > 0 {
+			held[p.Name], any = c.held[i], true
 		}
 	}
-	s := modelSession{end: c.now + c.TTL.Seconds(), turn: c.turn, seq: c.Seq, want: left, held: held}
+	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
 	switch {
-	case left > 0 || len(held) > 0:
-		c.sessions[c.Session] = s
+	case left > 0 || any:
+		c.sessions[c.cfg.Session] = s
 	case c.turn > c.now:
 		s.end = c.turn
-		c.sessions[c.Session] = s
+		c.sessions[c.cfg.Session] = s
 	default:
-		delete(c.sessions, c.Session)
+		delete(c.sessions, c.cfg.Session)
 	}
 }

@@ -40,72 +40,93 @@ type poolRun struct {
 	*dice
 	now  int64
 	seq  int64
+	cfg  PoolConfig
 	held map[string][]int
-	base PoolCall
 }
 
 func newPoolRun(data []byte) *poolRun {
 	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, held: map[string][]int{}}
-	r.base = PoolCall{TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond}
-	for m := range r.roll(4) {
-		r.base.Limits = append(r.base.Limits, PoolLimit{
-			Name:     fmt.Sprintf("m:%d=", m),
+	r.cfg = PoolConfig{TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3)}
+	for i := range r.roll(5) {
+		r.cfg.Counters = append(r.cfg.Counters, PoolCounter{
+			Name: CounterName("org 1", fmt.Sprint("limit:", i)), Metric: r.roll(r.cfg.Metrics),
 			Interval: []float64{0.001, 0.0205, 1.0 / 3, 0.05}[r.roll(4)],
 			Burst:    int64(1 + r.roll(3)*r.roll(20)),
 		})
 	}
-	for a := range 1 + r.roll(3) {
-		account := PoolAccount{Name: fmt.Sprintf("org %d,", a), Permits: r.roll(3) * r.roll(6)}
-		for k := range r.roll(4) {
-			account.Keys = append(account.Keys, fmt.Sprintf("k%d-%d", a, k))
+	for i := range r.roll(3) {
+		r.cfg.Permits = append(r.cfg.Permits, PoolPermits{Name: fmt.Sprint("p,", i), Limit: r.roll(12)})
+	}
+	for i := range 1 + r.roll(4) {
+		lane := PoolLane{Name: fmt.Sprint("lane ", i), Permits: r.roll(len(r.cfg.Permits)+1) - 1}
+		for b := range r.roll(3) {
+			lane.Blocks = append(lane.Blocks, AccountBlock(fmt.Sprint("=", (i+b)/2)))
 		}
-		r.base.Accounts = append(r.base.Accounts, account)
+		for c := range r.cfg.Counters {
+			if r.roll(2) == 0 {
+				lane.Counters = append(lane.Counters, c)
+			}
+		}
+		for k := range r.roll(4) {
+			lane.Keys = append(lane.Keys, fmt.Sprintf("k%d-%d", i, k))
+		}
+		r.cfg.Lanes = append(r.cfg.Lanes, lane)
 	}
 	return r
 }
 
 // next is the next call.
-func (r *poolRun) next() *PoolCall {
+func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	r.now += int64(r.roll(5) * r.roll(30_000))
 	if r.roll(40) == 0 {
 		r.now += 3_000_000
 	}
 	r.seq++
-	c := r.base
-	c.Session, c.Seq, c.Now = fmt.Sprintf("s %d", r.roll(3)), r.seq, r.now
+	cfg := r.cfg
+	cfg.Session = fmt.Sprint("s ", r.roll(3))
+	c := &PoolCall{Shape: NewPoolShape(&cfg), Seq: r.seq, Now: r.now}
 	if r.roll(20) == 0 {
 		c.Seq -= 2
 	}
 	if r.roll(10) == 0 {
 		c.Deadline = r.now + int64(r.roll(3)) - 1
 	}
-	held := r.held[c.Session]
+	held := r.held[cfg.Session]
 	if held == nil {
-		held = make([]int, len(c.Accounts))
+		held = make([]int, len(cfg.Permits))
 	}
-	c.Accounts = slices.Clone(c.Accounts)
-	for i := range c.Accounts {
+	for i := range held {
 		held[i] = r.roll(held[i] + 1)
-		c.Accounts[i].Held = held[i]
 	}
-	r.held[c.Session] = held
+	r.held[cfg.Session] = held
+	c.Held = slices.Clone(held)
 	for range max(0, r.roll(8)-5) {
-		p := PoolReport{Off: r.roll(3) == 0, For: time.Duration(r.roll(200)) * time.Millisecond, Reason: "why not " + fmt.Sprint(r.roll(9))}
-		a := c.Accounts[r.roll(len(c.Accounts))]
-		p.Account, p.Name = true, a.Name
-		if len(a.Keys) > 0 && r.roll(3) > 0 {
-			p.Account, p.Name = false, a.Keys[r.roll(len(a.Keys))]
-		}
-		c.Reports = append(c.Reports, p)
+		c.Blocks = append(c.Blocks, r.block())
+	}
+	if len(cfg.Counters) > 0 && r.roll(5) == 0 {
+		c.Settlements = append(c.Settlements, PoolSettlement{r.roll(len(cfg.Counters)), int64(r.roll(20) - 10)})
 	}
 	for range r.roll(4) {
-		d := PoolDemand{Count: 1 + r.roll(12)}
-		for range c.Limits {
+		d := PoolDemand{Count: 1 + r.roll(12), First: r.roll(len(cfg.Lanes))}
+		d.Last = d.First + r.roll(len(cfg.Lanes)-d.First)
+		for range cfg.Metrics {
 			d.Cost = append(d.Cost, int64(r.roll(3)*r.roll(9)))
 		}
 		c.Demands = append(c.Demands, d)
 	}
-	return &c
+	return &cfg, c
+}
+
+func (r *poolRun) block() PoolBlock {
+	lane := r.cfg.Lanes[r.roll(len(r.cfg.Lanes))]
+	b := PoolBlock{
+		Name: AccountBlock(fmt.Sprint("=", r.roll(3))), Off: r.roll(3) == 0,
+		For: time.Duration(r.roll(200)) * time.Millisecond, Reason: fmt.Sprint("why not ", r.roll(9)),
+	}
+	if len(lane.Keys) > 0 && r.roll(3) > 0 {
+		b.Name = KeyBlock(lane.Keys[r.roll(len(lane.Keys))])
+	}
+	return b
 }
 
 // check runs the history on Redis and on the model, and compares every answer and what is left.
@@ -114,18 +135,21 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 	m := newPoolModel()
 	pool := fmt.Sprintf("p{%d}", rand.Uint64())
 	for range steps {
-		c := r.next()
-		want, wantErr := m.call(c)
+		cfg, c := r.next()
+		want, wantErr := m.admit(cfg, c)
 		got, err := Admit(t.Context(), rdb, pool, c)
 		if !errors.Is(err, wantErr) || !reflect.DeepEqual(got, want) {
-			t.Fatalf("call %+v\n got %+v, %v\nwant %+v, %v", *c, got, err, want, wantErr)
+			t.Fatalf("%+v\ncall %+v\n got %+v, %v\nwant %+v, %v", *cfg, *c, got, err, want, wantErr)
 		}
-		if err == nil {
-			for _, g := range got.Grants {
-				r.held[c.Session][g.Account]++
+		if err != nil {
+			continue
+		}
+		for _, g := range got.Grants {
+			if p := cfg.Lanes[g.Lane].Permits; p >= 0 {
+				r.held[cfg.Session][p]++
 			}
-			m.checkFields(t, rdb, pool)
 		}
+		m.checkFields(t, rdb, pool)
 	}
 }
 
@@ -134,13 +158,13 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string) {
 	t.Helper()
 	var want []string
 	for name := range m.tat {
-		want = append(want, "t:"+wireName(name[0])+":"+wireName(name[1]))
+		want = append(want, "t:"+name)
 	}
 	for name := range m.cursor {
 		want = append(want, "r:"+wireName(name))
 	}
 	for name := range m.blocks {
-		want = append(want, name[:2]+wireName(name[2:]))
+		want = append(want, name)
 	}
 	for name := range m.sessions {
 		want = append(want, "s:"+wireName(name))
