@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -58,10 +59,10 @@ func (p *pool) next() (at time.Time, idle bool) {
 	if p.queue.len() > 0 {
 		sooner(p.askAt)
 	}
-	if len(p.reports) > 0 {
+	if len(p.blocks) > 0 {
 		sooner(time.Time{})
 	}
-	if p.toldUse > 0 && p.plan.Concurrency > 0 || p.toldWant > 0 {
+	if p.toldUse+p.toldWant > 0 {
 		sooner(p.told.Add(p.plan.TTL / 3))
 	}
 	if !p.unsaid.IsZero() && p.plan.Concurrency > 0 {
@@ -89,25 +90,18 @@ func (p *pool) over() bool {
 
 // compose writes the next script call.
 func (p *pool) compose(now time.Time) (*scripts.PoolCall, batch) {
-	b := p.queue.head(maxBatch)
+	b := p.queue.head(maxBatch, len(p.plan.accounts))
 	p.seq++
-	call := &scripts.PoolCall{
-		Session: p.session, Seq: p.seq, TTL: p.plan.TTL, Horizon: p.plan.Horizon,
-		Limits: p.plan.limits, Demands: b.demands,
-	}
+	call := &scripts.PoolCall{Shape: p.plan.shape, Seq: p.seq, Demands: b.demands}
 	if deadline, ok := p.clock.Server(now.Add(callTimeout)); ok {
 		call.Deadline = deadline
 	}
-	for i, a := range p.plan.accounts {
-		t := scripts.PoolAccount{Name: a.id, Permits: p.plan.Concurrency, Held: p.held[i]}
-		for _, k := range a.keys {
-			t.Keys = append(t.Keys, k.ID)
-		}
-		call.Accounts = append(call.Accounts, t)
+	if p.plan.Concurrency > 0 {
+		call.Held = slices.Clone(p.held)
 	}
-	for _, r := range p.reports {
-		r.For = r.until.Sub(now)
-		call.Reports = append(call.Reports, r.PoolReport)
+	for _, b := range p.blocks {
+		b.For = b.until.Sub(now)
+		call.Blocks = append(call.Blocks, b.PoolBlock)
 	}
 	p.unsaid = time.Time{}
 	return call, b
@@ -132,10 +126,13 @@ func (p *pool) ask(ctx context.Context, call *scripts.PoolCall, b batch) {
 	p.clock.Observe(sent, received, reply.Now)
 	p.failures, p.failure, p.notUntil = 0, nil, time.Time{}
 	p.told, p.others = sent, reply.Waiting > 0
-	p.reports = p.reports[len(call.Reports):]
-	p.toldUse, p.toldWant = len(reply.Grants), -len(reply.Grants)
-	for _, a := range call.Accounts {
-		p.toldUse += a.Held
+	p.blocks = p.blocks[len(call.Blocks):]
+	p.toldUse, p.toldWant = 0, -len(reply.Grants)
+	if p.plan.Concurrency > 0 {
+		p.toldUse = len(reply.Grants)
+	}
+	for _, held := range call.Held {
+		p.toldUse += held
 	}
 	for _, d := range call.Demands {
 		p.toldWant += d.Count
@@ -155,13 +152,13 @@ func (p *pool) handOut(reply *scripts.PoolReply, b batch) {
 				p.unsaid = cmp.Or(p.unsaid, time.Now())
 				continue
 			}
-			a := p.plan.accounts[g.Account]
+			a := p.plan.accounts[g.Lane]
 			slot, _ := p.clock.Local(g.Slot)
-			p.held[g.Account]++
+			p.held[g.Lane]++
 			p.inUse++
 			p.queue.settle(w, &Grant{
 				Key: a.keys[g.Key].ID, Account: a.id, secret: a.keys[g.Key].Secret,
-				slot: slot, account: g.Account, pool: p,
+				slot: slot, lane: g.Lane, pool: p,
 			}, nil)
 		}
 	}
@@ -205,8 +202,9 @@ func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply) {
 			continue
 		}
 		err := &Error{Pool: p.plan.Pool, RetryAfter: reply.Wake, Err: ErrDeadline}
-		if i := reply.Binding; i >= 0 {
-			err.Metric, err.Limit, err.Cost = p.plan.Limits[i].Metric, p.plan.Limits[i].Limit, w.cost[i]
+		if reply.Binding >= 0 {
+			l := p.plan.limitOf(reply.Binding)
+			err.Metric, err.Limit, err.Cost = l.Metric, l.Limit, w.cost[slices.Index(p.plan.metrics, l.Metric)]
 		}
 		p.queue.settle(w, nil, err)
 	}

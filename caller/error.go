@@ -19,6 +19,8 @@ var (
 	ErrClosed = errors.New("the caller is closed")
 )
 
+var errNegativeCost = errors.New("a cost can't be negative: give 0 or more")
+
 // Error is why a call failed, and what is known about it. Fields that don't apply are empty.
 type Error struct {
 	Pool       string

@@ -11,11 +11,11 @@ type Grant struct {
 	Account string
 	Attempt int // from 1
 
-	secret  Secret
-	slot    time.Time // when the call may be sent
-	account int
-	pool    *pool
-	once    sync.Once
+	secret Secret
+	slot   time.Time // when the call may be sent
+	lane   int
+	pool   *pool
+	once   sync.Once
 }
 
 // Secret returns the secret of the granted key.
@@ -23,5 +23,5 @@ func (g *Grant) Secret() string { return g.secret.Reveal() }
 
 // release gives the permit back. Only the first call counts.
 func (g *Grant) release() {
-	g.once.Do(func() { g.pool.release(g.account) })
+	g.once.Do(func() { g.pool.release(g.lane) })
 }

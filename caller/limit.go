@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
 // Metric is what a limit counts.
@@ -54,14 +52,14 @@ type Limit struct {
 // maxUnits keeps units, and sums of a few, exact in the doubles that Redis' Lua counts with.
 const maxUnits = 1 << 50
 
-// schedule turns the limit into the emission interval and burst that GCRA works with, so that it holds at the
+// pace turns the limit into the emission interval and burst that GCRA works with, so that it holds at the
 // provider although a call may take up to slack longer than another to get there.
 //
 // In any half-open window of length w, GCRA admits less than w/interval + burst units. What the provider sees in a
 // window of length Per was admitted within Per+slack, so Limit is kept by interval = (Per+slack)/(Limit-Burst+1). A
 // bucket that refills at Limit/Per overflows by no more than the units of slack, which are taken off its burst.
-func (l Limit) schedule(slack time.Duration) (scripts.PoolLimit, error) {
-	limit := scripts.PoolLimit{Name: string(l.Metric) + "." + l.Per.String(), Burst: l.Burst}
+func (l Limit) pace(slack time.Duration) (pace, error) {
+	limit := pace{name: string(l.Metric) + "." + l.Per.String(), burst: l.Burst}
 	switch {
 	case !metricName.MatchString(string(l.Metric)):
 		return limit, fmt.Errorf("the metric %q is not a name: use letters, digits, '_', '.' and '-'", l.Metric)
@@ -75,19 +73,19 @@ func (l Limit) schedule(slack time.Duration) (scripts.PoolLimit, error) {
 	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(l.Limit)
 	switch cmp.Or(l.Algorithm, Window) {
 	case Window:
-		if limit.Burst == 0 && l.Metric != Requests {
-			limit.Burst = l.Limit / 50
+		if limit.burst == 0 && l.Metric != Requests {
+			limit.burst = l.Limit / 50
 		}
-		limit.Burst = max(limit.Burst, 1)
-		limit.Interval = (per + late) / (n - float64(limit.Burst) + 1)
+		limit.burst = max(limit.burst, 1)
+		limit.interval = (per + late) / (n - float64(limit.burst) + 1)
 	case Bucket:
 		room := int64(n - math.Ceil(late*n/per))
 		if room < 1 {
 			return limit, fmt.Errorf("%d %s in %v is less than arrives within the slack of %v: set a smaller Slack",
 				l.Limit, l.Metric, l.Per, slack)
 		}
-		limit.Burst = min(cmp.Or(limit.Burst, l.Limit), room)
-		limit.Interval = per / n
+		limit.burst = min(cmp.Or(limit.burst, l.Limit), room)
+		limit.interval = per / n
 	default:
 		return limit, errors.New("the algorithm " + string(l.Algorithm) + " is unknown: use window or bucket")
 	}

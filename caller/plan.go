@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,14 +25,22 @@ const (
 // plan is a Config checked, with its defaults filled in, in the form that admission works on.
 type plan struct {
 	Config
-	limits   []scripts.PoolLimit
-	accounts []account
+	accounts []account // a lane of the pool each, by index
+	metrics  []Metric
+	shape    *scripts.PoolShape
 }
 
 // account is an account and its keys.
 type account struct {
 	id   string
 	keys []Key
+}
+
+// pace is a limit as GCRA works with it.
+type pace struct {
+	name     string  // unique among an account's limits
+	interval float64 // seconds per unit
+	burst    int64   // units
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -44,12 +54,16 @@ func newPlan(cfg Config) (*plan, error) {
 		host, _ := os.Hostname()
 		cfg.Session = host + "-" + strconv.Itoa(os.Getpid())
 	}
+	// Two sessions never have the same name, whatever the processes are called.
+	cfg.Session += "~" + strconv.FormatUint(rand.Uint64(), 36)
 	cfg.Profile = cfg.Profile.withDefaults()
 	p := &plan{Config: cfg}
-	err := errors.Join(p.checkPool(), p.addKeys(), p.addLimits(), cfg.Retry.Validate())
+	paces, err := p.paces()
+	err = errors.Join(p.checkPool(), p.addKeys(), err, cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Pool, err)
 	}
+	p.layOut(paces)
 	return p, nil
 }
 
@@ -119,40 +133,78 @@ func showsSecret(k Key) bool {
 	return false
 }
 
-func (p *plan) addLimits() error {
+func (p *plan) paces() ([]pace, error) {
+	var paces []pace
 	var errs []error
 	seen := map[string]bool{}
 	for i, l := range p.Limits {
-		limit, err := l.schedule(p.Slack)
+		limit, err := l.pace(p.Slack)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("Limits[%d]: %w", i, err))
 			continue
 		}
-		if seen[limit.Name] {
+		if seen[limit.name] {
 			errs = append(errs, fmt.Errorf("Limits[%d]: there is another limit on %s per %v", i, l.Metric, l.Per))
 		}
-		seen[limit.Name] = true
-		p.limits = append(p.limits, limit)
+		seen[limit.name] = true
+		paces = append(paces, limit)
 	}
-	return errors.Join(errs...)
+	return paces, errors.Join(errs...)
 }
 
-// cost returns the cost of a call on each limit, or an *Error that matches ErrNeverFits.
+// layOut makes each account a lane with counters and permits of its own.
+func (p *plan) layOut(paces []pace) {
+	cfg := scripts.PoolConfig{Session: p.Session, TTL: p.TTL, Horizon: p.Horizon}
+	for _, l := range p.Limits {
+		if !slices.Contains(p.metrics, l.Metric) {
+			p.metrics = append(p.metrics, l.Metric)
+		}
+	}
+	cfg.Metrics = len(p.metrics)
+	for i, a := range p.accounts {
+		lane := scripts.PoolLane{Name: a.id, Permits: -1, Blocks: []string{scripts.AccountBlock(a.id)}}
+		for j, l := range paces {
+			lane.Counters = append(lane.Counters, len(cfg.Counters))
+			cfg.Counters = append(cfg.Counters, scripts.PoolCounter{
+				Name: scripts.CounterName(a.id, l.name), Metric: slices.Index(p.metrics, p.Limits[j].Metric),
+				Interval: l.interval, Burst: l.burst,
+			})
+		}
+		if p.Concurrency > 0 {
+			lane.Permits = i
+			cfg.Permits = append(cfg.Permits, scripts.PoolPermits{Name: a.id, Limit: p.Concurrency})
+		}
+		for _, k := range a.keys {
+			lane.Keys = append(lane.Keys, k.ID)
+		}
+		cfg.Lanes = append(cfg.Lanes, lane)
+	}
+	p.shape = scripts.NewPoolShape(&cfg)
+}
+
+// limitOf returns the limit that a counter of the shape counts.
+func (p *plan) limitOf(counter int) Limit { return p.Limits[counter%len(p.Limits)] }
+
+// cost returns the cost of a call on each metric, or an *Error that matches ErrNeverFits.
 func (p *plan) cost(c Cost) ([]int64, error) {
-	cost := make([]int64, len(p.Limits))
-	for i, l := range p.Limits {
-		n, ok := c[l.Metric]
-		if !ok && l.Metric == Requests {
+	cost := make([]int64, len(p.metrics))
+	for i, m := range p.metrics {
+		n, ok := c[m]
+		if !ok && m == Requests {
 			n = 1
 		}
-		switch {
-		case n < 0:
-			return nil, &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Limit, Cost: n,
-				Err: errors.New("a cost can't be negative")}
-		case n > l.Limit:
-			return nil, &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Limit, Cost: n, Err: ErrNeverFits}
-		}
 		cost[i] = n
+	}
+	for _, l := range p.Limits {
+		n := cost[slices.Index(p.metrics, l.Metric)]
+		if n >= 0 && n <= l.Limit {
+			continue
+		}
+		err := &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Limit, Cost: n, Err: ErrNeverFits}
+		if n < 0 {
+			err.Err = errNegativeCost
+		}
+		return nil, err
 	}
 	return cost, nil
 }

@@ -3,8 +3,6 @@ package caller
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
 	"sync"
 	"time"
 
@@ -29,11 +27,10 @@ const (
 // pool is this process's part in the pool: the queue of waiters, the permits it holds, and the one conversation with
 // Redis that all its calls share. While a script call is under way, the next batch gathers.
 type pool struct {
-	plan    *plan
-	rdb     scripts.Client
-	session string
-	clock   scripts.Clock
-	stats   stats
+	plan  *plan
+	rdb   scripts.Client
+	clock scripts.Clock
+	stats stats
 
 	kick   chan struct{} // wakes the loop
 	ended  chan struct{} // closed when the loop has ended
@@ -41,9 +38,9 @@ type pool struct {
 
 	mu      sync.Mutex
 	queue   queue
-	held    []int // permits in use, by account
+	held    []int // calls admitted and not over, by account
 	inUse   int   // their sum
-	reports []report
+	blocks  []block
 	closing bool
 
 	askAt    time.Time // when to ask again for those who wait; zero: at once
@@ -59,9 +56,9 @@ type pool struct {
 	seq      int64
 }
 
-// report is a block on a key or account that Redis doesn't know yet.
-type report struct {
-	scripts.PoolReport
+// block keeps a key or account out of use, and Redis doesn't know it yet.
+type block struct {
+	scripts.PoolBlock
 	until time.Time
 }
 
@@ -69,11 +66,10 @@ func newPool(rdb scripts.Client, p *plan) *pool {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // it lives until close
 	l := &pool{
 		plan: p, rdb: rdb,
-		session: p.Session + "~" + strconv.FormatUint(rand.Uint64(), 36),
-		held:    make([]int, len(p.accounts)),
-		kick:    make(chan struct{}, 1),
-		ended:   make(chan struct{}),
-		cancel:  cancel,
+		held:   make([]int, len(p.accounts)),
+		kick:   make(chan struct{}, 1),
+		ended:  make(chan struct{}),
+		cancel: cancel,
 	}
 	l.stats.begin(p)
 	go l.converse(ctx)
@@ -147,9 +143,9 @@ func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, err
 }
 
 // release takes a permit back.
-func (p *pool) release(account int) {
+func (p *pool) release(lane int) {
 	p.mu.Lock()
-	p.held[account]--
+	p.held[lane]--
 	p.inUse--
 	if p.unsaid.IsZero() {
 		p.unsaid = time.Now()
@@ -167,12 +163,12 @@ func (p *pool) release(account int) {
 
 // block tells the fleet not to use a key, or with key empty an account, for a while.
 func (p *pool) block(account, key string, d time.Duration, off bool, reason string) {
-	r := scripts.PoolReport{Account: key == "", Name: key, Off: off, Reason: reason}
-	if r.Account {
-		r.Name = account
+	b := scripts.PoolBlock{Name: scripts.KeyBlock(key), Off: off, Reason: reason}
+	if key == "" {
+		b.Name = scripts.AccountBlock(account)
 	}
 	p.mu.Lock()
-	p.reports = append(p.reports, report{r, time.Now().Add(d)})
+	p.blocks = append(p.blocks, block{b, time.Now().Add(d)})
 	p.askAt = time.Time{}
 	p.mu.Unlock()
 	p.wake()

@@ -62,14 +62,14 @@ type batch struct {
 	runs    [][]*waiter
 }
 
-// head returns up to n waiters as a batch.
-func (q *queue) head(n int) batch {
+// head returns up to n waiters as a batch. They may take any of the lanes.
+func (q *queue) head(n, lanes int) batch {
 	var b batch
 	for e := q.waiters.Front(); e != nil && n > 0; e, n = e.Next(), n-1 {
 		w := e.Value.(*waiter)
 		last := len(b.runs) - 1
 		if last < 0 || !slices.Equal(b.demands[last].Cost, w.cost) {
-			b.demands = append(b.demands, scripts.PoolDemand{Cost: w.cost})
+			b.demands = append(b.demands, scripts.PoolDemand{Last: lanes - 1, Cost: w.cost})
 			b.runs = append(b.runs, nil)
 			last++
 		}

@@ -51,7 +51,7 @@ func (s *stats) blocked(now time.Time, binding int, until time.Time) {
 	name := ""
 	switch {
 	case binding >= 0:
-		name = string(s.plan.Limits[binding].Metric)
+		name = string(s.plan.limitOf(binding).Metric)
 	case binding == scripts.BindingPermits:
 		name = BindingConcurrency
 	case binding == scripts.BindingCooldown:
