@@ -1,0 +1,132 @@
+package docs_test
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/config"
+	"github.com/penstock/penstock/concurrency"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// TestConfiguration reads the README's pool as the batch program would.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	found := blocks(read(t, root+"/README.md"), "yaml")
+	if len(found) != 1 {
+		t.Fatalf("%d YAML blocks, want 1", len(found))
+	}
+	_, err := config.Parse("README.md", []byte(found[0]), func(string) (string, bool) { return "secret", true })
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestACL does everything that touches Redis as a user with no more permissions than the README says.
+func TestACL(t *testing.T) {
+	t.Parallel()
+	rule := regexp.MustCompile(`ACL SETUSER (\S+) .*>(\S+) .*`).FindStringSubmatch(read(t, root+"/README.md"))
+	if rule == nil {
+		t.Fatal("no ACL in the README")
+	}
+	server := redistest.Start(t)
+	args := []any{}
+	for word := range strings.FieldsSeq(rule[0]) {
+		args = append(args, word)
+	}
+	if err := server.Client(t).Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	opts := server.Options()
+	opts.Username, opts.Password = rule[1], rule[2]
+	rdb := redis.NewClient(opts)
+	defer rdb.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	t.Run("caller", func(t *testing.T) { useCaller(ctx, t, rdb) })
+	t.Run("concurrency", func(t *testing.T) { useSemaphore(ctx, t, rdb) })
+}
+
+func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
+	pool, err := caller.New(rdb, caller.Config{
+		Pool:        "p",
+		Keys:        []caller.Key{{ID: "good", Secret: caller.NewSecret("a")}, {ID: "bad", Secret: caller.NewSecret("b")}},
+		Limits:      []caller.Limit{{Metric: caller.Requests, Limit: 1000, Per: time.Second}},
+		Concurrency: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		_, err := caller.Do(ctx, pool, nil, func(_ context.Context, g *caller.Grant) (int, error) {
+			if g.Key == "bad" {
+				return 0, verdict{caller.Verdict{Outcome: caller.Revoked, Scope: caller.ScopeKey}}
+			}
+			return 1, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := pool.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// verdict is an error that says what it means.
+type verdict struct{ means caller.Verdict }
+
+func (verdict) Error() string             { return "revoked" }
+func (v verdict) Verdict() caller.Verdict { return v.means }
+
+func useSemaphore(ctx context.Context, t *testing.T, rdb *redis.Client) {
+	var sems [2]*concurrency.Semaphore
+	for i := range sems {
+		sem, err := concurrency.NewSemaphore(rdb, "s", 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sems[i] = sem
+	}
+	held, err := sems[0].Acquire(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got *concurrency.Lease
+	woken := make(chan error)
+	go func() {
+		lease, err := sems[1].Acquire(ctx)
+		got = lease
+		woken <- err
+	}()
+	for sems[1].Stats().Waiting == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	held.Release()
+	if err := <-woken; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sems[0].Inspect(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := sems[0].SetLimit(ctx, 2); err != nil {
+		t.Error(err)
+	}
+	if _, err := sems[0].Revoke(ctx, sems[1].Session()); err != nil {
+		t.Error(err)
+	}
+	got.Release()
+	for _, sem := range sems {
+		if err := sem.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	}
+}
