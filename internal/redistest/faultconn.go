@@ -16,7 +16,7 @@ type faultConn struct {
 
 	mu       sync.Mutex
 	await    []*Rule       // apply to the next reply
-	holding  *Rule         // holds the reply that is in reply; only for the reading goroutine
+	holding  chan struct{} // until closed, reply is held back; only for the reading goroutine
 	reply    []byte        // read from the server, not yet given to the client
 	withheld []byte        // commands that wait for Release
 	hasWait  bool          // withheld is in force, even if empty
@@ -122,8 +122,9 @@ func (c *faultConn) Read(p []byte) (int, error) {
 			return n, c.explain("read", err)
 		}
 		reply = append(reply, p[:n]...)
+		c.slow()
 	}
-	err := c.wait() // for a rule that held the reply at the read before this one
+	err := c.wait() // perhaps for what held the reply at the read before this one
 	if err == nil {
 		err = c.disturb()
 	}
@@ -161,7 +162,7 @@ func (c *faultConn) disturb() error {
 			r.hit()
 			return c.explain("read", nil)
 		case holdReply:
-			c.holding = r
+			c.holding = r.released
 			r.hit()
 			if err := c.wait(); err != nil {
 				return err
@@ -170,8 +171,16 @@ func (c *faultConn) disturb() error {
 	}
 }
 
-// wait blocks a read until the rule that holds the reply is released, the read's deadline passes or the connection is
-// closed.
+// slow holds the reply back for as long as the network is slow.
+func (c *faultConn) slow() {
+	if d := c.faults.slowness(); d > 0 {
+		hold := make(chan struct{})
+		time.AfterFunc(d, func() { close(hold) })
+		c.holding = hold
+	}
+}
+
+// wait blocks a read until the reply is no longer held back, the read's deadline passes or the connection is closed.
 func (c *faultConn) wait() error {
 	for c.holding != nil {
 		c.mu.Lock()
@@ -182,7 +191,7 @@ func (c *faultConn) wait() error {
 			late = time.After(time.Until(deadline))
 		}
 		select {
-		case <-c.holding.released:
+		case <-c.holding:
 			c.holding = nil
 		case <-c.closed:
 			return c.explain("read", net.ErrClosed)

@@ -21,7 +21,8 @@ import (
 //	lost.Wait(t, 1)
 //
 // Rules, each for the commands that match: Count, Before, After, Reset, LoseReply, HoldReply, HoldCommand,
-// BlackholeFrom. State of the whole network: Blackhole, Refuse, Cut, Heal.
+// BlackholeFrom. State of the whole network: Slow, Blackhole, Refuse, Cut, Heal. Listen makes all that available to other
+// processes.
 //
 // A rule sees what go-redis writes in one piece: one command, or a whole pipeline or transaction (pieces above 32 KiB
 // come apart; the rule then sees the first part by itself). Several rules may match one command; they apply in the
@@ -31,6 +32,7 @@ type Faults struct {
 	rules  []*Rule
 	conns  map[*faultConn]struct{}
 	state  state
+	delay  time.Duration
 	healed chan struct{} // closed when the state ends
 }
 
@@ -93,6 +95,13 @@ func (f *Faults) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 	return c, nil
 }
 
+// Slow makes every reply, from the next one on, arrive later by d; 0 ends that.
+func (f *Faults) Slow(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delay = d
+}
+
 // Blackhole makes the network swallow everything from now on, in both directions: commands are not sent, replies do
 // not arrive, dials hang, and no error tells the client so until its own deadline passes.
 func (f *Faults) Blackhole() { f.set(blackhole) }
@@ -136,6 +145,12 @@ func (f *Faults) is(s state) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.state == s
+}
+
+func (f *Faults) slowness() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.delay
 }
 
 func (f *Faults) open() []*faultConn {

@@ -69,6 +69,16 @@ func (p *process) kill() {
 	})
 }
 
+// ended tells whether the process has ended.
+func (p *process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 func (p *process) logged() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {

@@ -17,6 +17,9 @@
 //	Faults    the same server, with replies lost, delayed, connections reset at an exact command
 //	Start     a redis-server of the test's own, to be killed, stopped, restarted, or given other settings
 //	Process   a function of the test binary in a process of its own, to be killed or stopped
+//	Listen    (of Faults) the same faults for such processes
+//	StartSentinel, StartCluster
+//	          several servers, with failover, crashes and slots on the move
 //
 // Databases of one server share the scripts that it has cached, its Pub/Sub channels and its settings. A test that
 // flushes scripts, flushes everything, changes the configuration or counts subscribers needs Start.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,8 +20,9 @@ import (
 type Option func(*settings)
 
 type settings struct {
-	tcp  bool
-	args []string
+	tcp      bool
+	args     []string
+	sentinel string // run as a sentinel, with this configuration
 }
 
 // WithTCP makes the server listen on a free port of 127.0.0.1 too, for processes and proxies that want an address.
@@ -72,14 +74,7 @@ func newServer(set settings) (*Server, error) {
 	}
 	const attempts = 5 // another process may take the free port before the server does
 	for range attempts {
-		if s.port, err = 0, nil; set.tcp {
-			s.port, err = freePort()
-		}
-		if err == nil {
-			s.args = append([]string{
-				"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-				"--unixsocket", s.socket, "--dir", dir, "--save", "", "--appendonly", "no",
-			}, set.args...)
+		if err = s.configure(set); err == nil {
 			err = s.start()
 		}
 		if err == nil {
@@ -91,6 +86,24 @@ func newServer(set settings) (*Server, error) {
 	}
 	s.close()
 	return nil, err
+}
+
+// configure chooses a port and makes the command line.
+func (s *Server) configure(set settings) error {
+	if set.tcp {
+		var err error
+		if s.port, err = freePort(); err != nil {
+			return err
+		}
+	}
+	s.args = []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir}
+	if set.sentinel != "" {
+		file := filepath.Join(s.dir, "sentinel.conf") // a sentinel keeps its state there
+		s.args = slices.Concat([]string{file, "--sentinel"}, s.args, set.args)
+		return os.WriteFile(file, []byte(set.sentinel), 0o600)
+	}
+	s.args = slices.Concat(s.args, []string{"--unixsocket", s.socket, "--save", "", "--appendonly", "no"}, set.args)
+	return nil
 }
 
 // start runs the process and waits until it answers.
@@ -199,12 +212,18 @@ func (s *Server) close() {
 	_ = os.RemoveAll(s.dir)
 }
 
-// freePort returns a TCP port of 127.0.0.1 that was free a moment ago.
+// freePort returns a TCP port of 127.0.0.1 that was free a moment ago, with room for a cluster's bus port above it.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("redistest: no free port: %w", err)
+	const highest = 65535 - 10000
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, fmt.Errorf("redistest: no free port: %w", err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		if port <= highest {
+			return port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
