@@ -39,7 +39,7 @@ for _, counter in ipairs(counters) do
   counter.tat = tonumber(field[counter.name] or '0')
 end
 
-local expires = tonumber(field.x or '0')
+local expires = math.max(now, tonumber(field.x or '0'))
 local function put(name, value, needed_until)
   changed[#changed + 1] = name
   changed[#changed + 1] = value
