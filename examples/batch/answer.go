@@ -49,7 +49,7 @@ func (a *answer) settled() bool {
 		http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
 		return false
 	default:
-		return status >= 200 && status < 500
+		return status/100 == 2 || status/100 == 4
 	}
 }
 
@@ -108,13 +108,14 @@ func oneLine(body []byte) json.RawMessage {
 	return text
 }
 
-// learn returns what OpenJournal shows a file's lines to: it notes the requests that are done.
-func learn(ids *batch.IDs) func(line []byte) error {
+// learn returns what OpenJournal shows a file's lines to: it notes the requests that are done, and counts them.
+func learn(ids *batch.IDs, count *int64) func(line []byte) error {
 	return func(line []byte) error {
 		a, err := readAnswer(line)
 		if err != nil {
 			return err
 		}
+		*count++
 		if a.CustomID != nil {
 			ids.Done(*a.CustomID)
 		}

@@ -30,7 +30,9 @@ type job struct {
 	caller   *caller.Caller
 	client   *client
 
-	total     int64 // lines
+	total     int64 // lines of the input
+	done      int64 // lines of earlier runs in -out
+	refused   int64 // and in -errors
 	resumed   atomic.Int64
 	succeeded atomic.Int64
 	failed    atomic.Int64
@@ -92,7 +94,7 @@ func (j *job) openFiles() (err error) {
 	if _, err = j.in.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	if j.out, err = batch.OpenJournal(j.opts.out, learn(&j.ids)); err != nil {
+	if j.out, err = batch.OpenJournal(j.opts.out, learn(&j.ids, &j.done)); err != nil {
 		return err
 	}
 	j.closers = append(j.closers, j.out.Close)
@@ -103,10 +105,13 @@ func (j *job) openFiles() (err error) {
 	if err := batch.Filter(j.opts.errors, settled); err != nil {
 		return err
 	}
-	if j.failures, err = batch.OpenJournal(j.opts.errors, learn(&j.ids)); err != nil {
+	if j.failures, err = batch.OpenJournal(j.opts.errors, learn(&j.ids, &j.refused)); err != nil {
 		return err
 	}
 	j.closers = append(j.closers, j.failures.Close)
+	if j.done+j.refused > 0 {
+		fmt.Fprintf(os.Stderr, "batch: carrying on; %d requests are done already\n", j.done+j.refused)
+	}
 	if n := j.out.Mended(); n > 0 {
 		fmt.Fprintf(os.Stderr, "batch: the last line of %s was torn; cut off its %d bytes, and will ask again\n", j.opts.out, n)
 	}

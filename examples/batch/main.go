@@ -7,7 +7,8 @@
 // It reads the requests as it goes, so that memory doesn't grow with the file, except for 40 bytes a request that tell
 // which are done. It writes each answer as it comes: answers of 200 to 299 to -out, everything else to -errors, in the
 // same format. Started again with the same files it carries on where it stopped: what is in -out is done, and so is what
-// the provider refused for good (400 and the like) in -errors; everything else in -errors is tried again.
+// the provider refused for good (400 and the like) in -errors; everything else in -errors is tried again. Remove -errors
+// to try those again too.
 //
 // Several processes with the same -redis and the same pool share its quota; give each files of its own. Without -redis
 // the quota is this process's alone.
@@ -53,16 +54,18 @@ const (
 	exitInterrupted  = 130 // as a shell says it of SIGINT
 )
 
-func main() {
-	opts, err := parse(os.Args[1:], os.Stderr)
+func main() { os.Exit(command(os.Args[1:])) }
+
+func command(args []string) (exitCode int) {
+	opts, err := parse(args, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
-		os.Exit(exitAllSucceeded)
+		return exitAllSucceeded
 	}
 	if err != nil {
-		os.Exit(exitBroken) // flag has said why
+		return exitBroken // parse has said why
 	}
 	ctx, drain := interrupts()
-	os.Exit(run(ctx, drain, opts))
+	return run(ctx, drain, opts)
 }
 
 // run runs the job and tells how it ended.
@@ -87,8 +90,9 @@ func run(ctx context.Context, drain <-chan struct{}, opts options) int {
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "batch: %s\nbatch: %s\n", plain(err), again)
 		return exitBroken
-	case s.Failed > 0:
-		fmt.Fprintf(os.Stderr, "batch: %d requests failed; see %s\n", s.Failed, opts.errors)
+	case s.Failed+job.refused > 0:
+		fmt.Fprintf(os.Stderr, "batch: %d requests failed, %d of them in earlier runs; see %s\n",
+			s.Failed+job.refused, job.refused, opts.errors)
 		return exitSomeFailed
 	}
 	return exitAllSucceeded

@@ -40,11 +40,12 @@ func (s *summary) left() int64 { return s.Requests - s.Succeeded - s.Failed - s.
 // Write shows the summary as text for people.
 func (s *summary) Write(w io.Writer) {
 	s.Summary.Write(w)
-	fmt.Fprintln(w)
 	if s.Resumed > 0 {
-		fmt.Fprintf(w, "%s requests were done already.\n", report.Count(s.Resumed))
+		fmt.Fprintf(w, "\n%s requests were done already.\n", report.Count(s.Resumed))
 	}
-	fmt.Fprintf(w, "Held back by %s.\n", s.Binding)
+	if s.Attempts > 0 {
+		fmt.Fprintf(w, "\nHeld back by: %s\n", s.Binding)
+	}
 }
 
 // writeJSON writes the summary as one line.

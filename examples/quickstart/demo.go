@@ -173,12 +173,18 @@ On the way 2 %% of the answers are 503, and key %s is revoked.
 // witness says what the provider saw, which counts by a method of its own.
 func (d *demo) witness(w io.Writer) {
 	l := d.sim.Ledger()
-	fmt.Fprintf(w, "\nWhat the provider saw\n")
-	fmt.Fprintf(w, "  429s sent                                   %s\n", report.Count(l.Throttled()))
-	fmt.Fprintf(w, "  answered twice, not because of a 503        %s\n", report.Count(l.UnexplainedTwice))
+	rows := [][]string{
+		{"429s sent", report.Count(l.Throttled())},
+		{"answered twice, not because of a 503", report.Count(l.UnexplainedTwice)},
+	}
 	for _, a := range l.Accounts {
 		for _, limit := range a.Limits {
-			fmt.Fprintf(w, "  most %-8s of %s in any %v             %s of %s\n", limit.Metric, a.ID, limit.Per, report.Count(limit.Peak), report.Count(limit.Limit))
+			rows = append(rows, []string{
+				fmt.Sprintf("most %s of %s within %v", limit.Metric, a.ID, limit.Per),
+				fmt.Sprintf("%s of %s", report.Count(limit.Peak), report.Count(limit.Limit)),
+			})
 		}
+		rows = append(rows, []string{"most calls in flight of " + a.ID, fmt.Sprintf("%d of %d", a.MostInFlight, concurrency)})
 	}
+	report.Section(w, "What the provider saw, by a count of its own", "<>", rows)
 }

@@ -51,9 +51,7 @@ func (t *Tally) Summarize(cfg caller.Config, elapsed time.Duration) Summary {
 		P50: ms(50), P95: ms(95), P99: ms(99), Errors: t.failures, Limits: t.limits(cfg, elapsed),
 	}
 	for _, l := range s.Limits {
-		if l.Metric != Concurrency {
-			s.Utilization = max(s.Utilization, l.Used)
-		}
+		s.Utilization = max(s.Utilization, l.Used)
 	}
 	for _, k := range t.keys {
 		s.Keys = append(s.Keys, *k)

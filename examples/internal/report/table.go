@@ -18,19 +18,22 @@ func (s *Summary) Write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\n%s requests: %s succeeded, %s failed, in %.1f s\n",
 		Count(s.Requests), Count(s.Succeeded), Count(s.Failed), s.Elapsed)
+	if s.Attempts == 0 {
+		return
+	}
 
-	section(w, "Calls", "<>", [][]string{
+	Section(w, "Calls", "<>", [][]string{
 		{"throughput", fmt.Sprintf("%.1f/s", rate)},
 		{"attempts", Count(s.Attempts)},
 		{"retries", Count(s.Retries)},
 		{"429s received", Count(s.Throttled)},
 	})
-	section(w, "Latency, from sending to the answer", "<>", [][]string{
+	Section(w, "Latency, from sending to the answer", "<>", [][]string{
 		{"p50", millis(s.P50)}, {"p95", millis(s.P95)}, {"p99", millis(s.P99)},
 	})
-	section(w, "Limits, and how far they were used", "<<><", s.limitRows())
-	section(w, "Keys", "<<>><<", s.keyRows())
-	section(w, "Attempts that failed", "<>", s.errorRows())
+	Section(w, "Limits, and how far they were used", "<<><", s.limitRows())
+	Section(w, "Keys", "<<>><<", s.keyRows())
+	Section(w, "Attempts that failed", "<>", s.errorRows())
 }
 
 func (s *Summary) limitRows() (rows [][]string) {
@@ -62,8 +65,8 @@ func (s *Summary) errorRows() (rows [][]string) {
 	return rows
 }
 
-// section writes rows in columns; align has < or > for each.
-func section(w io.Writer, title, align string, rows [][]string) {
+// Section writes rows in columns under a title, and nothing if there are none. align has < or > for each column.
+func Section(w io.Writer, title, align string, rows [][]string) {
 	if len(rows) == 0 {
 		return
 	}

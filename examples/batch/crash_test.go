@@ -1,0 +1,119 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// exitCode waits for a program's end.
+func exitCode(t *testing.T, c *redistest.Child) int {
+	t.Helper()
+	exit, ok := errors.AsType[*exec.ExitError](c.Wait(patience))
+	if !ok {
+		return 0
+	}
+	return exit.ExitCode()
+}
+
+func TestAKilledProcessCarriesOn(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithTCP())
+	p := startProvider(t, 3, "latency: {min: 100ms, max: 200ms}", "concurrency: 4")
+	config := p.pool(3, "concurrency: 4\nttl: 2s\n")
+	var tasks []*task
+	var children []*redistest.Child
+	for _, name := range []string{"a", "b", "c"} {
+		k := newTask(t, config, sampleRequests(name, 200))
+		k.redis = "redis://" + server.Addr()
+		tasks, children = append(tasks, k), append(children, k.start())
+	}
+	waitForLines(t, tasks[0].out, 50)
+	children[0].Kill9()
+	children[0] = tasks[0].start()
+	for i, k := range tasks {
+		s := k.finish(children[i], exitAllSucceeded)
+		if n := len(answers(t, k.out)); n != 200 || s.Throttled != 0 {
+			t.Errorf("process %d: %d answers, %+v", i, n, s)
+		}
+		if i == 0 && (s.Resumed < 50 || s.Resumed+s.Succeeded != 200) {
+			t.Errorf("after the kill: %+v", s)
+		}
+	}
+	// What was in flight when the process died is asked again; nothing else is.
+	l := p.ledger()
+	if l.Throttled() != 0 || l.UnexplainedTwice > 12 {
+		t.Errorf("%d 429s, %d answered twice", l.Throttled(), l.UnexplainedTwice)
+	}
+}
+
+func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
+	t.Parallel()
+	const ttl = 2 * time.Second
+	server := redistest.Start(t, redistest.WithTCP())
+	p := startProvider(t, 1, "latency: {min: 5m}", "concurrency: 4")
+	config := p.pool(1, "concurrency: 4\nttl: 2s\n")
+	holder, waiter := newTask(t, config, sampleRequests("a", 20)), newTask(t, config, sampleRequests("b", 20))
+	holder.redis, waiter.redis = "redis://"+server.Addr(), "redis://"+server.Addr()
+
+	held := holder.start()
+	waitFor(t, "the first process holds every permit", func() bool { return p.ledger().Accounts[0].MostInFlight == 4 })
+	waiting := waiter.start()
+	p.order("latency", `{"min": "10ms"}`)
+	held.Kill9()
+	killed := time.Now()
+	s := waiter.finish(waiting, exitAllSucceeded)
+	took := time.Since(killed)
+	t.Logf("the other process was done %v after the kill; a permit of a dead process is taken for %v", took, ttl)
+	if s.Succeeded != 20 || s.Binding != "concurrency" || took > ttl+3*time.Second {
+		t.Errorf("%v after the kill: %+v", took, s)
+	}
+	if s := holder.run(exitAllSucceeded); s.Succeeded+s.Resumed != 20 || len(answers(t, holder.out)) != 20 {
+		t.Errorf("run again: %+v", s)
+	}
+	if n := p.ledger().Throttled(); n != 0 {
+		t.Errorf("%d 429s", n)
+	}
+}
+
+func TestCtrlCFinishesWhatWasSent(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t, 1, "latency: {min: 300ms}", "limits: [{metric: requests, limit: 40, per: 1s}]")
+	// At this pace all the requests would take 8 s.
+	k := newTask(t, p.pool(1, "limits:\n  - {metric: requests, limit: 40, per: 1s}\n"), sampleRequests("r", 300))
+	c := k.start()
+	waitForLines(t, k.out, 20)
+	c.Signal(os.Interrupt)
+	s := k.finish(c, exitInterrupted)
+	sent := p.ledger().Admitted()
+	if n := int64(len(answers(t, k.out))); n != s.Succeeded || n != sent || n >= 300 || s.left() != 300-n {
+		t.Errorf("%d answers for %d requests sent: %+v", n, sent, s)
+	}
+	if s := k.run(exitAllSucceeded); s.Resumed != sent || s.Resumed+s.Succeeded != 300 || len(answers(t, k.out)) != 300 {
+		t.Errorf("run again: %+v", s)
+	}
+	if l := p.ledger(); l.Throttled() != 0 || l.ServedTwice != 0 {
+		t.Errorf("%d 429s, %d answered twice", l.Throttled(), l.ServedTwice)
+	}
+}
+
+func TestCtrlCTwiceGivesUp(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t, 1, "latency: {min: 5m}", "concurrency: 10")
+	k := newTask(t, p.pool(1, "concurrency: 10\n"), sampleRequests("r", 100))
+	c := k.start()
+	waitFor(t, "calls are in flight", func() bool { return p.ledger().Accounts[0].MostInFlight == 10 })
+	c.Signal(os.Interrupt)
+	waitFor(t, "the first Ctrl-C is noticed", func() bool { return c.Stderr() != "" })
+	c.Signal(os.Interrupt)
+	if s := k.finish(c, exitInterrupted); s.Succeeded != 0 || s.Failed != 0 || s.left() != 100 {
+		t.Errorf("%+v", s)
+	}
+	if text := read(t, k.errors); text != "" {
+		t.Errorf("calls that were cut short count as failed: %s", text)
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/penstock/penstock/internal/apisim"
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/redis/go-redis/v9"
+)
+
+// The provider of the acceptance: three keys at 200 requests per 4 s each, 2 % of the answers are 503.
+const (
+	busySettings = "latency: {min: 20ms, max: 80ms}\nfailures: {overloaded: 0.02}"
+	busyLimits   = "limits: [{metric: requests, limit: 200, per: 4s}]"
+	busyPool     = "limits:\n  - {metric: requests, limit: 200, per: 4s}\n"
+)
+
+func TestTheWholeQuotaAndNoMore(t *testing.T) {
+	t.Parallel()
+	p := startProvider(t, 3, busySettings, busyLimits)
+	k := newTask(t, p.pool(3, busyPool), sampleRequests("r", 2000))
+	s := k.run(exitAllSucceeded)
+	if s.Requests != 2000 || s.Succeeded != 2000 || s.Failed != 0 || s.Throttled != 0 || s.Resumed != 0 {
+		t.Errorf("figures %+v", s)
+	}
+	if s.Retries == 0 || s.Utilization < 0.9 || s.Binding != "requests" || s.P50 < 20 || s.P99 < s.P95 || s.P95 < s.P50 {
+		t.Errorf("figures %+v", s)
+	}
+	if n := len(answers(t, k.out)); n != 2000 {
+		t.Errorf("%d answers", n)
+	}
+	audit(t, p)
+}
+
+// audit checks what the provider saw: no limit exceeded, none left unused, nothing answered twice.
+func audit(t *testing.T, p *provider) {
+	t.Helper()
+	l := p.ledger()
+	if l.Throttled() != 0 || l.UnexplainedTwice != 0 || l.UnknownKeys != 0 {
+		t.Errorf("%d 429s, %d answered twice, %d unknown keys", l.Throttled(), l.UnexplainedTwice, l.UnknownKeys)
+	}
+	for _, a := range l.Accounts {
+		if u := a.Utilization(apisim.Requests); u < 0.9 {
+			t.Errorf("the provider saw a utilization of %.3f of %s", u, a.ID)
+		}
+	}
+}
+
+func TestThreeProcessesShareTheQuota(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithTCP())
+	monitored := monitor(t, server.Addr())
+	p := startProvider(t, 3, busySettings, busyLimits)
+	config := p.pool(3, busyPool)
+	var tasks []*task
+	var children []*redistest.Child
+	for _, name := range []string{"a", "b", "c"} {
+		k := newTask(t, config, sampleRequests(name, 667))
+		k.redis = "redis://" + server.Addr()
+		tasks, children = append(tasks, k), append(children, k.start())
+	}
+	var shortest, longest, total float64
+	for i, k := range tasks {
+		s := k.finish(children[i], exitAllSucceeded)
+		if s.Succeeded != 667 || s.Throttled != 0 || s.Binding != "requests" || len(answers(t, k.out)) != 667 {
+			t.Errorf("process %d: %+v", i, s)
+		}
+		if shortest == 0 || s.Elapsed < shortest {
+			shortest = s.Elapsed
+		}
+		longest = max(longest, s.Elapsed)
+		total += s.Utilization
+	}
+	// With the same number of requests each, equal shares mean that all take equally long.
+	if shortest < 0.8*longest {
+		t.Errorf("unfair: one took %.1f s, another %.1f s", shortest, longest)
+	}
+	t.Logf("utilization of all three together: %.3f", total)
+	audit(t, p)
+	if strings.Contains(dump(t, server.Client(t)), canary) || strings.Contains(monitored(), canary) {
+		t.Error("a secret is in Redis")
+	}
+}
+
+// monitor records every command of the server; the function that it returns ends that.
+func monitor(t *testing.T, addr string) func() string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "MONITOR\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	var seen bytes.Buffer
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = io.Copy(&seen, conn)
+	}()
+	t.Cleanup(func() { conn.Close(); <-done })
+	return func() string {
+		conn.Close()
+		<-done
+		if !strings.Contains(seen.String(), "EVALSHA") && !strings.Contains(seen.String(), "evalsha") {
+			t.Error("MONITOR saw no script")
+		}
+		return seen.String()
+	}
+}
+
+// dump returns all that is stored.
+func dump(t *testing.T, rdb *redis.Client) string {
+	t.Helper()
+	ctx := context.Background()
+	var out strings.Builder
+	keys := rdb.Scan(ctx, 0, "*", 1000).Iterator()
+	for keys.Next(ctx) {
+		key := keys.Val()
+		out.WriteString(key + "\n")
+		if text, err := rdb.Get(ctx, key).Result(); err == nil {
+			out.WriteString(text + "\n")
+		}
+		fields, _ := rdb.HGetAll(ctx, key).Result() // not every key is a hash
+		for name, value := range fields {
+			out.WriteString(name + " " + value + "\n")
+		}
+	}
+	if err := keys.Err(); err != nil || out.Len() == 0 {
+		t.Errorf("nothing found in Redis: %v", err)
+	}
+	return out.String()
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/examples/internal/report"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+func TestMain(m *testing.M) {
+	redistest.Main(m, redistest.Programs{"quickstart": func([]string) error {
+		main()
+		return nil
+	}})
+}
+
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	check(t, redistest.Process(t, "quickstart", "-json"))
+}
+
+func TestRealRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithTCP())
+	check(t, redistest.Process(t, "quickstart", "-json", "-redis", "redis://"+server.Addr()))
+}
+
+// check checks the figures of a run with -json.
+func check(t *testing.T, c *redistest.Child) {
+	t.Helper()
+	if err := c.Wait(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	line := c.Line()
+	t.Log(line)
+	var s report.Summary
+	d := json.NewDecoder(strings.NewReader(line))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Requests != 1000 || s.Succeeded != 1000 || s.Failed != 0 || s.Throttled != 0 {
+		t.Error("requests were lost, or a limit was exceeded")
+	}
+	if s.Utilization < 0.9 || s.Retries == 0 || s.P50 < 30 || s.P95 < s.P50 || s.P99 < s.P95 {
+		t.Error("figures out of range")
+	}
+	if text := line + c.Stderr(); strings.Contains(text, "sk-demo") {
+		t.Errorf("a secret is shown: %s", text)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	c := redistest.Process(t, "quickstart")
+	c.Expect("Each account allows")
+	time.Sleep(time.Second) // into the run; any moment will do
+	c.Signal(os.Interrupt)
+	exit, ok := errors.AsType[*exec.ExitError](c.Wait(time.Minute))
+	if !ok || exit.ExitCode() != 1 || !strings.Contains(c.Stderr(), "requests were lost") {
+		t.Errorf("%v\n%s", exit, c.Stderr())
+	}
+}
