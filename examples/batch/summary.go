@@ -24,7 +24,8 @@ const mostly = 0.8
 func (j *job) summary() *summary {
 	s := &summary{Summary: j.tally.Summarize(j.pool.Caller, j.elapsed), Resumed: j.resumed.Load()}
 	s.Requests, s.Succeeded, s.Failed = j.total, j.succeeded.Load(), j.failed.Load()
-	s.Binding = j.caller.Stats().Binding
+	stats := j.caller.Stats()
+	s.Missed, s.Binding = stats.Missed, stats.Binding
 	if s.Binding == "" {
 		s.Binding = "latency"
 		if j.progress.Counts().Blocked.Seconds() >= mostly*j.elapsed.Seconds() {

@@ -139,6 +139,9 @@ func (d *demo) sample() report.Sample {
 func (d *demo) summary() *report.Summary {
 	s := d.tally.Summarize(d.config, d.elapsed)
 	s.Requests, s.Succeeded, s.Failed = int64(len(d.requests)), d.succeeded.Load(), d.failed.Load()
+	for _, r := range d.fleet {
+		s.Missed += r.caller.Stats().Missed
+	}
 	return &s
 }
 

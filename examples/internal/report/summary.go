@@ -22,6 +22,7 @@ type Summary struct {
 	P99         float64 `json:"p99_ms"`
 
 	Attempts int64            `json:"-"`
+	Missed   int64            `json:"-"` // slots that went unused because the machine held the process up
 	Limits   []Limit          `json:"-"`
 	Keys     []Key            `json:"-"`
 	Errors   map[string]int64 `json:"-"` // attempts that failed, by kind

@@ -27,6 +27,7 @@ func (s *Summary) Write(w io.Writer) {
 		{"attempts", Count(s.Attempts)},
 		{"retries", Count(s.Retries)},
 		{"429s received", Count(s.Throttled)},
+		{"slots missed on a busy machine", Count(s.Missed)},
 	})
 	Section(w, "Latency, from sending to the answer", "<>", [][]string{
 		{"p50", millis(s.P50)}, {"p95", millis(s.P95)}, {"p99", millis(s.P99)},

@@ -1,0 +1,69 @@
+// Package machine tells tests whether the machine was quiet enough to judge how much of a quota was used: a process
+// that is kept from running can't use its slots, whatever it is made of.
+package machine
+
+import (
+	"testing"
+	"time"
+)
+
+const (
+	interval = 5 * time.Millisecond
+	// stall is a delay that eats up a good part of the slack that limits leave for uneven calls.
+	stall = 40 * time.Millisecond
+	// tolerated is the share of time that stalls may take.
+	tolerated = 0.01
+)
+
+// Watch measures how late this process's timers are, from Start until Busy is called.
+type Watch struct {
+	start time.Time
+	stop  chan struct{}
+	late  chan time.Duration
+}
+
+// Start begins to measure.
+func Start(t testing.TB) *Watch {
+	w := &Watch{start: time.Now(), stop: make(chan struct{}), late: make(chan time.Duration, 1)}
+	go w.measure(w.stop)
+	t.Cleanup(func() {
+		if w.stop != nil {
+			close(w.stop)
+			<-w.late
+		}
+	})
+	return w
+}
+
+// Busy ends the measurement, and says whether the machine was too busy to judge by. It may be called once.
+func (w *Watch) Busy(t testing.TB) bool {
+	t.Helper()
+	close(w.stop)
+	w.stop = nil
+	late := <-w.late
+	share := late.Seconds() / time.Since(w.start).Seconds()
+	if share > tolerated {
+		t.Logf("this machine kept the test from running for %.1f %% of the time, too long to judge by", 100*share)
+	}
+	return share > tolerated
+}
+
+func (w *Watch) measure(stop <-chan struct{}) {
+	tick := time.NewTimer(interval)
+	defer tick.Stop()
+	var late time.Duration
+	for last := time.Now(); ; {
+		select {
+		case <-stop:
+			w.late <- late
+			return
+		case <-tick.C:
+			now := time.Now()
+			if over := now.Sub(last) - interval; over > stall {
+				late += over
+			}
+			last = now
+			tick.Reset(interval)
+		}
+	}
+}
