@@ -13,7 +13,7 @@ type heldBody struct {
 
 // hold ties the grant to the answer's body, or releases it where there is nothing to read.
 func hold(res *http.Response, g *Grant) io.ReadCloser {
-	if res.Body == nil || res.Body == http.NoBody || res.StatusCode == http.StatusNoContent {
+	if res.Body == http.NoBody || !mayHaveBody(res) {
 		g.release()
 		return res.Body
 	}
@@ -25,6 +25,17 @@ func hold(res *http.Response, g *Grant) io.ReadCloser {
 		}{held, w}
 	}
 	return held
+}
+
+// mayHaveBody reports whether the answer may have a body. HTTP/2 gives those that have none a body of its own kind.
+func mayHaveBody(res *http.Response) bool {
+	switch res.StatusCode {
+	case http.StatusNoContent, http.StatusNotModified:
+		return false
+	case http.StatusSwitchingProtocols:
+		return true
+	}
+	return res.Request == nil || res.Request.Method != http.MethodHead
 }
 
 func (b *heldBody) Read(p []byte) (int, error) {

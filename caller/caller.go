@@ -94,7 +94,7 @@ func do[T any](ctx context.Context, c *Caller, cost Cost,
 		return zero, err
 	}
 	c.pool.stats.call()
-	last := Attempt{}
+	last, sent := Attempt{}, 0
 	value, err := retry.Do(ctx, c.plan.Retry, func(ctx context.Context, n int) (T, error) {
 		if n > 1 {
 			c.attempted(last, true)
@@ -105,8 +105,9 @@ func do[T any](ctx context.Context, c *Caller, cost Cost,
 			return zero, retry.Permanent(err)
 		}
 		g.Attempt = n
+		sent++
 		begun := time.Now()
-		value, verdict, err := send(ctx, g)
+		value, verdict, err := guarded(ctx, g, send)
 		last = Attempt{
 			Key: g.Key, Account: g.Account, Number: n, Verdict: verdict, Err: err,
 			Latency: time.Since(begun), Status: status(value, err),
@@ -117,9 +118,22 @@ func do[T any](ctx context.Context, c *Caller, cost Cost,
 	c.attempted(last, false)
 	c.pool.stats.end(err == nil)
 	if err != nil {
-		err = c.failure(last, err)
+		err = c.failure(last, sent, err)
 	}
 	return value, err
+}
+
+// guarded calls send, and gives the permit back if it panics.
+func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *Grant) (T, Verdict, error)) (T, Verdict, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			g.release()
+		}
+	}()
+	value, verdict, err := send(ctx, g)
+	returned = true
+	return value, verdict, err
 }
 
 // learn tells the fleet what the verdict means for the key and its account.
@@ -155,16 +169,29 @@ func (c *Caller) attempted(a Attempt, retrying bool) {
 	}
 }
 
-// failure completes the error of a call.
-func (c *Caller) failure(last Attempt, err error) error {
-	out := &Error{Pool: c.plan.Pool, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Err: err}
-	if r, ok := errors.AsType[*retry.Error](err); ok {
-		out.Attempts = r.Attempts
-		if inner, ok := errors.AsType[*Error](err); ok && last.Number == 0 && r.Attempts == 1 {
-			return inner // no attempt was made: the admission's own error says it all
+// failure completes the error of a call of which sent attempts were made.
+func (c *Caller) failure(last Attempt, sent int, err error) error {
+	out := &Error{
+		Pool: c.plan.Pool, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: sent, Err: err,
+	}
+	if refusal, ok := lastError(err).(*Error); ok { // of admission
+		if sent == 0 {
+			return refusal
 		}
+		out.Metric, out.Limit, out.Cost, out.RetryAfter = refusal.Metric, refusal.Limit, refusal.Cost, refusal.RetryAfter
 	}
 	return out
+}
+
+// lastError returns what ended a call, without the marks of package retry.
+func lastError(err error) error {
+	if r, ok := err.(*retry.Error); ok && r.Attempts > 0 && r.Attempts <= len(r.Errs) {
+		err = r.Errs[r.Attempts-1]
+	}
+	if _, ok := err.(retry.Hinter); ok {
+		err = errors.Unwrap(err)
+	}
+	return err
 }
 
 // outcomeError is an answer that isn't a success, where nothing else is the error.

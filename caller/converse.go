@@ -85,7 +85,8 @@ func (p *pool) next() (at time.Time, idle bool) {
 
 // over reports whether the pool is closed and there is nothing left to do, or to be done.
 func (p *pool) over() bool {
-	return p.closing && p.inUse == 0 && (p.toldUse+p.toldWant == 0 || p.failures >= closingTries)
+	told := p.toldUse+p.toldWant == 0 && len(p.blocks) == 0
+	return p.closing && p.inUse == 0 && (told || p.failures >= closingTries)
 }
 
 // compose writes the next script call.
@@ -110,9 +111,7 @@ func (p *pool) compose(now time.Time) (*scripts.PoolCall, batch) {
 // ask makes a script call and hands its answers out.
 func (p *pool) ask(ctx context.Context, call *scripts.PoolCall, b batch) {
 	sent := time.Now()
-	callCtx, cancel := context.WithTimeout(ctx, 2*callTimeout)
-	reply, err := scripts.Admit(callCtx, p.rdb, p.plan.Pool, call)
-	cancel()
+	reply, err := p.send(ctx, call)
 	received := time.Now()
 	if err != nil {
 		p.failed(received, err, b)
@@ -134,9 +133,7 @@ func (p *pool) ask(ctx context.Context, call *scripts.PoolCall, b batch) {
 	for _, held := range call.Held {
 		p.toldUse += held
 	}
-	for _, d := range call.Demands {
-		p.toldWant += d.Count
-	}
+	p.toldWant += b.size()
 	p.handOut(reply, b)
 	p.schedule(received, reply)
 }
@@ -148,12 +145,15 @@ func (p *pool) handOut(reply *scripts.PoolReply, b batch) {
 		for _, w := range run[:reply.Admitted[i]] {
 			g := grants[0]
 			grants = grants[1:]
+			slot, _ := p.clock.Local(g.Slot)
+			if w.place != nil && w.before(slot) {
+				p.refuse(w, time.Until(slot), reply.Binding)
+			}
 			if w.place == nil {
 				p.unsaid = cmp.Or(p.unsaid, time.Now())
 				continue
 			}
 			a := p.plan.accounts[g.Lane]
-			slot, _ := p.clock.Local(g.Slot)
 			p.held[g.Lane]++
 			p.inUse++
 			p.queue.settle(w, &Grant{
@@ -198,16 +198,20 @@ func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
 // refuseLate sends away the waiters who can't be admitted in time. Nobody is admitted before at.
 func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply) {
 	for _, w := range p.queue.all() {
-		if w.deadline.IsZero() || w.deadline.After(at) {
-			continue
+		if w.before(at) {
+			p.refuse(w, reply.Wake, reply.Binding)
 		}
-		err := &Error{Pool: p.plan.Pool, RetryAfter: reply.Wake, Err: ErrDeadline}
-		if reply.Binding >= 0 {
-			l := p.plan.limitOf(reply.Binding)
-			err.Metric, err.Limit, err.Cost = l.Metric, l.Limit, w.cost[slices.Index(p.plan.metrics, l.Metric)]
-		}
-		p.queue.settle(w, nil, err)
 	}
+}
+
+// refuse sends a waiter away whose turn comes after its deadline.
+func (p *pool) refuse(w *waiter, wait time.Duration, binding int) {
+	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
+	if binding >= 0 {
+		l := p.plan.limitOf(binding)
+		err.Metric, err.Limit, err.Cost = l.Metric, l.Limit, w.cost[slices.Index(p.plan.metrics, l.Metric)]
+	}
+	p.queue.settle(w, nil, err)
 }
 
 // failed takes in a script call without an answer. What Redis refuses it will refuse again: the callers get the error.
@@ -216,6 +220,10 @@ func (p *pool) failed(now time.Time, err error, b batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unsaid = cmp.Or(p.unsaid, now)
+	if scripts.OutcomeOf(err) == scripts.Unknown {
+		// It may have run: what it asked for may be held, and is to be given back.
+		p.toldWant = max(p.toldWant, b.size())
+	}
 	if scripts.OutcomeOf(err) == scripts.Rejected {
 		for _, run := range b.runs {
 			for _, w := range run {

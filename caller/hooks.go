@@ -40,6 +40,6 @@ type Attempt struct {
 type Cooldown struct {
 	Key     string // key ID; empty where the whole account is meant
 	Account string
-	For     time.Duration // from now; zero for a disabled key
+	For     time.Duration // from now; of what is disabled, until it is tried again
 	Reason  string
 }

@@ -47,6 +47,7 @@ var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // newPlan checks a Config. The error says everything that is wrong, and what to change.
 func newPlan(cfg Config) (*plan, error) {
+	cfg.Keys, cfg.Limits = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits)
 	cfg.Slack = cmp.Or(cfg.Slack, DefaultSlack)
 	cfg.Horizon = cmp.Or(cfg.Horizon, DefaultHorizon)
 	cfg.TTL = cmp.Or(cfg.TTL, DefaultTTL)
@@ -93,6 +94,7 @@ func (p *plan) addKeys() error {
 	}
 	var errs []error
 	keys := map[string]bool{}
+	secrets := map[Secret]int{}
 	index := map[string]int{}
 	for i, k := range p.Keys {
 		switch {
@@ -108,7 +110,10 @@ func (p *plan) addKeys() error {
 			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret: both are public, use other names", i))
 			continue
 		}
-		keys[k.ID] = true
+		if first, ok := secrets[k.Secret]; ok && !k.Secret.IsZero() {
+			errs = append(errs, fmt.Errorf("Keys[%d] has the Secret of Keys[%d]: its calls would count twice, take one out", i, first))
+		}
+		keys[k.ID], secrets[k.Secret] = true, i
 		name := cmp.Or(k.Account, k.ID)
 		at, ok := index[name]
 		if !ok {

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -18,6 +19,8 @@ const (
 	reportIdle = 20 * time.Millisecond
 	// callTimeout is when a script call that hasn't reached Redis is void.
 	callTimeout = time.Second
+	// maxLines is how many script calls may hang in the Redis client, given up by the loop.
+	maxLines = 4
 	// Redis in trouble is asked again after a backoff between these, with jitter.
 	minBackoff, maxBackoff = 20 * time.Millisecond, time.Second
 	// closingTries is how often Close tries to tell a Redis in trouble.
@@ -33,6 +36,7 @@ type pool struct {
 	stats stats
 
 	kick   chan struct{} // wakes the loop
+	lines  chan struct{} // one element for each script call that hasn't ended
 	ended  chan struct{} // closed when the loop has ended
 	cancel context.CancelFunc
 
@@ -68,6 +72,7 @@ func newPool(rdb scripts.Client, p *plan) *pool {
 		plan: p, rdb: rdb,
 		held:   make([]int, len(p.accounts)),
 		kick:   make(chan struct{}, 1),
+		lines:  make(chan struct{}, maxLines),
 		ended:  make(chan struct{}),
 		cancel: cancel,
 	}
@@ -86,6 +91,7 @@ func (p *pool) wake() {
 
 // acquire waits for admission and for the slot. again puts the call before those that come for the first time.
 func (p *pool) acquire(ctx context.Context, cost []int64, again bool) (*Grant, error) {
+	begun := time.Now()
 	for late := 0; ; late++ {
 		g, err := p.admit(ctx, cost, again || late > 0)
 		if err != nil {
@@ -98,6 +104,9 @@ func (p *pool) acquire(ctx context.Context, cost []int64, again bool) (*Grant, e
 		// A process that was held up for longer than the slack allows for would bring its calls to the provider in a
 		// bunch. The slot is given up for a new one; but not for ever where every slot is missed.
 		if len(cost) == 0 || late == 3 || time.Since(g.slot) < p.plan.Slack/2 {
+			if hook := p.plan.Hooks.Admitted; hook != nil {
+				hook(Admission{Key: g.Key, Account: g.Account, Waited: time.Since(begun)})
+			}
 			return g, nil
 		}
 		g.release()
@@ -114,13 +123,15 @@ func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, err
 		p.mu.Unlock()
 		return nil, &Error{Pool: p.plan.Pool, Err: ErrClosed}
 	}
-	first := p.queue.len() == 0
-	if first && !p.permits {
-		p.askAt = time.Time{} // the time was for a call that has left; this one may fit earlier, or is to hear of it
+	// The time to ask is that of the calls that came before. A call that is alone may fit earlier, and one that can't
+	// wait so long is to hear of it at once.
+	ask := p.queue.len() == 0
+	if hasty := w.before(p.askAt); (ask || hasty) && !p.permits {
+		p.askAt, ask = time.Time{}, true
 	}
 	p.queue.add(w, again)
 	p.mu.Unlock()
-	if first {
+	if ask {
 		p.wake()
 	}
 	select {
@@ -191,9 +202,14 @@ func (p *pool) close(ctx context.Context) error {
 	<-p.ended
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.inUse > 0 {
-		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf("closed with %d calls in flight, whose permits stay taken for %v: %w",
-			p.inUse, p.plan.TTL, context.Cause(ctx))}
+	switch {
+	case p.inUse > 0:
+		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf(
+			"closed with %d calls in flight, whose permits stay taken for %v: allow Close more time", p.inUse, p.plan.TTL)}
+	case p.toldUse > 0:
+		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf(
+			"closed while Redis didn't answer: up to %d permits stay taken for %v: %w", p.toldUse, p.plan.TTL,
+			cmp.Or(p.failure, context.Cause(ctx)))}
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ type waiter struct {
 	err      error
 }
 
+// before reports whether the call's deadline is over by then.
+func (w *waiter) before(then time.Time) bool { return !w.deadline.IsZero() && !w.deadline.After(then) }
+
 // queue holds the waiters of a process, first come, first served.
 type queue struct{ waiters list.List }
 
@@ -60,6 +63,15 @@ func (q *queue) all() []*waiter {
 type batch struct {
 	demands []scripts.PoolDemand
 	runs    [][]*waiter
+}
+
+// size returns how many waiters are in the batch.
+func (b batch) size() int {
+	n := 0
+	for _, d := range b.demands {
+		n += d.Count
+	}
+	return n
 }
 
 // head returns up to n waiters as a batch. They may take any of the lanes.

@@ -3,7 +3,9 @@ package caller
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -17,11 +19,14 @@ const drainLimit = 16 << 10
 // secret in, judges the answer, and sends the request again where that is worth it and safe. Whatever authorisation
 // the request carries is replaced.
 //
-// Safe to repeat is what the profile calls so, and a request whose answer shows that it wasn't carried out (a limit
-// exceeded, a key refused); its body must be readable again (http.NewRequest sees to that for bytes and strings). When
+// Safe to repeat is what the profile calls so, and a request that wasn't carried out: its answer says so (a limit
+// exceeded, a key refused), or no connection could be made. Its body must be readable again (http.NewRequest sees to that for bytes and strings). When
 // attempts run out, the last answer is returned as it is.
 //
 // The permit of a request is held until its answer's body is read to the end or closed.
+//
+// A request that http.Client makes to follow a redirect to another host, or from https to http, isn't a call of the
+// pool: it is sent as it is, and no key goes there.
 type Transport struct {
 	caller *Caller
 	base   http.RoundTripper
@@ -54,10 +59,13 @@ func NewHTTPTransport(maxInFlight int) *http.Transport {
 
 // RoundTrip makes one call of the pool. Its error is an *Error.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strays(req) {
+		return t.base.RoundTrip(req)
+	}
 	body, err := peekBody(req)
 	if err != nil {
 		closeBody(req)
-		return nil, err
+		return nil, &Error{Pool: t.caller.plan.Pool, Err: err}
 	}
 	sent := false
 	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
@@ -75,9 +83,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 	}
 	if res != nil {
+		res.Request = req // not the one that was sent: that holds the secret
 		return res, nil
 	}
 	return nil, err
+}
+
+// strays reports whether the request follows a redirect away from the host that the first one was for, or from https
+// to http.
+func strays(req *http.Request) bool {
+	first := req
+	for first.Response != nil && first.Response.Request != nil {
+		first = first.Response.Request
+	}
+	return first.URL.Host != req.URL.Host || first.URL.Scheme == "https" && req.URL.Scheme != "https"
 }
 
 // CloseIdleConnections closes the idle connections of the transport below.
@@ -97,6 +116,9 @@ func (t *Transport) prepare(req *http.Request, g *Grant, again bool) (*http.Requ
 		}
 		attempt.Body = body
 	}
+	if attempt.Header == nil {
+		attempt.Header = http.Header{}
+	}
 	attempt.Header.Del("Authorization")
 	t.caller.plan.Profile.Authorize(attempt, g.Secret())
 	return attempt, nil
@@ -105,15 +127,21 @@ func (t *Transport) prepare(req *http.Request, g *Grant, again bool) (*http.Requ
 // send makes one attempt. The grant goes with the answer's body.
 func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant) (*http.Response, Verdict, error) {
 	res, err := t.base.RoundTrip(req)
+	if err == nil && res == nil {
+		err = errors.New("the transport below returned neither an answer nor an error")
+	}
 	if err != nil {
 		g.release()
 		v := t.caller.judgeError(ctx, err)
 		return nil, v, t.guard(req, v, err)
 	}
+	if res.Body == nil {
+		res.Body = http.NoBody
+	}
 	if res.StatusCode < http.StatusBadRequest {
 		v := t.caller.plan.Profile.Judge(res, nil)
 		res.Body = hold(res, g)
-		return res, v, nil
+		return res, v, t.guard(req, v, nil)
 	}
 	// The provider is done with a request that failed: its permit goes back before anybody reads the answer.
 	head, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
@@ -125,7 +153,7 @@ func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant) (*htt
 
 // guard keeps what may have been carried out from being sent again, unless that is safe.
 func (t *Transport) guard(req *http.Request, v Verdict, err error) error {
-	refused := v.Outcome == Throttled || v.Outcome == Revoked || v.Outcome == OutOfCredit
+	refused := v.Outcome == Throttled || v.Outcome == Revoked || v.Outcome == OutOfCredit || neverSent(err)
 	if err == nil && v.Outcome == Success {
 		return nil
 	}
@@ -137,6 +165,12 @@ func (t *Transport) guard(req *http.Request, v Verdict, err error) error {
 		err = &outcomeError{v}
 	}
 	return retry.Permanent(err)
+}
+
+// neverSent reports whether err is that no connection could be made.
+func neverSent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
 
 // peekBody returns a copy of the request's body, nil where it can be read only once.
