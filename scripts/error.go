@@ -71,12 +71,12 @@ var ErrLate = errors.New("the script reached Redis after its deadline and did no
 // ErrStale is what a script answers when a newer call of the same session was there before: it did nothing.
 var ErrStale = errors.New("a newer call of the session reached Redis before; this one did nothing")
 
-// Replies by their first word. Redis sends the first group before it runs a script, or in the place of its first
-// write; the state is as it was.
-var (
-	passing  = []string{"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS", "BUSY", "MOVED", "ASK"}
-	standing = []string{"NOPERM", "NOAUTH", "WRONGPASS", "OOM", "MISCONF", "WRONGTYPE", "NOSCRIPT", "NOPROTO", "ERR"}
-)
+// passing are the first words of replies that Redis sends before it runs a script, or in the place of its first write,
+// until something has passed; the state is as it was.
+var passing = []string{
+	"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS", "BUSY", "MOVED", "ASK",
+	"max number of clients",
+}
 
 func outcome(err error) Outcome {
 	for _, p := range passing {
@@ -84,10 +84,9 @@ func outcome(err error) Outcome {
 			return NotRun
 		}
 	}
-	for _, p := range standing {
-		if redis.HasErrorPrefix(err, p) {
-			return Rejected
-		}
+	// Any other reply means that the script didn't get to its end: it may not run, or may not do what it needs to.
+	if _, ok := errors.AsType[redis.Error](err); ok {
+		return Rejected
 	}
 	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) {
 		return NotRun

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock/penstock/caller/config"
 	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/ratelimit"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -51,8 +52,22 @@ func TestACL(t *testing.T) {
 	defer rdb.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
+	t.Run("ratelimit", func(t *testing.T) { useLimiter(ctx, t, rdb) })
 	t.Run("caller", func(t *testing.T) { useCaller(ctx, t, rdb) })
 	t.Run("concurrency", func(t *testing.T) { useSemaphore(ctx, t, rdb) })
+}
+
+func useLimiter(ctx context.Context, t *testing.T, rdb *redis.Client) {
+	limiter := ratelimit.NewLimiter(rdb)
+	if res, err := limiter.Allow(ctx, "k", ratelimit.PerSecond(10)); err != nil || res.Allowed != 1 {
+		t.Errorf("%+v, %v", res, err)
+	}
+	if err := limiter.WaitN(ctx, "k", ratelimit.PerSecond(100), 10); err != nil {
+		t.Error(err)
+	}
+	if err := limiter.Reset(ctx, "k"); err != nil {
+		t.Error(err)
+	}
 }
 
 func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
