@@ -39,7 +39,7 @@ func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error)
 	if err != nil {
 		return ticket{}, err
 	}
-	cause, until := error(ErrMaxWait), never
+	cause, until := ErrMaxWait, never
 	if l.cfg.MaxWait > 0 {
 		until = time.Since(l.start) + l.cfg.MaxWait
 	}

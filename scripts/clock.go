@@ -5,9 +5,6 @@ import (
 	"time"
 )
 
-// epoch is where the scripts' time begins, in Unix microseconds: 2017-01-01T00:00:00Z, as in redis_rate.
-const epoch = 1483228800 * 1_000_000
-
 // drift is how fast the two clocks may part, as a fraction: twice what NTP slews at most.
 const drift = 1e-3
 

@@ -209,15 +209,15 @@ func (c *modelCall) save(left int) {
 	for i := range c.charged {
 		c.tat[c.cfg.Counters[i].Name] = c.tats[i]
 	}
-	held, any := map[string]int{}, false
+	held, holds := map[string]int{}, false
 	for i, p := range c.cfg.Permits {
 		if c.held[i] > 0 {
-			held[p.Name], any = c.held[i], true
+			held[p.Name], holds = c.held[i], true
 		}
 	}
 	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
 	switch {
-	case left > 0 || any:
+	case left > 0 || holds:
 		c.sessions[c.cfg.Session] = s
 	case c.turn > c.now:
 		s.end = c.turn
