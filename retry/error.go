@@ -63,6 +63,10 @@ func (e *Error) Is(target error) bool {
 	return e.Reason == Deadline && target == context.DeadlineExceeded
 }
 
+// RetryHint makes an Error permanent: a call that was given up isn't taken up again by a Do around it, since their
+// attempts would multiply.
+func (e *Error) RetryHint() Hint { return Hint{Advice: Never, After: e.RetryAfter} }
+
 func (e *Error) tries() string {
 	plural := "s"
 	if e.Attempts == 1 {

@@ -19,7 +19,8 @@
 // What an error means is found out in this order: the hint that it carries ([Permanent], [After], [Immediately], or a
 // type of one's own that is a [Hinter]), then [Policy.Worth], which defaults to the function [Worth].
 //
-// Do is one layer. Where something below retries too, an SDK for instance, switch one of the two off: attempts multiply.
+// Do is one layer. What a Do inside another gave up stays given up; where something else below retries too, an SDK for
+// instance, switch one of the two off: attempts multiply.
 package retry
 
 import (

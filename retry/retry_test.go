@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -101,7 +103,7 @@ func TestDoDoesNotRepeatWhatWontHelp(t *testing.T) {
 	for name, err := range map[string]error{
 		"unknown":            errBoom,
 		"permanent":          retry.Permanent(retry.After(errBoom, time.Second)),
-		"retry-go's own":     fmt.Errorf("wrapped: %w", retrygo.Unrecoverable(errBoom)),
+		"retry-go's own":     fmt.Errorf("%w: %w", io.EOF, retrygo.Unrecoverable(errBoom)),
 		"canceled elsewhere": fmt.Errorf("%w: %w", context.Canceled, errBoom),
 	} {
 		f := fails(err, err)
@@ -139,8 +141,9 @@ func TestDoKeepsRetryAfterAsAFloor(t *testing.T) {
 			}
 			began[at.Round(time.Millisecond)] = true
 		}
-		if len(began) < 15 {
-			t.Errorf("19 clients that were told the same instant came back at only %d instants", len(began))
+		instants := slices.Sorted(maps.Keys(began))
+		if spread := instants[len(instants)-1] - instants[0]; len(instants) < 15 || spread < time.Second {
+			t.Errorf("19 clients that were told the same instant came back at %v", instants)
 		}
 	})
 }
@@ -165,15 +168,17 @@ func TestDoNeverSleepsPastTheDeadline(t *testing.T) {
 
 func TestDoKeepsTheElapsedLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := exact()
-		p.MaxElapsed = 3 * time.Second // the third attempt begins just then
-		again := retry.After(errBoom, 0)
-		f := fails(again, again, again, again)
-		_, err := retry.Do(t.Context(), p, f.call)
-		if e := must(t, err, retry.ElapsedSpent); e.Wait != 4*time.Second || e.Left != 0 {
-			t.Errorf("error %+v", e)
+		for limit, left := range map[time.Duration]time.Duration{3 * time.Second: 0, 6 * time.Second: 3 * time.Second} {
+			p := exact()
+			p.MaxElapsed = limit
+			again := retry.After(errBoom, 0)
+			f := fails(again, again, again, again)
+			_, err := retry.Do(t.Context(), p, f.call)
+			if e := must(t, err, retry.ElapsedSpent); e.Wait != 4*time.Second || e.Left != left {
+				t.Errorf("limit %v: error %+v", limit, e)
+			}
+			wantBegan(t, f, 0, time.Second, 3*time.Second)
 		}
-		wantBegan(t, f, 0, time.Second, 3*time.Second)
 	})
 }
 
@@ -183,8 +188,11 @@ func TestDoEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(500*time.Millisecond, func() { cancel(why) })
 		f := fails(retry.After(errBoom, 0))
-		_, err := retry.Do(ctx, exact(), f.call)
+		value, err := retry.Do(ctx, exact(), f.call)
 		e := must(t, err, retry.Canceled)
+		if value != "" {
+			t.Errorf("value %q, of an attempt that was to be followed by another", value)
+		}
 		if e.Elapsed != 500*time.Millisecond {
 			t.Errorf("took %v to notice", e.Elapsed)
 		}
@@ -231,6 +239,22 @@ func TestDoTellsTheTimeoutsApart(t *testing.T) {
 		_, err := retry.Do(ctx, exact(), slow)
 		if e := must(t, err, retry.Deadline); e.Attempts != 2 || e.Elapsed != 5*time.Second || len(e.Errs) != 2 {
 			t.Errorf("error %+v", e)
+		}
+	})
+}
+
+// Layers of retries don't multiply.
+func TestDoTakesUpNothingThatWasGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		_, err := retry.Do(t.Context(), exact(), func(ctx context.Context, _ int) (int, error) {
+			return retry.Do(ctx, exact(), func(context.Context, int) (int, error) {
+				attempts++
+				return 0, retry.After(errBoom, time.Second)
+			})
+		})
+		if e := must(t, err, retry.PermanentFailure); attempts != 5 || e.RetryAfter != time.Second || !errors.Is(err, errBoom) {
+			t.Errorf("%d attempts, error %+v", attempts, e)
 		}
 	})
 }

@@ -2,12 +2,10 @@ package retry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"syscall"
 )
@@ -45,13 +43,13 @@ func Status(code int) bool {
 
 // Network says whether err is a failure of the network that may pass: a refused, reset or broken connection, an answer
 // that was cut off, a timeout, a name server in trouble. A timeout counts because the caller's own context is looked at
-// first by Do: if that is alive, it was the attempt's. It says no to context.Canceled, bad certificates, bad addresses,
-// and names that don't exist.
+// first by Do: if that is alive, it was the attempt's. It says no to context.Canceled, and to everything that it doesn't
+// know: bad certificates, bad addresses, names that don't exist.
 //
 // It doesn't tell whether the request was carried out. Only what may be done twice should be sent again.
 func Network(err error) bool {
 	switch {
-	case err == nil || errors.Is(err, context.Canceled) || hopeless(err):
+	case err == nil || errors.Is(err, context.Canceled):
 		return false
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return true
@@ -68,24 +66,9 @@ func Network(err error) bool {
 		return true
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		return dns.IsTemporary
+		return dns.IsTemporary && !dns.IsNotFound
 	}
 	return brokenHTTP(err)
-}
-
-// hopeless says whether err comes from what the caller asked for or from the peer's identity, which no repetition mends.
-func hopeless(err error) bool {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-		return true
-	}
-	return is[*tls.CertificateVerificationError](err) || is[tls.RecordHeaderError](err) ||
-		is[url.EscapeError](err) || is[url.InvalidHostError](err) ||
-		is[*net.AddrError](err) || is[*net.ParseError](err) || is[net.UnknownNetworkError](err)
-}
-
-func is[E error](err error) bool {
-	_, ok := errors.AsType[E](err)
-	return ok
 }
 
 // brokenHTTP recognises the errors by which net/http reports a connection that ended under a request. They have no

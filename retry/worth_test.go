@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -34,6 +35,12 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// busyError knows when to come back, and leaves the rest open.
+type busyError struct{}
+
+func (busyError) Error() string         { return "busy" }
+func (busyError) RetryHint() retry.Hint { return retry.Hint{After: time.Second} }
+
 func TestWorth(t *testing.T) {
 	op := func(err error) error { return &net.OpError{Op: "read", Net: "tcp", Err: err} }
 	for _, c := range []struct {
@@ -44,6 +51,7 @@ func TestWorth(t *testing.T) {
 		{errBoom, false},
 		{retry.After(errBoom, time.Second), true},
 		{retry.Immediately(errBoom), true},
+		{fmt.Errorf("call: %w", busyError{}), true},
 		{retry.Permanent(io.EOF), false},
 		{fmt.Errorf("outer: %w", retry.Permanent(retry.After(errBoom, time.Second))), false},
 		{op(os.NewSyscallError("read", syscall.ECONNRESET)), true},
@@ -57,6 +65,7 @@ func TestWorth(t *testing.T) {
 		{&url.Error{Op: "Post", URL: "http://x", Err: context.Canceled}, false},
 		{errors.Join(io.EOF, context.Canceled), false},
 		{&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true}, false},
+		{&net.DNSError{Err: "no such host", Name: "x", IsNotFound: true, IsTemporary: true}, false},
 		{&net.DNSError{Err: "server misbehaving", Name: "x", IsTemporary: true}, true},
 		{&net.DNSError{Err: "i/o timeout", Name: "x", IsTimeout: true}, true},
 		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, false},
@@ -82,8 +91,9 @@ func TestWorthOfRealFailures(t *testing.T) {
 		conn.Close()
 	}))
 	defer reset.Close()
-	secure := httptest.NewTLSServer(http.NotFoundHandler())
-	secure.Config.ErrorLog = nil
+	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
 	defer secure.Close()
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()

@@ -65,7 +65,7 @@ func judgeAnthropic(r *http.Response, body []byte) caller.Verdict {
 	switch v.Outcome {
 	case caller.Fault:
 		for _, beginning := range anthropicBroke {
-			if r.StatusCode == http.StatusBadRequest && strings.HasPrefix(f.message, beginning) {
+			if strings.HasPrefix(f.message, beginning) {
 				return means(v, outOfCredit)
 			}
 		}

@@ -41,6 +41,7 @@ func TestAzure(t *testing.T) {
 		caller.Cost{caller.Requests: 1, caller.Tokens: 202, caller.InputTokens: 2, caller.OutputTokens: 200})
 	estimate(t, p, `{"messages":[{"role":"user","content":"请翻译 1234"}]}`,
 		caller.Cost{caller.Requests: 1, caller.Tokens: 5, caller.InputTokens: 5})
+	quotas(t, p, recorded{status: 429, headers: "x-ratelimit-limit-tokens: 0\nx-ratelimit-remaining-tokens: 0"})
 	quotas(t, p, recorded{status: 200, headers: `x-ratelimit-limit-requests: -1
 		x-ratelimit-remaining-requests: 0
 		x-ratelimit-limit-tokens: 1000

@@ -70,7 +70,7 @@ func judgeGemini(r *http.Response, body []byte) caller.Verdict {
 	f.code = d.reason // the code itself only repeats the HTTP status
 	v := byCode(r, f, geminiCodes)
 	switch {
-	case v.Outcome == caller.Fault && strings.HasPrefix(f.message, "Your API key was reported as leaked"):
+	case strings.HasPrefix(f.message, "Your API key was reported as leaked"):
 		return means(v, revoked)
 	case v.Outcome == caller.Success || v.Outcome == caller.Fault:
 		return v

@@ -33,7 +33,7 @@ var githubLimited = []string{
 // judgeGitHub tells limits, which come as 403 or 429, in the order that GitHub documents: Retry-After, then an exhausted
 // limit's reset, then at least a minute.
 func judgeGitHub(r *http.Response, body []byte) caller.Verdict {
-	v := byStatus(r)
+	v := caller.JudgeStatus(r, nil)
 	if r.StatusCode != http.StatusForbidden && r.StatusCode != http.StatusTooManyRequests {
 		return v
 	}

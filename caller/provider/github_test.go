@@ -18,6 +18,8 @@ func TestGitHub(t *testing.T) {
 	}
 	judge(t, GitHub(), []recorded{
 		{"retry-after first", 403, spent + "\nRetry-After: 30", message("You have exceeded a secondary rate limit."), limited(30*time.Second, "403")},
+		{"retry-after alone", 403, left + "\nRetry-After: 30", "", limited(30*time.Second, "403")},
+		{"a reset alone", 403, spent, "", limited(20*time.Minute, "403")},
 		{"then the reset", 403, spent, message("API rate limit exceeded for user ID 1."), limited(20*time.Minute, "403")},
 		{"also with 429", 429, spent, "", limited(20*time.Minute, "429")},
 		{"else a minute", 403, left, message("You have exceeded a secondary rate limit. Please wait a few minutes."), limited(time.Minute, "403")},

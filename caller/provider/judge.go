@@ -3,42 +3,18 @@ package provider
 import (
 	"cmp"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/retry"
 )
-
-// byStatus judges an answer by its status and standard headers alone.
-func byStatus(r *http.Response) caller.Verdict {
-	if r.StatusCode < http.StatusBadRequest {
-		return caller.Verdict{Outcome: caller.Success}
-	}
-	v := caller.Verdict{Outcome: caller.Fault, Reason: strconv.Itoa(r.StatusCode)}
-	v.RetryAfter, _ = retry.ParseRetryAfter(r.Header, time.Now())
-	switch code := r.StatusCode; {
-	case code == http.StatusUnauthorized:
-		v.Outcome = caller.Revoked
-	case code == http.StatusPaymentRequired:
-		v.Outcome, v.Scope = caller.OutOfCredit, caller.ScopeAccount
-	case code == http.StatusTooManyRequests:
-		v.Outcome, v.Scope = caller.Throttled, caller.ScopeAccount
-	case code == http.StatusServiceUnavailable, code == 529:
-		v.Outcome, v.Scope = caller.Overloaded, caller.ScopeProvider
-	case retry.Status(code):
-		v.Outcome, v.Scope = caller.Transient, caller.ScopeProvider
-	}
-	return v
-}
 
 // overruled applies the header X-Should-Retry, which OpenAI and Anthropic send for their own client libraries. It decides
 // whether this call is tried again, not what becomes of the key.
 func overruled(v caller.Verdict, r *http.Response) caller.Verdict {
 	should, said := retry.ShouldRetry(r.Header)
 	switch {
-	case said && should && v.Outcome == caller.Fault:
+	case should && v.Outcome == caller.Fault:
 		v.Outcome, v.Scope = caller.Transient, caller.ScopeProvider
 	case said && !should && v.Outcome == caller.Transient:
 		v.Outcome = caller.Fault
@@ -111,7 +87,7 @@ var (
 	outOfCredit = meaning{caller.OutOfCredit, caller.ScopeAccount}
 	closed      = meaning{caller.Revoked, caller.ScopeAccount}
 	revoked     = meaning{caller.Revoked, caller.ScopeKey}
-	fault       = meaning{caller.Fault, caller.ScopeKey}
+	fault       = meaning{caller.Fault, caller.ScopeAccount}
 )
 
 // means puts a meaning into a verdict. Only what passes by waiting keeps its RetryAfter.
@@ -125,7 +101,7 @@ func means(v caller.Verdict, m meaning) caller.Verdict {
 
 // byCode judges an error by what its codes mean, the finer one first, and otherwise by its status.
 func byCode(r *http.Response, f failure, codes map[string]meaning) caller.Verdict {
-	v := byStatus(r)
+	v := caller.JudgeStatus(r, nil)
 	if v.Outcome == caller.Success {
 		return v
 	}

@@ -36,6 +36,14 @@ func TestOpenAIJudge(t *testing.T) {
 				`"type":"tokens","code":"rate_limit_exceeded"}}`, verdict(caller.Fault, 0, 0, "rate_limit_exceeded"),
 		},
 		{
+			"a large word", 429, "Retry-After: 2", `{"error":{"message":"Limit reached: Request too large?","code":"rate_limit_exceeded"}}`,
+			after(limited, 2*time.Second),
+		},
+		{
+			"spending limit of another type", 429, "", `{"error":{"message":"x","type":"requests","code":"team_spend_limit_exceeded"}}`,
+			verdict(caller.OutOfCredit, caller.ScopeAccount, 0, "team_spend_limit_exceeded"),
+		},
+		{
 			"slow down", 503, "Retry-After: 5", `{"error":{"message":"Slow Down","type":"service_unavailable_error","code":"slow_down"}}`,
 			verdict(caller.Overloaded, caller.ScopeAccount, 5*time.Second, "slow_down"),
 		},
@@ -97,6 +105,7 @@ func TestOpenAIEstimate(t *testing.T) {
 	estimate(t, p, `{"prompt":"\u8bf7\u7ffb\ud83d\ude00!"}`, cost(1, 3, 0))
 	estimate(t, p, `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,`+
 		strings.Repeat("A", 100_000)+`"}}]}]}`, cost(1000, 1000, 0))
+	estimate(t, p, `{"messages":[{"role":"user","content":[{"image":"data:image/png;base64,AAAA"},{"text":"1234"}]}]}`, cost(1001, 1001, 0))
 	estimate(t, p, `{"prompt":"x","max_tokens":-5,"n":-1}`, cost(1, 1, 0))
 	estimate(t, p, `{"prompt":"x","max_tokens":1e300,"n":1e300}`, cost(most, 1, most))
 	estimate(t, p, `{"prompt":"x","max_tokens":null,"n":"2"}`, cost(1, 1, 0))

@@ -9,7 +9,7 @@
 //
 // A provider is judged first by the codes in its error bodies, which are compared whole, and by its message texts only
 // where it has no code, and then from their first word on: a message may quote the caller's prompt. What no rule knows is
-// judged by its status alone, as Generic does. A [caller.Verdict]'s Reason is a code or a status, never a message:
+// judged by its status alone. A [caller.Verdict]'s Reason is a code or a status, never a message:
 // messages quote keys.
 //
 // Profiles are plain values: take one, replace a function, and use the result.
@@ -71,11 +71,7 @@ func inHeader(name string) func(*http.Request, string) {
 // compute an answer and leave nothing behind. Others, which create files or jobs, would create them twice.
 func repeatable(endings ...string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
-		switch r.Method {
-		case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-			return true
-		}
-		if r.Header.Get("Idempotency-Key") != "" || r.Header.Get("X-Idempotency-Key") != "" {
+		if caller.Idempotent(r) {
 			return true
 		}
 		return r.Method == http.MethodPost && r.URL != nil && slices.ContainsFunc(endings, func(ending string) bool {
