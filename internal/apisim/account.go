@@ -15,6 +15,8 @@ type account struct {
 	windows  []*window
 	inFlight int
 	most     int
+	area     float64       // calls in flight, summed up over time, in seconds
+	changed  time.Duration // when inFlight last changed
 	broke    bool
 	counts   counts
 	first    time.Duration
@@ -156,7 +158,7 @@ func (a *account) note(now time.Duration, k *key, c *chatRequest, fate Kind) {
 		a.first = now
 	}
 	a.last = now
-	a.inFlight++
+	a.flight(now, 1)
 	a.most = max(a.most, a.inFlight)
 	for _, n := range []*counts{&a.counts, &k.counts} {
 		n.admitted++
@@ -171,7 +173,14 @@ func (a *account) note(now time.Duration, k *key, c *chatRequest, fate Kind) {
 func (a *account) leave() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.inFlight--
+	a.flight(a.clock(), -1)
+}
+
+// flight changes the number of calls in flight.
+func (a *account) flight(now time.Duration, by int) {
+	a.area += float64(a.inFlight) * (now - a.changed).Seconds()
+	a.changed = now
+	a.inFlight += by
 }
 
 // foreignUse charges what somebody else used, as far as it fits, and returns how much that was.

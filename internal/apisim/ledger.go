@@ -39,6 +39,8 @@ type AccountLedger struct {
 	Limits []LimitLedger `json:"limits"`
 	// MostInFlight is the highest number of calls in flight ever.
 	MostInFlight int `json:"most_in_flight"`
+	// MeanInFlight is the number of calls in flight on average, from the first admission to the last end of a call.
+	MeanInFlight float64 `json:"mean_in_flight"`
 	// First and Last are the times of the first and the last admission; zero if there was none.
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
@@ -96,6 +98,9 @@ func (s *Server) accountLedger(a *account) AccountLedger {
 	l := AccountLedger{ID: a.id, Counts: a.counts.copy(), MostInFlight: a.most}
 	if a.counts.admitted > 0 {
 		l.First, l.Last = s.start.Add(a.first), s.start.Add(a.last)
+	}
+	if a.changed > a.first {
+		l.MeanInFlight = a.area / (a.changed - a.first).Seconds()
 	}
 	for _, k := range s.keys {
 		if k.account == a {

@@ -186,3 +186,22 @@ func TestConcurrencyLimit(t *testing.T) {
 	cancel()
 	wg.Wait()
 }
+
+func TestMeanInFlight(t *testing.T) {
+	t.Parallel()
+	now := time.Second
+	a := newAccount(Account{ID: "org"}, func() time.Duration { return now })
+	k := &key{account: a, counts: newCounts()}
+	for _, step := range []int{1, 1, -1, -1} { // 0 for 1 s, then 1, 2, 1 for a second each
+		if step > 0 {
+			a.admit(k, &chatRequest{}, "", false, false)
+		} else {
+			a.leave()
+		}
+		now += time.Second
+	}
+	s := &Server{accounts: []*account{a}}
+	if l := s.Ledger().Account("org"); l.MeanInFlight != 4.0/3 || l.MostInFlight != 2 {
+		t.Errorf("mean %v, most %d; want 4/3 and 2", l.MeanInFlight, l.MostInFlight)
+	}
+}
