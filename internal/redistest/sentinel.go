@@ -150,7 +150,7 @@ func (s *Sentinel) switchMaster(end func(old *Server)) *Server {
 	s.t.Helper()
 	ctx := s.t.Context()
 	old := s.Master()
-	var news []<-chan *redis.Message
+	news := make([]<-chan *redis.Message, 0, len(s.Sentinels))
 	for _, w := range s.Sentinels {
 		sub := s.sentinel(s.t, w).Subscribe(ctx, "+switch-master")
 		s.t.Cleanup(func() { _ = sub.Close() })
