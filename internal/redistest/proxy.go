@@ -17,7 +17,7 @@ func (f *Faults) Listen(t testing.TB, s *Server) (network, addr string) {
 	target := s.Options()
 	network, addr = target.Network, "127.0.0.1:0"
 	if network == "unix" {
-		dir, err := os.MkdirTemp("", "redistest") //nolint:usetesting // t.TempDir's paths can be too long for a socket
+		dir, err := os.MkdirTemp("", "redistest") // t.TempDir's paths can be too long for a socket
 		if err != nil {
 			t.Fatal(err)
 		}
