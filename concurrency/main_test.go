@@ -1,9 +1,16 @@
 package concurrency
 
 import (
+	"os"
 	"testing"
 
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+// TestMain runs the tests, or the process that a test has started, see process_test.go.
+func TestMain(m *testing.M) {
+	if os.Getenv(processEnv) != "" {
+		os.Exit(processMain())
+	}
+	redistest.Main(m)
+}

@@ -36,7 +36,7 @@ local now_s = server_now(ARGV[1])
 local now, now_us = milliseconds(now_s), math.floor(now_s * 1000000 + 0.5)
 local session, seq, ttl = 's' .. ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local held, alloc, need = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local high, normal, low = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local want = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
 
 local deadline = tonumber(ARGV[2])
 if deadline > 0 and now_s > deadline then
@@ -44,16 +44,20 @@ if deadline > 0 and now_s > deadline then
 end
 
 local s = read_state(now, session)
-local mine = { seq = -1, begin = now, turn = now_us, alloc = 0, waits = false, revoked = false }
+local row = {
+  field = session, ends = now + ttl, turn = now_us, alloc = alloc, held = held, need = need, want = want, seq = seq,
+  ttl = ttl, begin = now, name = ARGV[14],
+}
+
+-- What the session had.
+local had, waited, revoked = 0, false, false
 if s.mine then
-  mine.seq = number(s.mine, 32, 37)
-  if seq <= mine.seq then
+  if seq <= number(s.mine, 32, 37) then
     return { 3, now_us, 0, -1, -1, 0, 0, 0, 0 }
   end
   if number(s.mine, 1, 5) > now then
-    mine.begin, mine.turn = number(s.mine, 42, 46), number(s.mine, 6, 12)
-    mine.alloc, mine.waits = number(s.mine, 13, 15), number(s.mine, 19, 21) > 0
-    mine.revoked = number(s.mine, 31, 31) == 1
+    row.begin, row.turn = number(s.mine, 42, 46), number(s.mine, 6, 12)
+    had, waited, revoked = number(s.mine, 13, 15), number(s.mine, 16, 18) > 0, is_revoked(s.mine)
   end
 end
 
@@ -61,48 +65,44 @@ s.header = configure(s.header, now, tonumber(ARGV[6]), tonumber(ARGV[7]), ttl)
 cap_sessions(s, now)
 local limit = s.header.limit
 
-if mine.revoked and alloc > 0 then
-  return { 1, now_us, 0, -1, -1, limit, s.header.limit, s.header.version, s.n + 1 }
+if revoked and alloc > 0 then
+  return { 1, now_us, 0, -1, -1, limit, limit, s.header.version, s.n + 1 }
 end
 
 -- Waiting begins when the first waiter comes, and with it the session's turn.
-if need > 0 and not mine.waits then
-  mine.turn = now_us
+if need > 0 and not waited then
+  row.turn = now_us
 end
-local active = alloc > 0 or high + normal + low > 0
+local demand = want[1] + want[2] + want[3]
+local active = alloc > 0 or demand > 0
+local me, share = 0, 0
 if active then
-  add_session(s, session, now + ttl, mine.turn, alloc, held, need, high, normal, low)
+  add_session(s, row)
+  me = s.n
 end
 local contended = fair_shares(limit, s, now_us)
 
 -- What is free goes to this session up to its share, if it is enough for its next request.
-local me, share, grant = s.n, 0, 0
 if active then
   share = s.share[me]
-  grant = math.min(s.demand[me], share, alloc + limit - s.used) - alloc
-  if need > 0 and grant >= need - (alloc - held) and grant > 0 then
-    s.alloc[me], s.used = alloc + grant, s.used + grant
-  else
-    grant = 0
+  local grant = math.min(demand, share, alloc + limit - s.used) - alloc
+  if need > 0 and grant > 0 and grant >= need - (alloc - held) then
+    row.alloc, s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
   end
-  if s.alloc[me] > mine.alloc or (mine.alloc > share and alloc < mine.alloc) then
-    mine.turn = now_us
+  if row.alloc > had or (had > share and alloc < had) then
+    row.turn = now_us
   end
 end
 
 local puts, gone = s.capped, s.dead
 if active then
-  s.latest = math.max(s.latest, now + ttl)
   puts[#puts + 1] = session
-  puts[#puts + 1] = encode_session({
-    ends = now + ttl, turn = mine.turn, alloc = s.alloc[me], held = held, need = need, want = { high, normal, low },
-    revoked = 0, seq = seq, ttl = ttl, begin = mine.begin, name = ARGV[14],
-  })
+  puts[#puts + 1] = encode_session(row)
 elseif s.mine then
   gone[#gone + 1] = session
 end
 local header = write_header(s.header)
-if header ~= s.text.c and (s.n > 0 or s.header.version > 0) then
+if header ~= s.text and (s.n > 0 or s.header.version > 0) then
   puts[#puts + 1] = 'c'
   puts[#puts + 1] = header
 end
@@ -111,56 +111,61 @@ if #puts > 0 or #gone > 0 then
 end
 
 -- Whoever holds permits of a HASH that Redis has lost puts them back on this message.
-if s.empty and active then
+if not s.text and active then
   wake('', ARGV[3])
 end
 
--- Pressed: somebody is due more than it has, so that nobody should sit on permits that it doesn't use.
-local pressed = contended
+-- Who is due more than it has, and who has more than it is due.
+local under, over = {}, {}
 for i = 1, s.n do
-  pressed = pressed or s.share[i] > s.alloc[i]
+  local lack = s.share[i] - s.alloc[i]
+  if lack > 0 then
+    under[#under + 1] = i
+  elseif lack < 0 then
+    over[#over + 1] = i
+  end
+end
+-- Pressed: nobody should sit on permits that it doesn't use.
+local pressed = contended or #under > 0
+
+-- lacks returns how many more permits session i needs for its next request.
+local function lacks(i)
+  return s.need[i] - (s.alloc[i] - held_of(s.value[i]))
 end
 
 -- Free permits wake those that are due more than they have, the longest waiting first.
 local free = limit - s.used
-for _ = 1, pressed and math.min(free, s.n, 16) or 0 do
-  local next_one
-  for i = 1, s.n do
-    if s.field[i] ~= session and s.share[i] > s.alloc[i] and s.need[i] - (s.alloc[i] - s.held[i]) <= free
-      and not (next_one and s.turn[next_one] <= s.turn[i]) then
-      next_one = i
+if free > 0 then
+  local turn = s.turn
+  table.sort(under, function(a, b)
+    return turn[a] < turn[b]
+  end)
+  for _, i in ipairs(under) do
+    if free > 0 and i ~= me and lacks(i) <= free then
+      wake(field_of(s.value[i]), ARGV[3])
+      free = free - (s.share[i] - s.alloc[i])
     end
   end
-  if not next_one or free <= 0 then
-    break
-  end
-  wake(s.field[next_one], ARGV[3])
-  free, s.alloc[next_one] = free - (s.share[next_one] - s.alloc[next_one]), s.share[next_one]
 end
 
 -- A session that is due more than is free wakes those that have more than their share.
 local again = -1
-if active and need > 0 and s.demand[me] > s.alloc[me] then
-  local lack = share - s.alloc[me] - math.max(free, 0)
-  for i = 1, s.n do
-    if lack <= 0 then
-      break
-    end
-    if s.alloc[i] > s.share[i] then
+if active and need > 0 and demand > row.alloc then
+  local lack = share - row.alloc - math.max(free, 0)
+  for _, i in ipairs(over) do
+    if lack > 0 then
       lack = lack - (s.alloc[i] - s.share[i])
-      wake(s.field[i], ARGV[3])
+      wake(field_of(s.value[i]), ARGV[3])
     end
   end
   again = s.earliest - now
-  local waited = now_us - mine.turn
-  if waited < SHARE_QUICK and need > share then
-    again = math.min(again, (SHARE_QUICK - waited) / 1000)
-  elseif waited < SHARE_TURN then
-    again = math.min(again, (SHARE_TURN - waited) / 1000)
+  local waiting = now_us - row.turn
+  if waiting < SHARE_QUICK and need > share then
+    again = math.min(again, (SHARE_QUICK - waiting) / 1000)
+  elseif waiting < SHARE_TURN then
+    again = math.min(again, (SHARE_TURN - waiting) / 1000)
   end
   again = again < MOST and math.ceil(again) or -1
 end
 
-return {
-  0, now_us, active and s.alloc[me] or 0, pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n,
-}
+return { 0, now_us, row.alloc, pressed and share or -1, again, limit, limit, s.header.version, s.n }

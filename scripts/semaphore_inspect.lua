@@ -11,16 +11,17 @@
 
 local now = milliseconds(server_now(ARGV[1]))
 local s = read_state(now, '')
-cap_sessions(s, now)
 if not s.header then
   return { -1, -1, 0, 0 }
 end
 local reply = { s.header.limit, s.header.limit, s.header.version, s.n }
 for i = 1, s.n do
-  local v, k = s.text[s.field[i]], #reply
-  reply[k + 1], reply[k + 2] = string.sub(v, 47), string.sub(s.field[i], 2)
-  reply[k + 3], reply[k + 4] = now - number(v, 42, 46), s.ends[i] - now
-  reply[k + 5], reply[k + 6], reply[k + 7] = s.alloc[i], s.held[i], s.demand[i] - s.held[i]
-  reply[k + 8] = number(v, 31, 31)
+  local v, k = s.value[i], #reply
+  local field, held = field_of(v), held_of(v)
+  reply[k + 1], reply[k + 2] = string.sub(v, 49 + #field), string.sub(field, 2)
+  reply[k + 3], reply[k + 4] = now - number(v, 42, 46), number(v, 1, 5) - now
+  reply[k + 5], reply[k + 6] = s.alloc[i], held
+  reply[k + 7] = number(v, 23, 25) + number(v, 19, 21) + number(v, 26, 28) - held
+  reply[k + 8] = is_revoked(v) and 1 or 0
 end
 return reply

@@ -30,7 +30,7 @@ func newSemModel() *semModel { return &semModel{rows: map[string]*semRow{}} }
 func (m *semModel) fields() map[string]string {
 	out := map[string]string{}
 	for id, r := range m.rows {
-		out["s"+id] = r.encode()
+		out["s"+id] = r.encode("s" + id)
 	}
 	if h := m.header; h != nil {
 		out["c"] = fmt.Sprintf("%d %d %d %d", h.limit, h.version, h.till, h.ttl)
@@ -38,7 +38,7 @@ func (m *semModel) fields() map[string]string {
 	return out
 }
 
-func (r *semRow) encode() string {
+func (r *semRow) encode(field string) string {
 	var out []byte
 	put := func(n int64, size int) {
 		var b [8]byte
@@ -47,18 +47,25 @@ func (r *semRow) encode() string {
 	}
 	put(r.ends, 5)
 	put(r.turn, 7)
-	for _, n := range []int64{r.alloc, r.held, r.need, r.want[0], r.want[1], r.want[2]} {
-		put(n, 3)
-	}
-	revoked := int64(0)
+	put(r.alloc, 3)
+	put(r.need, 3)
+	put(r.want[1], 3)
+	flags := int64(0)
 	if r.revoked {
-		revoked = 1
+		flags++
 	}
-	put(revoked, 1)
+	if r.want[0]+r.want[2] > 0 {
+		flags += 2
+	}
+	put(flags, 1)
+	put(r.want[0], 3)
+	put(r.want[2], 3)
+	put(r.held, 3)
 	put(r.seq, 6)
 	put(r.ttl, 4)
 	put(r.begin, 5)
-	return string(out) + r.name
+	put(int64(len(field)), 2)
+	return string(out) + field + r.name
 }
 
 // configure takes in a reported limit.

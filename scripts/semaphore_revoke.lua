@@ -14,6 +14,9 @@ local row = redis.call('HGET', KEYS[1], field)
 if not row or number(row, 1, 5) <= now then
   return 0
 end
-redis.call('HSET', KEYS[1], field, string.sub(row, 1, 30) .. string.char(1) .. string.sub(row, 32))
+if not is_revoked(row) then
+  local flags = string.char(string.byte(row, 22) + 1)
+  redis.call('HSET', KEYS[1], field, string.sub(row, 1, 21) .. flags .. string.sub(row, 23))
+end
 wake(field, '')
 return 1

@@ -13,23 +13,24 @@ local SHARE_WAIT, SHARE_INDEX = 2147483648, 131072
 -- those whose turn it is, the one that waited longest first; those that have it, the one that got it last first; the
 -- rest. No two sessions have the same turn, or the order would depend on who asks. part is what each of them can have evenly.
 local function share_order(s, open, n, part, now)
-  local keys = {}
+  local keys, share, turn, alloc, need = {}, s.share, s.turn, s.alloc, s.need
   for k = 1, n do
     local i = open[k]
-    local even = s.share[i] + part
-    local waited = math.max(-SHARE_WAIT, math.min(now - s.turn[i], SHARE_WAIT - 1))
+    local even, waited = share[i] + part, now - turn[i]
+    if waited >= SHARE_WAIT then
+      waited = SHARE_WAIT - 1
+    elseif waited < -SHARE_WAIT then
+      waited = -SHARE_WAIT
+    end
     local class, rank = 2, SHARE_WAIT - 1 - waited
-    if s.alloc[i] > even then
+    if alloc[i] > even then
       class, rank = 1, SHARE_WAIT + waited
-    elseif waited >= SHARE_TURN or (waited >= SHARE_QUICK and s.need[i] > even) then
+    elseif waited >= SHARE_TURN or (waited >= SHARE_QUICK and need[i] > even) then
       class = 0
     end
     keys[k] = (class * 2 * SHARE_WAIT + rank) * SHARE_INDEX + i
   end
   table.sort(keys)
-  for k = 1, n do
-    keys[k] = keys[k] % SHARE_INDEX
-  end
   return keys
 end
 
@@ -37,26 +38,29 @@ end
 -- their turns, an even part of what is left, rounded up, or what its next request needs if that is more. A session
 -- whose next request can't be met gets nothing, rather than units that it couldn't use; they go to the others.
 local function share_turns(s, want, open, n, left, now)
-  local order = share_order(s, open, n, math.floor(left / n), now)
-  local parked = {}
+  local share, need = s.share, s.need
+  local order, parked = share_order(s, open, n, math.floor(left / n), now), {}
   for k = 1, n do
-    local i = order[k]
-    local give = math.min(want[i], math.ceil(left / (n - k + 1)))
-    local lack = s.need[i] - s.share[i]
+    local i = order[k] % SHARE_INDEX
+    local give = -math.floor(-left / (n - k + 1))
+    if give > want[i] then
+      give = want[i]
+    end
+    local lack = need[i] - share[i]
     if lack > give then
       give = lack
       if lack > left then
         give, parked[i] = 0, true
       end
     end
-    s.share[i], left = s.share[i] + give, left - give
+    share[i], left = share[i] + give, left - give
     want[i] = want[i] - give
   end
-  for k = 1, n do
-    local i = order[k]
-    if left > 0 and not parked[i] then
+  for k = 1, left > 0 and n or 0 do
+    local i = order[k] % SHARE_INDEX
+    if not parked[i] then
       local give = math.min(want[i], left)
-      s.share[i], left = s.share[i] + give, left - give
+      share[i], left = share[i] + give, left - give
     end
   end
 end
@@ -64,28 +68,29 @@ end
 -- share_level gives left units to sessions that want more than that together: those that want no more than an even
 -- part of what is left get what they want, the others the rest in equal parts.
 local function share_level(s, want, left, now)
-  local open, n = {}, 0
+  local open, n, share = {}, 0, s.share
   for i = 1, s.n do
     if want[i] > 0 then
       n = n + 1
       open[n] = i
     end
   end
+  -- With an even part of 0 nobody can want less.
   local before
-  repeat
+  while left >= n and before ~= n do
     before = n
     local part = math.floor(left / n)
     n = 0
     for k = 1, before do
       local i = open[k]
       if want[i] <= part then
-        s.share[i], left = s.share[i] + want[i], left - want[i]
+        share[i], left = share[i] + want[i], left - want[i]
       else
         n = n + 1
         open[n] = i
       end
     end
-  until n == before
+  end
   share_turns(s, want, open, n, left, now)
 end
 
@@ -100,10 +105,10 @@ end
 -- A higher priority is served before a lower one. Within a priority the shares are max-min fair: no session gets more
 -- by having more demand while another gets less than it could use.
 local function fair_shares(limit, s, now)
-  local left = limit
-  s.share = {}
+  local left, share = limit, {}
+  s.share = share
   for i = 1, s.n do
-    s.share[i] = 0
+    share[i] = 0
   end
   for level = 1, #s.want do
     local want, total = s.want[level], s.total[level]
@@ -113,7 +118,7 @@ local function fair_shares(limit, s, now)
     end
     if total > 0 then
       for i = 1, s.n do
-        s.share[i] = s.share[i] + want[i]
+        share[i] = share[i] + want[i]
       end
       left = left - total
     end
