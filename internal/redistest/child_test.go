@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,6 +21,18 @@ func echo(args []string) error {
 		fmt.Println("read", in.Text())
 	}
 	return nil
+}
+
+// abandon is a program for the tests: it starts a server and lives until its input ends.
+func abandon([]string) error {
+	s, err := newServer(settings{})
+	if err != nil {
+		return err
+	}
+	fmt.Println("pid", s.PID())
+	fmt.Println("dir", s.dir)
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 func TestProcess(t *testing.T) {

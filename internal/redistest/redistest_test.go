@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestMain(m *testing.M) { Main(m, Programs{"echo": echo}) }
+func TestMain(m *testing.M) { Main(m, Programs{"echo": echo, "abandon": abandon}) }
 
 func TestClientHasADatabaseOfItsOwn(t *testing.T) {
 	t.Parallel()
