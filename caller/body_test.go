@@ -1,0 +1,152 @@
+package caller_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// brokenReader fails after its data.
+type brokenReader struct{ data io.Reader }
+
+var errBroken = errors.New("broken")
+
+func (b brokenReader) Read(p []byte) (int, error) {
+	n, err := b.data.Read(p)
+	if err != nil {
+		err = errBroken
+	}
+	return n, err
+}
+
+// The permit is held until the answer has been read to its end or closed, whichever is first, and given back once.
+func TestThePermitGoesWithTheBody(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, concurrency(1))
+	for name, test := range map[string]struct {
+		method string
+		status int
+		body   io.Reader // nil: none
+		end    func(*testing.T, io.ReadCloser)
+		early  bool // it is back as soon as the answer is there
+	}{
+		"read":         {"GET", 200, bytes.NewReader(make([]byte, 5000)), read, false},
+		"closed":       {"GET", 200, bytes.NewReader(make([]byte, 5000)), closed, false},
+		"both":         {"GET", 200, bytes.NewReader(make([]byte, 5000)), func(t *testing.T, b io.ReadCloser) { read(t, b); closed(t, b); closed(t, b) }, false},
+		"broken":       {"GET", 200, brokenReader{bytes.NewReader(make([]byte, 5000))}, func(_ *testing.T, b io.ReadCloser) { _, _ = io.ReadAll(b) }, false},
+		"empty":        {"GET", 200, bytes.NewReader(nil), read, false},
+		"none":         {"GET", 200, nil, read, true},
+		"HEAD":         {"HEAD", 200, bytes.NewReader(nil), read, true},
+		"no content":   {"GET", 204, bytes.NewReader(nil), read, true},
+		"not modified": {"GET", 304, bytes.NewReader(nil), read, true},
+		"error answer": {"GET", 404, bytes.NewReader(make([]byte, 200_000)), read, true},
+	} {
+		base := tripper(func(r *http.Request) (*http.Response, error) {
+			res := &http.Response{StatusCode: test.status, Body: http.NoBody, Request: r}
+			if test.body != nil {
+				res.Body = io.NopCloser(test.body)
+			}
+			return res, nil
+		})
+		req, _ := http.NewRequest(test.method, "http://host.invalid/", nil)
+		res, err := c.Transport(base).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back := c.Stats().InFlight == 0; back != test.early {
+			t.Errorf("%s: the permit is back before the body is read: %v", name, back)
+		}
+		test.end(t, res.Body)
+		if n := c.Stats().InFlight; n != 0 {
+			t.Errorf("%s: %d in flight", name, n)
+		}
+	}
+}
+
+func read(t *testing.T, b io.ReadCloser) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, b); err != nil {
+		t.Error(err)
+	}
+}
+
+func closed(t *testing.T, b io.ReadCloser) {
+	t.Helper()
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stream that its reader cancels gives the permit back.
+func TestCancelledStream(t *testing.T) {
+	t.Parallel()
+	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			_, _ = w.Write(make([]byte, 1000))
+			_ = http.NewResponseController(w).Flush()
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(res.Body, make([]byte, 3000)); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Stats().InFlight; n != 1 {
+		t.Errorf("%d in flight in the middle of the stream", n)
+	}
+	cancel()
+	if _, err := io.Copy(io.Discard, res.Body); !errors.Is(err, context.Canceled) {
+		t.Errorf("reading on: %v", err)
+	}
+	if n := c.Stats().InFlight; n != 0 {
+		t.Errorf("%d in flight after the end", n)
+	}
+}
+
+// Whatever panics, the permit comes back.
+func TestAPanicGivesThePermitBack(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	boom := func() { panic("boom") }
+	c := join(t, rdb, concurrency(1))
+	judge := join(t, rdb, concurrency(1), func(cfg *caller.Config) {
+		cfg.Profile.Judge = func(*http.Response, []byte) caller.Verdict { boom(); return caller.Verdict{} }
+	})
+	get := func(c *caller.Caller, base tripper) {
+		req, _ := http.NewRequest(http.MethodGet, "http://host.invalid/", nil)
+		_, _ = c.Transport(base).RoundTrip(req)
+	}
+	for name, call := range map[string]func(){
+		"Do": func() {
+			_, _ = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) { boom(); return 0, nil })
+		},
+		"transport": func() { get(c, func(*http.Request) (*http.Response, error) { boom(); return nil, nil }) },
+		"judge": func() {
+			get(judge, func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil })
+		},
+	} {
+		func() {
+			defer func() {
+				if recover() != "boom" {
+					t.Errorf("%s: the panic was swallowed", name)
+				}
+			}()
+			call()
+		}()
+		if n := c.Stats().InFlight + judge.Stats().InFlight; n != 0 {
+			t.Errorf("%s: %d in flight", name, n)
+		}
+	}
+}

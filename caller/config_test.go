@@ -1,0 +1,118 @@
+package caller_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/retry"
+)
+
+const canary = "sk-canary-5f1c9d27e8"
+
+func key(id string) caller.Key {
+	return caller.Key{ID: id, Secret: caller.NewSecret("secret of " + id)}
+}
+
+func perMinute(n int64) caller.Limit {
+	return caller.Limit{Metric: caller.Requests, Limit: n, Per: time.Minute}
+}
+
+// Every mistake has a message that names the field and says what to put there instead.
+func TestConfigurationMistakes(t *testing.T) {
+	t.Parallel()
+	limit := func(change func(*caller.Limit)) func(*caller.Config) {
+		return func(c *caller.Config) {
+			l := perMinute(60)
+			change(&l)
+			c.Limits = []caller.Limit{perMinute(10), l}
+			c.Limits[0].Per = time.Hour
+		}
+	}
+	for name, test := range map[string]struct {
+		change func(*caller.Config)
+		want   string
+	}{
+		"no pool":       {func(c *caller.Config) { c.Pool = "" }, "Pool is empty: name"},
+		"no keys":       {func(c *caller.Config) { c.Keys = nil }, "Keys is empty: give at least one"},
+		"no ID":         {func(c *caller.Config) { c.Keys[1].ID = "" }, "Keys[1] has no ID: give"},
+		"ID twice":      {func(c *caller.Config) { c.Keys[1].ID = "a" }, `key "a" is there twice: give`},
+		"no secret":     {func(c *caller.Config) { c.Keys[1].Secret = caller.Secret{} }, `key "b" has no Secret`},
+		"secret twice":  {func(c *caller.Config) { c.Keys[1].Secret = c.Keys[0].Secret }, "Keys[1] has the Secret of Keys[0]"},
+		"secret as ID":  {func(c *caller.Config) { c.Keys[1].ID = canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
+		"secret in ID":  {func(c *caller.Config) { c.Keys[1].ID = "x" + canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
+		"as account":    {func(c *caller.Config) { c.Keys[1].Account = canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
+		"concurrency":   {func(c *caller.Config) { c.Concurrency = -1 }, "Concurrency is -1: use"},
+		"slack":         {func(c *caller.Config) { c.Slack = -time.Second }, "Slack is -1s: use 0"},
+		"horizon":       {func(c *caller.Config) { c.Horizon = -time.Second }, "Horizon is -1s: use 0"},
+		"TTL":           {func(c *caller.Config) { c.TTL = time.Millisecond }, "TTL is 1ms: use 0"},
+		"retry":         {func(c *caller.Config) { c.Retry.Attempts = -1 }, "Attempts is -1: use"},
+		"no metric":     {limit(func(l *caller.Limit) { l.Metric = "" }), `Limits[1]: the metric "" is not a name: use`},
+		"metric":        {limit(func(l *caller.Limit) { l.Metric = "a b" }), `Limits[1]: the metric "a b" is not a name: use`},
+		"no limit":      {limit(func(l *caller.Limit) { l.Limit = 0 }), "Limits[1]: 0 requests can't be a limit: use 1 to"},
+		"huge limit":    {limit(func(l *caller.Limit) { l.Limit = math.MaxInt64 }), "can't be a limit: use 1 to"},
+		"no period":     {limit(func(l *caller.Limit) { l.Per = 0 }), "Limits[1]: 0s is no period for requests: use more"},
+		"burst":         {limit(func(l *caller.Limit) { l.Burst = 61 }), "Limits[1]: a burst of 61 requests is outside 1 to the limit of 60"},
+		"below burst":   {limit(func(l *caller.Limit) { l.Burst = -1 }), "Limits[1]: a burst of -1 requests is outside"},
+		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), "Limits[1]: the algorithm leaky is unknown: use window or bucket"},
+		"limit twice":   {limit(func(l *caller.Limit) { l.Per = time.Hour }), "Limits[1]: there is another limit on requests per 1h0m0s"},
+		"tiny bucket":   {limit(func(l *caller.Limit) { l.Limit, l.Per, l.Algorithm = 1, time.Second, caller.Bucket }), "set a smaller Slack"},
+		"all at a time": {func(c *caller.Config) { c.Pool, c.Keys, c.Concurrency, c.TTL = "", nil, -1, 1 }, "Pool is empty"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := caller.Config{Pool: "p", Keys: []caller.Key{key("a"), key("b")}}
+			test.change(&cfg)
+			_, err := caller.New(unreachable(t), cfg)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Fatalf("got %v, want %q in it", err, test.want)
+			}
+			if strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), "secret of") {
+				t.Errorf("a secret is in the message: %v", err)
+			}
+		})
+	}
+}
+
+func TestAllMistakesAreToldAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := caller.New(unreachable(t), caller.Config{
+		Concurrency: -1, TTL: 1, Limits: []caller.Limit{{}}, Retry: retry.Policy{Base: -1},
+	})
+	for _, want := range []string{"Pool", "Keys", "Concurrency", "TTL", "Limits[0]", "Base"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	if _, err := caller.New(nil, caller.Config{}); err == nil || !strings.Contains(err.Error(), "Redis client") {
+		t.Errorf("without a client: %v", err)
+	}
+}
+
+// What the user does with the slices of a Config after New is no business of the Caller.
+func TestConfigurationIsCopied(t *testing.T) {
+	t.Parallel()
+	cfg := caller.Config{Pool: "p", Keys: []caller.Key{key("a")}, Limits: []caller.Limit{perMinute(5)}}
+	c, err := caller.New(unreachable(t), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	cfg.Keys[0], cfg.Limits[0] = key("b"), perMinute(0)
+	var refused *caller.Error
+	if _, err := caller.Do(t.Context(), c, caller.Cost{caller.Requests: 6}, nop); !as(err, &refused) || refused.Limit != 5 {
+		t.Errorf("got %v, want a refusal by the limit of 5", err)
+	}
+}
+
+// unreachable is a client of a Redis that isn't there.
+func unreachable(t *testing.T) *redis.Client {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}

@@ -1,0 +1,83 @@
+package caller_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/penstock/penstock/caller"
+)
+
+// A secret shows itself to nobody who prints, logs or encodes it or what holds it.
+func TestSecretIsRedacted(t *testing.T) {
+	t.Parallel()
+	secret := caller.NewSecret(canary)
+	type outer struct {
+		Exported   caller.Secret
+		unexported caller.Secret
+		Pointer    *caller.Secret
+		Map        map[caller.Secret]caller.Secret
+		Any        any
+		Key        caller.Key
+	}
+	values := []any{
+		secret, &secret, []caller.Secret{secret}, map[string]caller.Secret{"a": secret},
+		caller.Key{ID: "k", Secret: secret}, &caller.Key{ID: "k", Secret: secret},
+		caller.Config{Pool: "p", Keys: []caller.Key{{ID: "k", Secret: secret}}},
+		outer{secret, secret, &secret, map[caller.Secret]caller.Secret{secret: secret}, secret, caller.Key{Secret: secret}},
+		&outer{Exported: secret, unexported: secret},
+		fmt.Errorf("wrapped: %w", errors.Join(fmt.Errorf("%v", secret))),
+	}
+	for i, v := range values {
+		var out bytes.Buffer
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%c", "%U", "%t", "%20s", "% x"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		fmt.Fprintln(&out, v)
+		encode(&out, v)
+		for _, text := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary)} {
+			if strings.Contains(out.String(), text) {
+				t.Errorf("value %d shows the secret as %q in:\n%s", i, text, out.String())
+			}
+		}
+		if strings.Contains(out.String(), fmt.Sprint([]byte(canary))) {
+			t.Errorf("value %d shows the secret's bytes", i)
+		}
+	}
+}
+
+func encode(out *bytes.Buffer, v any) {
+	for _, marshal := range []func(any) ([]byte, error){json.Marshal, xml.Marshal, yaml.Marshal} {
+		text, err := marshal(v)
+		fmt.Fprintf(out, "%s %v\n", text, err)
+	}
+	slog.New(slog.NewJSONHandler(out, nil)).Info("m", "value", v)
+	slog.New(slog.NewTextHandler(out, nil)).Info("m", "value", v)
+}
+
+func TestSecretSaysThatItIsRedacted(t *testing.T) {
+	t.Parallel()
+	text, err := json.Marshal(map[string]any{"key": caller.Key{ID: "k", Secret: caller.NewSecret(canary)}})
+	if want := `{"key":{"ID":"k","Secret":"[redacted]","Account":""}}`; err != nil || string(text) != want {
+		t.Errorf("got %s, %v, want %s", text, err, want)
+	}
+}
+
+func TestSecretValues(t *testing.T) {
+	t.Parallel()
+	a, same, b := caller.NewSecret("a"), caller.NewSecret("a"), caller.NewSecret("b")
+	var none caller.Secret
+	if a.Reveal() != "a" || a != same || a == b {
+		t.Error("a secret reveals and compares by what it holds")
+	}
+	if !none.IsZero() || none.Reveal() != "" || caller.NewSecret("") != none || a.IsZero() {
+		t.Error("an empty secret is the zero Secret")
+	}
+}

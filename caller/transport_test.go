@@ -1,0 +1,248 @@
+package caller_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/retry"
+)
+
+// tripper is a transport below the Caller's.
+type tripper func(*http.Request) (*http.Response, error)
+
+func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// serve runs an HTTP server and a client whose requests to it are calls of a pool with the secret canary.
+func serve(t *testing.T, h http.HandlerFunc, change ...func(*caller.Config)) (*httptest.Server, *http.Client, *caller.Caller) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, append([]func(*caller.Config){func(cfg *caller.Config) {
+		cfg.Keys = []caller.Key{{ID: "k", Secret: caller.NewSecret(canary)}}
+		cfg.Concurrency = 2
+		cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond}
+	}}, change...)...)
+	client := &http.Client{Transport: c.Transport(nil)}
+	t.Cleanup(client.CloseIdleConnections)
+	return server, client, c
+}
+
+// A RoundTripper must not modify the request, and whoever logs the answer's request must not log the key.
+func TestTransportLeavesTheRequestAlone(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	server, _, c := serve(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header })
+	req, _ := http.NewRequest(http.MethodPost, server.URL, strings.NewReader("body"))
+	req.Header.Set("Authorization", "Bearer of the user's own")
+	req.Header.Set("X-Mine", "mine")
+	before := req.Header.Clone()
+	transport := c.Transport(nil)
+	defer transport.CloseIdleConnections()
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if !reflect.DeepEqual(req.Header, before) {
+		t.Errorf("the request's headers are now %v", req.Header)
+	}
+	if got.Get("Authorization") != "Bearer "+canary || got.Get("X-Mine") != "mine" {
+		t.Errorf("the provider saw %v", got)
+	}
+	if res.Request != req {
+		t.Errorf("the answer's request is %v, want the user's", res.Request.Header)
+	}
+}
+
+func TestTransportTakesARequestWithoutHeaders(t *testing.T) {
+	t.Parallel()
+	server, client, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
+	u, _ := url.Parse(server.URL)
+	res, err := client.Transport.RoundTrip(&http.Request{Method: http.MethodGet, URL: u})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+}
+
+// An answer of any status is an answer: no error, and a body that can be read.
+func TestTransportReturnsTheLastAnswer(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 401, 402, 404, 429, 500, 503} {
+		server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, strings.Repeat("the reason ", 10_000)) // more than is read to judge it
+		}, func(cfg *caller.Config) {
+			cfg.Retry.Attempts = 1
+		})
+		res, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatalf("%d: %v", status, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if res.StatusCode != status || len(body) != 110_000 || err != nil {
+			t.Errorf("status %d with %d bytes, %v", res.StatusCode, len(body), err)
+		}
+		res.Body.Close()
+		if s := c.Stats(); s.InFlight != 0 || s.Failed != 1 || s.Attempts != 1 {
+			t.Errorf("%d: stats %+v", status, s)
+		}
+	}
+}
+
+func TestTransportSwitchingProtocols(t *testing.T) {
+	t.Parallel()
+	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_ = rw.Flush()
+		line, _ := rw.ReadString('\n')
+		_, _ = rw.WriteString(line)
+		_ = rw.Flush()
+	})
+	req, _ := http.NewRequest(http.MethodGet, server.URL, nil)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "echo")
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, ok := res.Body.(io.ReadWriteCloser)
+	if !ok {
+		t.Fatalf("the body of a 101 is a %T, which can't be written to", res.Body)
+	}
+	_, _ = io.WriteString(conn, "hello\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); line != "hello\n" {
+		t.Errorf("got %q, %v", line, err)
+	}
+	if n := c.Stats().InFlight; n != 1 {
+		t.Errorf("%d in flight while the connection is open", n)
+	}
+	conn.Close()
+	if n := c.Stats().InFlight; n != 0 {
+		t.Errorf("%d in flight after it was closed", n)
+	}
+}
+
+// A key goes to the host that the user named, and to no other one that this host points to.
+func TestNoKeyFollowsARedirect(t *testing.T) {
+	t.Parallel()
+	var stranger http.Header
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stranger = r.Header
+	}))
+	defer elsewhere.Close()
+	var home []string
+	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		home = append(home, r.URL.Path+" "+r.Header.Get("Authorization"))
+		if r.URL.Path == "/a" {
+			http.Redirect(w, r, "/b", http.StatusFound)
+		} else {
+			http.Redirect(w, r, elsewhere.URL, http.StatusFound)
+		}
+	})
+	res, err := client.Get(server.URL + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if want := []string{"/a Bearer " + canary, "/b Bearer " + canary}; !reflect.DeepEqual(home, want) {
+		t.Errorf("at home: %q", home)
+	}
+	if stranger == nil || stranger.Get("Authorization") != "" {
+		t.Errorf("elsewhere: %v", stranger)
+	}
+	if n := c.Stats().Attempts; n != 2 {
+		t.Errorf("%d calls of the pool, want 2", n)
+	}
+}
+
+// http.Client's Timeout is a deadline of the call like any other.
+func TestTransportObeysTheClientsTimeout(t *testing.T) {
+	t.Parallel()
+	server, client, c := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	client.Timeout = 300 * time.Millisecond
+	_, err := client.Get(server.URL)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if s := c.Stats(); s.InFlight != 0 || s.Attempts != 1 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+// Transports of users' own don't all keep to the rules.
+func TestTransportOverBadTransports(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, concurrency(1), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
+	for name, base := range map[string]tripper{
+		"no answer":     func(*http.Request) (*http.Response, error) { return nil, nil },
+		"no body":       func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil },
+		"no error body": func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 500}, nil },
+	} {
+		res, err := (&http.Client{Transport: c.Transport(base)}).Get("http://host.invalid/")
+		if err == nil {
+			_, err = io.ReadAll(res.Body)
+			res.Body.Close()
+		} else if name == "no answer" {
+			err = nil
+		}
+		if n := c.Stats().InFlight; n != 0 || err != nil {
+			t.Errorf("%s: %v, and %d in flight", name, err, n)
+		}
+	}
+}
+
+// Errors of RoundTrip are *Error, also where nothing was sent, and the request's body is closed.
+func TestTransportRefusals(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken body")
+	for name, test := range map[string]struct {
+		change func(*http.Request)
+		want   error
+	}{
+		"never fits": {func(r *http.Request) { r.Header.Set("Cost", "7") }, caller.ErrNeverFits},
+		"GetBody":    {func(r *http.Request) { r.GetBody = func() (io.ReadCloser, error) { return nil, broken } }, broken},
+		"canceled": {func(r *http.Request) {
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			*r = *r.WithContext(ctx)
+		}, context.Canceled},
+	} {
+		server, client, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Errorf("%s: was sent", name) },
+			limits(perMinute(5)), func(cfg *caller.Config) {
+				cfg.Profile.Estimate = func(r *http.Request, _ []byte) caller.Cost {
+					return caller.Cost{caller.Requests: int64(1 + 6*len(r.Header["Cost"]))}
+				}
+			})
+		body := &closeCounter{Reader: strings.NewReader("body")}
+		req, _ := http.NewRequest(http.MethodPost, server.URL, body)
+		test.change(req)
+		_, err := client.Transport.RoundTrip(req)
+		var e *caller.Error
+		if !errors.Is(err, test.want) || !errors.As(err, &e) || e.Attempts != 0 {
+			t.Errorf("%s: got %v (%T)", name, err, err)
+		}
+		if body.closed.Load() == 0 {
+			t.Errorf("%s: the body was left open", name)
+		}
+	}
+}
