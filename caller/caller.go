@@ -80,15 +80,18 @@ func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Cont
 		v, err := call(ctx, g)
 		return v, c.judgeError(ctx, err), err
 	}
-	return do(ctx, c, cost, send, func(T) {})
+	return do(ctx, c, OptionsFrom(ctx), cost, send, func(T) {})
 }
 
 // do is the life of a call. send makes one attempt and sees to it that the grant is released. discard takes the
 // values of attempts that are followed by another.
-func do[T any](ctx context.Context, c *Caller, cost Cost,
+func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 	send func(context.Context, *Grant) (T, Verdict, error), discard func(T),
 ) (T, error) {
 	var zero T
+	if err := opts.check(); err != nil {
+		return zero, &Error{Pool: c.plan.Pool, Err: err}
+	}
 	price, err := c.plan.cost(cost)
 	if err != nil {
 		return zero, err
@@ -104,7 +107,7 @@ func do[T any](ctx context.Context, c *Caller, cost Cost,
 			last = Attempt{}
 			return zero, retry.Permanent(err)
 		}
-		g.Attempt = n
+		ctx = g.begin(ctx, n)
 		sent++
 		begun := time.Now()
 		value, verdict, err := guarded(ctx, g, send)

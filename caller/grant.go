@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -16,10 +17,17 @@ type Grant struct {
 	lane   int
 	pool   *pool
 	once   sync.Once
+	ctx    attemptContext
 }
 
 // Secret returns the secret of the granted key.
 func (g *Grant) Secret() string { return g.secret.Reveal() }
+
+// begin makes the grant that of the n-th attempt, and returns the attempt's context.
+func (g *Grant) begin(ctx context.Context, n int) context.Context {
+	g.Attempt, g.ctx = n, attemptContext{ctx, n}
+	return &g.ctx
+}
 
 // release gives the permit back. Only the first call counts.
 func (g *Grant) release() {

@@ -129,6 +129,9 @@ func (p Profile) withDefaults() Profile {
 	if p.Estimate == nil {
 		p.Estimate = func(*http.Request, []byte) Cost { return nil }
 	}
+	if p.Model == nil {
+		p.Model = func(*http.Request, []byte) string { return "" }
+	}
 	if p.Judge == nil {
 		p.Judge = JudgeStatus
 	}

@@ -69,7 +69,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	sent := false
 	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		attempt, err := t.prepare(req, g, sent)
+		attempt, err := t.prepare(ctx, req, g, sent)
 		if err != nil {
 			g.release()
 			return nil, Verdict{Outcome: Fault}, retry.Permanent(err)
@@ -77,8 +77,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		sent = true
 		return t.send(ctx, attempt, g)
 	}
-	cost := t.caller.plan.Profile.Estimate(req, body)
-	res, err := do(req.Context(), t.caller, cost, send, drain)
+	profile, opts := &t.caller.plan.Profile, OptionsFrom(req.Context())
+	if opts.Model == "" {
+		opts.Model = profile.Model(req, body)
+	}
+	res, err := do(req.Context(), t.caller, opts, profile.Estimate(req, body), send, drain)
 	if !sent {
 		closeBody(req)
 	}
@@ -107,8 +110,8 @@ func (t *Transport) CloseIdleConnections() {
 }
 
 // prepare returns the request of one attempt.
-func (t *Transport) prepare(req *http.Request, g *Grant, again bool) (*http.Request, error) {
-	attempt := req.Clone(req.Context())
+func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, again bool) (*http.Request, error) {
+	attempt := req.Clone(ctx)
 	if again && hasBody(req) {
 		body, err := req.GetBody()
 		if err != nil {

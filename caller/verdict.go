@@ -67,6 +67,9 @@ type Profile struct {
 	// Estimate says what a request will cost before it is made. body is the request's body, nil where there is none or
 	// it can't be read twice. Defaults to one request.
 	Estimate func(r *http.Request, body []byte) Cost
+	// Model says which model a request is for, "" where none is named. body is as for Estimate. Limits and cooldowns by
+	// model depend on it. Defaults to none.
+	Model func(r *http.Request, body []byte) string
 	// Judge says what an answer means. body is the beginning of an error answer's body (at most 64 KiB), nil for status
 	// codes below 400. Defaults to the meaning of the status code and Retry-After.
 	Judge func(r *http.Response, body []byte) Verdict

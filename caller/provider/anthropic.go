@@ -21,6 +21,7 @@ func Anthropic() caller.Profile {
 		Name:       "anthropic",
 		Authorize:  inHeader("X-Api-Key"),
 		Estimate:   estimateAnthropic,
+		Model:      modelInBody,
 		Judge:      judgeAnthropic,
 		Repeatable: repeatable("/messages", "/messages/count_tokens", "/complete"),
 		Usage:      usageAnthropic,

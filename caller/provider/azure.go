@@ -18,6 +18,7 @@ func Azure() caller.Profile {
 		Name:       "azure",
 		Authorize:  inHeader("Api-Key"),
 		Estimate:   estimateSum,
+		Model:      modelInPath("deployments"),
 		Judge:      judgeAzure,
 		Repeatable: repeatable(openAIEndings...),
 		Usage:      usageOpenAI,

@@ -13,6 +13,7 @@ func DeepSeek() caller.Profile {
 		Name:       "deepseek",
 		Authorize:  bearer,
 		Estimate:   estimateSum,
+		Model:      modelInBody,
 		Judge:      judgeDeepSeek,
 		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,

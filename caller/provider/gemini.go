@@ -17,6 +17,7 @@ func Gemini() caller.Profile {
 		Name:      "gemini",
 		Authorize: authorizeGemini,
 		Estimate:  estimateGemini,
+		Model:     modelInPath("models"),
 		Judge:     judgeGemini,
 		Repeatable: repeatable(append([]string{
 			":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents",

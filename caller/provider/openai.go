@@ -19,6 +19,7 @@ func OpenAI() caller.Profile {
 		Name:       "openai",
 		Authorize:  bearer,
 		Estimate:   estimateOpenAI,
+		Model:      modelInBody,
 		Judge:      judgeOpenAI,
 		Repeatable: repeatable(openAIEndings...),
 		Usage:      usageOpenAI,

@@ -17,6 +17,7 @@ func Qwen() caller.Profile {
 		Name:      "qwen",
 		Authorize: bearer,
 		Estimate:  estimateSum,
+		Model:     modelInBody,
 		Judge:     judgeQwen,
 		Repeatable: repeatable(append([]string{
 			"/text-generation/generation", "/multimodal-generation/generation", "/text-embedding/text-embedding",

@@ -15,6 +15,7 @@ func Zhipu() caller.Profile {
 		Name:       "zhipu",
 		Authorize:  bearer,
 		Estimate:   estimateSum,
+		Model:      modelInBody,
 		Judge:      judgeZhipu,
 		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,

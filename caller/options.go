@@ -1,0 +1,85 @@
+package caller
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Options are what one call wants of its own. They travel in its context, so that they reach Do and, through an SDK,
+// Transport alike. The zero Options change nothing.
+type Options struct {
+	// Model is the model that the call is for, where limits and cooldowns are by model. Defaults to what the Profile
+	// finds in the request; for Do, to none.
+	Model string
+	// Priority puts the call before or behind others that wait, in the whole fleet. Defaults to Normal.
+	Priority Priority
+	// Affinity is any text: calls with the same one go to the same account while it has room, so that the provider's
+	// prompt cache is of use. Defaults to none.
+	Affinity string
+	// Repeatable is the caller's word on whether the call may be carried out twice. Defaults to the Profile's judgement of
+	// the request; for Do, to yes.
+	Repeatable Repeatable
+	// IdempotencyKey is sent as the header Idempotency-Key with every attempt of the call, which makes it repeatable. Do
+	// leaves the sending to the function it is given. Defaults to none, or see Config.IdempotencyKeys.
+	IdempotencyKey string
+	// AttemptTimeout bounds one attempt, as Config.AttemptTimeout does, and takes its place; more than 0. Defaults to 0:
+	// Config.AttemptTimeout.
+	AttemptTimeout time.Duration
+}
+
+// Priority is how urgent a call is. A call that waits is served before those of lower priority, in the whole fleet, and
+// within a priority in order of arrival.
+type Priority int
+
+// Priorities.
+const (
+	// Bulk is for work that nobody waits for.
+	Bulk Priority = iota - 1
+	// Normal is for everything else.
+	Normal
+	// Interactive is for calls that somebody waits for.
+	Interactive
+)
+
+// Repeatable says whether a call may be carried out twice, as happens where an attempt's connection breaks before the
+// answer, and the call is sent again.
+type Repeatable int
+
+// Words on repeating.
+const (
+	// RepeatByProfile leaves it to the Profile's judgement of the request.
+	RepeatByProfile Repeatable = iota
+	// Repeat: twice does no more harm than its price.
+	Repeat
+	// Once: it must not be carried out twice. It is sent again only where the answer shows that it wasn't carried out.
+	Once
+)
+
+type optionsKey struct{}
+
+// WithOptions returns a context whose calls have the options o, in place of those that ctx carries.
+func WithOptions(ctx context.Context, o Options) context.Context {
+	return context.WithValue(ctx, optionsKey{}, &o)
+}
+
+// OptionsFrom returns the options that ctx carries. To change one of them, change the copy and give it to WithOptions.
+func OptionsFrom(ctx context.Context) Options {
+	if o, ok := ctx.Value(optionsKey{}).(*Options); ok {
+		return *o
+	}
+	return Options{}
+}
+
+// check says what of o is out of range.
+func (o Options) check() error {
+	switch {
+	case o.Priority < Bulk || o.Priority > Interactive:
+		return fmt.Errorf("Options.Priority is %d: use Bulk, Normal or Interactive", o.Priority)
+	case o.Repeatable < RepeatByProfile || o.Repeatable > Once:
+		return fmt.Errorf("Options.Repeatable is %d: use Repeat, Once, or leave it to the profile", o.Repeatable)
+	case o.AttemptTimeout < 0:
+		return fmt.Errorf("Options.AttemptTimeout is %v: use more than 0, or 0 for Config.AttemptTimeout", o.AttemptTimeout)
+	}
+	return nil
+}
