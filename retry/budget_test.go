@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/penstock/penstock/retry"
 )
 
@@ -67,6 +69,59 @@ func TestDoStopsWhenTheBudgetIsSpent(t *testing.T) {
 		if e := must(t, err, retry.BudgetSpent); e.Attempts != 3 || e.Wait != 4*time.Second {
 			t.Errorf("four first attempts allow two retries: %+v", e)
 		}
+	})
+}
+
+// naiveBudget keeps every event and counts those of the last ten whole seconds.
+type naiveBudget struct {
+	share, perSecond float64
+	firsts, retries  []int64 // seconds
+}
+
+func (b *naiveBudget) retry(second int64) bool {
+	recent := func(events []int64) (n float64) {
+		for _, at := range events {
+			if at > second-10 {
+				n++
+			}
+		}
+		return n
+	}
+	if recent(b.retries)+1 > b.share*recent(b.firsts)+10*b.perSecond {
+		return false
+	}
+	b.retries = append(b.retries, second)
+	return true
+}
+
+func TestBudgetAgreesWithANaiveOne(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		naive := &naiveBudget{
+			share:     float64(rapid.IntRange(0, 8).Draw(rt, "share")) / 8, // exact in binary
+			perSecond: float64(rapid.IntRange(0, 4).Draw(rt, "per second")) / 8,
+		}
+		type event struct {
+			pause time.Duration
+			first int
+		}
+		events := rapid.SliceOf(rapid.Custom(func(t *rapid.T) event {
+			pause := rapid.SampledFrom([]time.Duration{0, 0, time.Millisecond, time.Second, 7 * time.Second, time.Hour}).Draw(t, "pause")
+			return event{pause, rapid.IntRange(0, 9).Draw(t, "firsts")}
+		})).Draw(rt, "events")
+		synctest.Test(t, func(t *testing.T) {
+			b, start := newBudget(t, naive.share, naive.perSecond), time.Now()
+			for i, e := range events {
+				time.Sleep(e.pause)
+				second := int64(time.Since(start) / time.Second)
+				for range e.first {
+					b.First()
+					naive.firsts = append(naive.firsts, second)
+				}
+				if got, want := b.Retry(), naive.retry(second); got != want {
+					t.Fatalf("event %d of %v: %v, want %v", i, events, got, want)
+				}
+			}
+		})
 	})
 }
 

@@ -9,7 +9,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// OpenAI is the profile of api.openai.com, and of the many servers that speak its language.
+// OpenAI is the profile of api.openai.com, and of the many servers that speak its language. One of these that calls a
+// limit insufficient_quota, which would disable the account here, needs a Judge of its own, as Qwen has.
 //
 // Limits count requests and tokens, per organisation and project. A call is charged before it runs: with
 // max(max_tokens × n, characters / 4) tokens, where max_completion_tokens and max_output_tokens are max_tokens' other
