@@ -111,7 +111,7 @@ func escaped(text []byte) (rune, int) {
 	return r, 6
 }
 
-// hex reads \uXXXX.
+// hex reads an escape of the form \u12ab.
 func hex(text []byte) (r rune, ok bool) {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return 0, false
