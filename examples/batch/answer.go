@@ -67,6 +67,9 @@ func newAnswer(req request, resp *response, err error) *answer {
 	return a
 }
 
+// noAnswer is the code of an attempt that ended without an answer of the provider, or wasn't admitted.
+const noAnswer = "no_answer"
+
 // code is a word for programs for an error that is no answer of the provider.
 func code(err error) string {
 	if e, ok := errors.AsType[*lineError](err); ok {
@@ -78,7 +81,7 @@ func code(err error) string {
 	case errors.Is(err, caller.ErrNoKeys):
 		return "no_usable_key"
 	}
-	return "no_answer"
+	return noAnswer
 }
 
 // batchID is a request's name in the output. It is the same in every run.

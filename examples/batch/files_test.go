@@ -14,6 +14,7 @@ func TestBrokenLinesGoToTheErrorsFile(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "", "concurrency: 50")
 	good := sampleRequests("r", 10)
+	first, _, _ := strings.Cut(good, "\n")
 	k := newTask(t, p.pool(1, ""), strings.Join([]string{
 		good + "{\"custom_id\": \"torn",
 		`{"custom_id":"no-body","method":"POST","url":"/v1/chat/completions"}`,
@@ -21,7 +22,7 @@ func TestBrokenLinesGoToTheErrorsFile(t *testing.T) {
 		`{"custom_id":"get","method":"GET","url":"/v1/models","body":{}}`,
 		`{"custom_id":"elsewhere","method":"POST","url":"https://example.org/steal","body":{}}`,
 		`{"custom_id":"elsewhere-2","method":"POST","url":"//example.org/steal","body":{}}`,
-		"", good[:strings.Index(good, "\n")], `[1, 2]`, sampleRequests("s", 10),
+		"", first, `[1, 2]`, sampleRequests("s", 10),
 	}, "\n"))
 	for run := range 2 { // the second finds the good ones done, and the bad ones as bad as before
 		s := k.run(exitSomeFailed)
@@ -142,6 +143,17 @@ func TestNoKeyLeft(t *testing.T) {
 	p.order("restore", `{"key": "k1"}`)
 	if s := k.run(exitAllSucceeded); s.Resumed+s.Succeeded != 300 || len(answers(t, k.out)) != 300 {
 		t.Errorf("run again: %+v", s)
+	}
+}
+
+func TestAProviderThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	p := &provider{t, "http://127.0.0.1:1"}
+	k := newTask(t, p.pool(1, "retry: {attempts: 1}\n"), sampleRequests("r", 1000))
+	c := k.start("-workers", "10")
+	s := k.finish(c, exitBroken)
+	if s.Succeeded != 0 || s.Failed >= 200 || !strings.Contains(c.Stderr(), "requests in a row had no answer") {
+		t.Errorf("%+v\n%s", s, c.Stderr())
 	}
 }
 

@@ -64,11 +64,12 @@ func startProvider(t *testing.T, keys int, settings, limits string) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := settings + "\naccounts:\n"
+	var config strings.Builder
+	config.WriteString(settings + "\naccounts:\n")
 	for i := 1; i <= keys; i++ {
-		config += fmt.Sprintf("  - {id: a%d, keys: [{id: k%d, secret: %s}], %s}\n", i, i, secret(i), limits)
+		fmt.Fprintf(&config, "  - {id: a%d, keys: [{id: k%d, secret: %s}], %s}\n", i, i, secret(i), limits)
 	}
-	child := redistest.Command(t, exec.Command(program, "-config", write(t, "sim.yaml", config)))
+	child := redistest.Command(t, exec.Command(program, "-config", write(t, "sim.yaml", config.String())))
 	return &provider{t, child.Line()}
 }
 
@@ -101,11 +102,12 @@ func (p *provider) order(path, body string) {
 
 // pool writes a configuration for the provider; more is added to it as it is.
 func (p *provider) pool(keys int, more string) string {
-	config := fmt.Sprintf("pool: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)
+	var config strings.Builder
+	fmt.Fprintf(&config, "pool: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)
 	for i := 1; i <= keys; i++ {
-		config += fmt.Sprintf("  - {id: k%d, secret: \"${BATCH_KEY_%d}\", account: a%d}\n", i, i, i)
+		fmt.Fprintf(&config, "  - {id: k%d, secret: \"${BATCH_KEY_%d}\", account: a%d}\n", i, i, i)
 	}
-	return write(p.t, "pool.yaml", config+more)
+	return write(p.t, "pool.yaml", config.String()+more)
 }
 
 func write(t *testing.T, name, text string) string {

@@ -39,7 +39,8 @@ type job struct {
 	elapsed   time.Duration
 	tally     *report.Tally
 	progress  batch.Progress
-	noKeys    error // set by the sink: no key is left to go on with
+	silence   int   // requests in a row without an answer
+	hopeless  error // set by the sink: why there is no use in going on
 }
 
 // newJob opens everything that the run needs. What is wrong with it is found here, before anything is sent.

@@ -16,8 +16,11 @@
 // Ctrl-C finishes the calls that have been sent and writes their answers; Ctrl-C again gives them up.
 //
 // With -json the last line of standard output is one JSON object: the figures of [report.Summary], resumed (requests that
-// were done already) and binding (what held the run back: a limit's metric, concurrency, workers or latency). Progress
-// and messages go to standard error.
+// were done already) and binding (what held the run back: a limit's metric, concurrency, cooldown, workers or latency).
+// Progress and messages go to standard error.
+//
+// The run ends early, for another day, when every key is revoked or out of credit, or a hundred requests in a row have
+// had no answer at all.
 //
 // The exit code is 0 if every request has its answer in -out, 1 if some failed, 2 if the run could not be started or was
 // cut short by an error, 130 if Ctrl-C stopped it.

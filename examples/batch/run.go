@@ -12,7 +12,12 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// run sends the requests and writes the answers, until the last one, until drain is closed, or until no key is left.
+// maxSilence is how many requests in a row may be without any answer before the run ends: a wrong base_url or a dead
+// network shouldn't fail a million requests one by one.
+const maxSilence = 100
+
+// run sends the requests and writes the answers, until the last one, until drain is closed, or until there is no use in
+// going on: no key is left, or nobody answers.
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	going, stop := context.WithCancel(ctx)
 	defer stop()
@@ -32,8 +37,8 @@ func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	})
 	j.elapsed = time.Since(start)
 	meter.Stop()
-	if j.noKeys != nil {
-		return j.noKeys
+	if j.hopeless != nil {
+		return j.hopeless
 	}
 	return err
 }
@@ -46,16 +51,32 @@ func (j *job) write(ctx context.Context, r batch.Result[request, *response], sto
 	switch {
 	case r.Err == nil:
 		j.succeeded.Add(1)
+		j.silence = 0
 		return appendTo(j.out, newAnswer(r.In, r.Out, nil))
 	case !answered && !broken && (errors.Is(r.Err, batch.ErrDrained) || ctx.Err() != nil):
 		return nil
 	case errors.Is(r.Err, caller.ErrNoKeys):
-		j.noKeys = fmt.Errorf("no key is usable any more: %w", r.Err)
-		stop()
+		j.giveUp(stop, fmt.Errorf("no key is usable any more: %w", r.Err))
 		return nil
 	}
 	j.failed.Add(1)
+	switch {
+	case answered:
+		j.silence = 0
+	case !broken && code(r.Err) == noAnswer:
+		if j.silence++; j.silence >= maxSilence {
+			j.giveUp(stop, fmt.Errorf("%d requests in a row had no answer, the last one: %w", j.silence, r.Err))
+		}
+	}
 	return appendTo(j.failures, newAnswer(r.In, r.Out, r.Err))
+}
+
+// giveUp ends the run gently. The first reason counts.
+func (j *job) giveUp(stop context.CancelFunc, why error) {
+	if j.hopeless == nil {
+		j.hopeless = why
+	}
+	stop()
 }
 
 func appendTo(j *batch.Journal, a *answer) error {

@@ -13,8 +13,8 @@ type summary struct {
 	report.Summary
 
 	Resumed int64 `json:"resumed"` // requests that earlier runs had done
-	// Binding is what held the run back: the metric of a limit, concurrency, workers (every one was busy, and no limit
-	// was reached), or latency (neither: the run took as long as its calls).
+	// Binding is what held the run back: the metric of a limit, concurrency, cooldown (after 429s), workers (every one
+	// was busy, and no limit was reached), or latency (neither: the run took as long as its calls).
 	Binding string `json:"binding"`
 }
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -48,18 +49,22 @@ func (t *Tally) Summarize(cfg caller.Config, elapsed time.Duration) Summary {
 		return float64(t.latency.ValueAtPercentile(percentile)) / 1000
 	}
 	s := Summary{
-		Attempts: t.attempts, Retries: t.retries, Throttled: t.throttled, Elapsed: elapsed.Seconds(),
+		Attempts: t.attempts, Retries: t.retries, Throttled: t.throttled, Elapsed: round(elapsed.Seconds()),
 		P50: ms(50), P95: ms(95), P99: ms(99), Errors: t.failures, Limits: t.limits(cfg, elapsed),
 	}
 	for _, l := range s.Limits {
 		s.Utilization = max(s.Utilization, l.Used)
 	}
+	s.Utilization = round(s.Utilization)
 	for _, k := range t.keys {
 		s.Keys = append(s.Keys, *k)
 	}
 	slices.SortFunc(s.Keys, func(a, b Key) int { return cmp.Compare(a.ID, b.ID) })
 	return s
 }
+
+// round keeps three decimals.
+func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
 func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) []Limit {
 	accounts := make(map[string]bool)
