@@ -55,7 +55,7 @@ func (m *Meter) bar(w io.Writer) {
 	bar := progressbar.NewOptions64(m.total,
 		progressbar.OptionSetWriter(w), progressbar.OptionFullWidth(), progressbar.OptionUseANSICodes(true),
 		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false),
-		progressbar.OptionSetTheme(progressbar.ThemeUnicode), progressbar.OptionShowDescriptionAtLineEnd())
+		progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "·"}), progressbar.OptionShowDescriptionAtLineEnd())
 	m.every(barInterval, func() {
 		s := m.sample()
 		bar.Describe(m.describe(s))
