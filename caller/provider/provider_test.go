@@ -200,6 +200,9 @@ func FuzzProfiles(f *testing.F) {
 		h["Ratelimit"], h["Ratelimit-Policy"], h["Retry-After"] = []string{field}, []string{field}, []string{reset}
 		for _, p := range known {
 			checkAnswer(t, p, &http.Response{StatusCode: status, Header: h}, []byte(body))
+			if p.Model != nil {
+				p.Model(request(http.MethodPost, "/"+reset), []byte(body))
+			}
 			for metric, n := range p.Estimate(request(http.MethodPost, "/"), []byte(body)) {
 				if n < 0 || n > most {
 					t.Errorf("%s: estimate %s %d", p.Name, metric, n)
