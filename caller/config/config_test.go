@@ -3,12 +3,14 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/config"
+	"github.com/penstock/penstock/caller/provider"
 )
 
 const canary = "sk-canary-4711"
@@ -109,7 +111,7 @@ func TestProblems(t *testing.T) {
 		"burst":           {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, burst: 6}\n", "limits[0]: burst must not be above limit"},
 		"same limit":      {keys + "limits:\n  - {metric: requests, limit: 5, per: 60s}\n  - {metric: requests, limit: 6, per: 1m}\n", "limits[1]: another limit counts the same metric"},
 		"concurrency":     {keys + "concurrency: 0\n", "concurrency: must be a whole number from 1 to 2147483647; leave it out"},
-		"provider":        {keys + "provider: opnai\n", "provider: unknown provider: use one of "},
+		"provider":        {keys + "provider: opnai\n", "provider: unknown provider; use one of "},
 		"relative URL":    {"pool: p\nbase_url: api.openai.com\nkeys: [{id: a, secret: b}]\n", "pool.yaml:2:11: base_url: must be a full URL"},
 		"password in URL": {"pool: p\nbase_url: https://u:p@h\nkeys: [{id: a, secret: b}]\n", "base_url: must have no user"},
 		"retry":           {keys + "retry: {base: 2s, max: 1s}\n", "retry: base must not be above max"},
@@ -134,6 +136,24 @@ func TestEveryProblemIsReportedAtOnce(t *testing.T) {
 		"5:13: keys[0].secret: environment variable C", "variable D"} {
 		if !strings.Contains(fmt.Sprint(err), v) {
 			t.Errorf("%q is missing in: %v", v, err)
+		}
+	}
+}
+
+func TestLimitsThatAProviderCannotCount(t *testing.T) {
+	for _, name := range append(provider.Names(), "") {
+		for _, metric := range []caller.Metric{caller.Requests, caller.Tokens, caller.InputTokens, caller.OutputTokens, caller.MicroDollars} {
+			src := fmt.Sprintf("pool: p\nbase_url: http://h\nkeys: [{id: a, secret: b}]\nlimits: [{metric: %s, limit: 1, per: 1s}]\n", metric)
+			if name != "" {
+				src += "provider: " + name + "\n"
+			}
+			models := !slices.Contains([]string{"generic", "github", "ietf", ""}, name)
+			counted := metric == caller.Requests || models && metric != caller.MicroDollars
+			_, err := parse(src)
+			small := err != nil && strings.Contains(err.Error(), "no request could ever meet it: the smallest costs")
+			if unknown := err != nil && strings.Contains(err.Error(), "aren't known before it is made"); unknown == counted || (err != nil) != (unknown || small) {
+				t.Errorf("%s with provider %q: %v", metric, name, err)
+			}
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/provider"
 )
 
 const (
@@ -20,20 +21,26 @@ const (
 
 // pool reads and checks the whole document.
 func (r *reader) pool(n ast.Node) *Pool {
-	p := &Pool{Provider: "generic"}
+	generic := provider.Generic()
+	p := &Pool{Provider: generic.Name, Caller: caller.Config{Profile: generic}}
 	var concurrency int64
+	var limits []limitAt
 	r.mapping(n, "", map[string]field{
 		"pool":        {r.text(&p.Caller.Pool), true},
 		"base_url":    {r.baseURL(&p.BaseURL), true},
 		"provider":    {r.provider(p), false},
 		"keys":        {r.keys(&p.Caller.Keys), true},
-		"limits":      {r.limits(&p.Caller.Limits), false},
+		"limits":      {r.limits(&limits), false},
 		"concurrency": {r.count(&concurrency, math.MaxInt32, "; leave it out for no limit"), false},
 		"retry":       {r.retry(&p.Caller.Retry), false},
 		"slack":       {r.duration(&p.Caller.Slack, time.Millisecond, time.Hour), false},
 		"ttl":         {r.duration(&p.Caller.TTL, time.Second, time.Hour), false},
 	})
 	p.Caller.Concurrency = int(concurrency)
+	for _, l := range limits {
+		p.Caller.Limits = append(p.Caller.Limits, l.Limit)
+	}
+	r.unmet(p, limits)
 	r.noSecretIn(n, p)
 	return p
 }
@@ -110,7 +117,15 @@ func (r *reader) key(n ast.Node, path string) caller.Key {
 	return caller.Key{ID: id, Secret: caller.NewSecret(secret), Account: account}
 }
 
-func (r *reader) limits(dst *[]caller.Limit) func(ast.Node, string) {
+// limitAt is a limit and where it stands.
+type limitAt struct {
+	caller.Limit
+
+	node ast.Node
+	path string
+}
+
+func (r *reader) limits(dst *[]limitAt) func(ast.Node, string) {
 	return func(n ast.Node, path string) {
 		type rule struct {
 			metric caller.Metric
@@ -124,7 +139,7 @@ func (r *reader) limits(dst *[]caller.Limit) func(ast.Node, string) {
 			} else {
 				seen[id] = true
 			}
-			*dst = append(*dst, l)
+			*dst = append(*dst, limitAt{l, n, path})
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/penstock/penstock/caller/config"
 	"github.com/penstock/penstock/internal/redistest"
 )
 
@@ -71,6 +72,20 @@ func TestWhatCannotBeStarted(t *testing.T) {
 }
 
 const in2 = `{"custom_id":"a","method":"POST"}` + "\n"
+
+func TestTheSampleConfiguration(t *testing.T) {
+	t.Parallel()
+	src := read(t, "pool.yaml")
+	pool, err := config.Parse("pool.yaml", []byte(src), func(name string) (string, bool) {
+		return "sk-of-" + name, strings.HasPrefix(name, "OPENAI_KEY_")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := pool.Caller; len(c.Keys) != 2 || len(c.Limits) != 2 || c.Concurrency != 20 || c.Retry.Attempts != 5 {
+		t.Errorf("%+v", c)
+	}
+}
 
 func TestTwoProcessesCannotWriteOneFile(t *testing.T) {
 	t.Parallel()
