@@ -31,7 +31,7 @@
 --
 -- Reply    now         microseconds since 2017
 --          wake        microseconds from now until it is worth asking again for what was not admitted; -1: nothing
---                      is left; -2: when a permit comes back, which only a poll tells
+--                      is left; -2: a permit may help, of which only a poll tells
 --          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
 --                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing
 --          others      how many other sessions have calls waiting

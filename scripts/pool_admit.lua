@@ -92,6 +92,7 @@ local function charge(lane, cost, n, lanes_open)
 end
 
 local wake, binding, reason = math.huge, NONE, ''
+local poll = false
 local function blocked(at, why)
   if binding == NONE then
     binding = why
@@ -126,6 +127,7 @@ local function admit(n, first, last, cost)
     local lane, no_permit = best(first, last)
     if not lane then
       if no_permit then
+        poll = true
         blocked(math.huge, PERMITS)
       end
       return n
@@ -135,6 +137,7 @@ local function admit(n, first, last, cost)
     if lane.opens > now + ahead then
       -- First come, first served: nobody behind gets this lane before.
       lane.claimed = true
+      poll = poll or no_permit -- another lane may get one back before
       local at = lane.opens - ahead
       if not my_turn then
         at = math.min(at, math.max(turn, lane.opens) - horizon)

@@ -77,6 +77,7 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 		l, noPermit := c.best(d)
 		if l == nil {
 			if noPermit {
+				c.poll = true
 				c.blocked(math.Inf(1), BindingPermits)
 			}
 			return n
@@ -88,6 +89,7 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 		}
 		if l.opens > c.now+ahead {
 			l.claimed = true
+			c.poll = c.poll || noPermit
 			at := l.opens - ahead
 			if !mine {
 				at = min(at, max(c.turn, l.opens)-c.horizon)

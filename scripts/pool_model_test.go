@@ -62,6 +62,7 @@ type modelCall struct {
 	shares, fair            int
 	setAside, free, holding int
 	wake                    float64
+	poll                    bool
 	binding, delayed        int
 	reply                   *PoolReply
 }
@@ -103,7 +104,7 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	}
 	switch {
 	case left == 0:
-	case math.IsInf(c.wake, 1):
+	case c.poll || math.IsInf(c.wake, 1):
 		c.reply.Wake = PoolPoll
 	default:
 		c.reply.Wake = time.Duration(math.Ceil(c.wake*1e6)) * time.Microsecond

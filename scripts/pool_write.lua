@@ -39,7 +39,7 @@ if binding == NONE then
 end
 if left == 0 then
   wake = -1
-elseif wake == math.huge then
+elseif poll or wake == math.huge then
   wake = -2
 else
   wake = math.ceil(wake * 1000000)

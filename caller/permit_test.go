@@ -1,0 +1,126 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/scripts"
+)
+
+// However many processes and calls there are, no more are in flight than the limit says, and each process gets some.
+func TestConcurrencyIsNeverExceeded(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		t.Parallel()
+		const limit, replicas, calls = 4, 3, 60
+		var now, most atomic.Int64
+		var wg sync.WaitGroup
+		for range replicas {
+			c := join(t, redistest.Another(t, rdb), concurrency(limit), keys(key("k")))
+			for range calls {
+				wg.Go(func() {
+					_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+						n := now.Add(1)
+						for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+						}
+						time.Sleep(2 * time.Millisecond) // the work
+						now.Add(-1)
+						return 0, nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if most.Load() > limit {
+			t.Errorf("%d in flight, limit %d", most.Load(), limit)
+		}
+		eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+	})
+}
+
+// A process that is cut off from Redis for ever loses its permits after the TTL, and no earlier.
+func TestPermitsOfTheDeadComeBack(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	shape := scripts.NewPoolShape(&scripts.PoolConfig{
+		Session: "dead", TTL: time.Second, Horizon: time.Millisecond, Permits: []scripts.PoolPermits{{Name: "k", Limit: 2}},
+		Lanes: []scripts.PoolLane{{Name: "k", Keys: []string{"k"}}},
+	})
+	begun := time.Now()
+	reply, err := scripts.Admit(t.Context(), rdb, "p", &scripts.PoolCall{
+		Shape: shape, Seq: 1, Held: []int{0}, Demands: []scripts.PoolDemand{{Count: 5}},
+	})
+	if err != nil || len(reply.Grants) != 2 {
+		t.Fatalf("got %+v, %v, want both permits", reply, err)
+	}
+	c := join(t, redistest.Another(t, rdb), concurrency(2))
+	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begun); d < 900*time.Millisecond {
+		t.Errorf("the permits were back after %v, before the TTL", d)
+	}
+}
+
+// The heartbeat keeps permits for as long as the call takes.
+func TestPermitsOfLongCallsStay(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	short := func(cfg *caller.Config) { cfg.TTL = time.Second }
+	a := join(t, redistest.Another(t, rdb), concurrency(1), short)
+	b := join(t, redistest.Another(t, rdb), concurrency(1), short)
+	end := hold(t, a)
+	_, err := caller.Do(within(t, 3*time.Second), b, nil, nop)
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("another process got %v while the permit was held", err)
+	}
+	end()
+	if _, err := caller.Do(within(t, patience), b, nil, nop); err != nil {
+		t.Error(err)
+	}
+}
+
+// A permit that comes back is used at once, also where another account waits for a rate for much longer.
+func TestAPermitComesBackWhileAnotherAccountIsRateLimited(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, holder := range []string{"here", "there"} {
+			t.Run(holder, func(t *testing.T) {
+				t.Parallel()
+				change := func(cfg *caller.Config) {
+					cfg.Pool = "p" + holder
+					cfg.Keys = []caller.Key{key("a"), key("b")}
+					cfg.Concurrency = 1
+					cfg.TTL = time.Hour // no heartbeat finds it by chance
+					cfg.Limits = []caller.Limit{{Metric: caller.Requests, Limit: 10, Per: 1000 * time.Hour, Burst: 3}}
+				}
+				here, there := join(t, redistest.Another(t, rdb), change), join(t, redistest.Another(t, rdb), change)
+				end := hold(t, map[string]*caller.Caller{"here": here, "there": there}[holder])
+				for range 3 { // all that the other account allows
+					if _, err := caller.Do(within(t, patience), here, nil, nop); err != nil {
+						t.Fatal(err)
+					}
+				}
+				waited := make(chan error)
+				go func() {
+					_, err := caller.Do(within(t, patience), here, nil, nop)
+					waited <- err
+				}()
+				eventually(t, "it waits", func() bool { _, waiting := inRedis(t, rdb, "p"+holder); return waiting == 1 })
+				end()
+				if err := <-waited; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
+}
