@@ -51,6 +51,9 @@ func OpenJournal(path string, visit func(line []byte) error) (_ *Journal, err er
 // Mended is how many bytes of a torn last line were cut off when the journal was opened.
 func (j *Journal) Mended() int64 { return j.mended }
 
+// Empty says whether there is no line.
+func (j *Journal) Empty() bool { return j.end == 0 }
+
 // Append writes one line. The record must be one JSON value without a line break. After an error the file ends with the
 // last whole line.
 func (j *Journal) Append(record []byte) error {

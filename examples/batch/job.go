@@ -109,7 +109,7 @@ func (j *job) openFiles() (err error) {
 	if j.failures, err = batch.OpenJournal(j.opts.errors, learn(&j.ids, &j.refused)); err != nil {
 		return err
 	}
-	j.closers = append(j.closers, j.failures.Close)
+	j.closers = append(j.closers, j.closeFailures)
 	if j.done+j.refused > 0 {
 		fmt.Fprintf(os.Stderr, "batch: carrying on; %d requests are done already\n", j.done+j.refused)
 	}
@@ -117,6 +117,15 @@ func (j *job) openFiles() (err error) {
 		fmt.Fprintf(os.Stderr, "batch: the last line of %s was torn; cut off its %d bytes, and will ask again\n", j.opts.out, n)
 	}
 	return nil
+}
+
+// closeFailures closes the errors file, and removes it if there is nothing in it: before it is closed, while no other
+// process can write it.
+func (j *job) closeFailures() error {
+	if !j.failures.Empty() {
+		return j.failures.Close()
+	}
+	return errors.Join(os.Remove(j.opts.errors), j.failures.Close())
 }
 
 // close closes what was opened, last first.

@@ -29,7 +29,18 @@ func TestEmbedded(t *testing.T) {
 func TestRealRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
-	check(t, redistest.Process(t, "quickstart", "-json", "-redis", "redis://"+server.Addr()))
+	c := redistest.Process(t, "quickstart", "-redis", "redis://"+server.Addr())
+	if err := c.Wait(2 * time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Expect("1,000 requests:"); !strings.HasPrefix(got, "1,000 succeeded, 0 failed") {
+		t.Errorf("1,000 requests: %s", got)
+	}
+	for _, name := range []string{"  429s received", "  429s sent", "  answered twice, not because of a 503"} {
+		if got := c.Expect(name); got != "0" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
 }
 
 // check checks the figures of a run with -json.

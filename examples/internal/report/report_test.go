@@ -12,7 +12,7 @@ import (
 )
 
 var config = caller.Config{
-	Keys:        []caller.Key{{ID: "k1", Account: "org-a"}, {ID: "k2"}},
+	Keys:        []caller.Key{{ID: "k1", Account: "org-a"}, {ID: "k2", Account: "org-b"}},
 	Limits:      []caller.Limit{{Metric: caller.Requests, Limit: 10, Per: time.Second}, {Metric: caller.Tokens, Limit: 1000, Per: time.Second}},
 	Concurrency: 5,
 }
@@ -81,7 +81,7 @@ Limits of each account, and how far they were used
 
 Keys
   k1  org-a  10  100.0 %  ████████████████████
-  k2  k2      0    0.0 %  ····················  disabled: invalid_api_key
+  k2  org-b   0    0.0 %  ····················  disabled: invalid_api_key
 
 Attempts that failed
   429 throttled   1

@@ -17,7 +17,7 @@ type Summary struct {
 	Retries     int64   `json:"retries"`     // attempts that were followed by another one
 	Throttled   int64   `json:"throttled"`   // 429s received
 	Elapsed     float64 `json:"elapsed_s"`   // from the first request's start to the last one's end
-	Utilization float64 `json:"utilization"` // of the limit that was used most, 0 to 1
+	Utilization float64 `json:"utilization"` // of the limit that was used most, by this process, 0 to 1
 	P50         float64 `json:"p50_ms"`      // from sending to the answer, of attempts that succeeded; waiting not included
 	P95         float64 `json:"p95_ms"`
 	P99         float64 `json:"p99_ms"`
