@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,25 @@ func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
 	}
 	if n := p.ledger().Throttled(); n != 0 {
 		t.Errorf("%d 429s", n)
+	}
+}
+
+func TestRedisRestartsEmpty(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithTCP())
+	p := startProvider(t, 2, "latency: {min: 20ms}", "limits: [{metric: requests, limit: 50, per: 1s}]")
+	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, limit: 50, per: 1s}\n"), sampleRequests("r", 400))
+	k.redis = "redis://" + server.Addr()
+	c := k.start()
+	waitForLines(t, k.out, 50)
+	server.Kill()
+	waitFor(t, "the program tells of it", func() bool { return strings.Contains(c.Stderr(), "Redis doesn't answer") })
+	server.Restart()
+	if s := k.finish(c, exitAllSucceeded); s.Succeeded != 400 || len(answers(t, k.out)) != 400 {
+		t.Errorf("%+v", s)
+	}
+	if l := p.ledger(); l.ServedTwice != 0 {
+		t.Errorf("%d answered twice", l.ServedTwice)
 	}
 }
 

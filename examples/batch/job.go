@@ -39,8 +39,9 @@ type job struct {
 	elapsed   time.Duration
 	tally     *report.Tally
 	progress  batch.Progress
-	silence   int   // requests in a row without an answer
-	hopeless  error // set by the sink: why there is no use in going on
+	complaint atomic.Int64 // when Redis' failure was last told of, Unix seconds
+	silence   int          // requests in a row without an answer
+	hopeless  error        // set by the sink: why there is no use in going on
 }
 
 // newJob opens everything that the run needs. What is wrong with it is found here, before anything is sent.
@@ -67,6 +68,7 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 
 	j.tally = report.NewTally(j.pool.Caller.Keys)
 	j.pool.Caller.Hooks = j.tally.Hooks()
+	j.pool.Caller.Hooks.RedisFailed = j.redisFailed
 	if j.caller, err = caller.New(rdb, j.pool.Caller); err != nil {
 		return nil, err
 	}

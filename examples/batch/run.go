@@ -87,6 +87,15 @@ func appendTo(j *batch.Journal, a *answer) error {
 	return j.Append(line)
 }
 
+// redisFailed tells of it, once in a while.
+func (j *job) redisFailed(err error) {
+	const seldom = 5 // seconds
+	last, now := j.complaint.Load(), time.Now().Unix()
+	if now-last >= seldom && j.complaint.CompareAndSwap(last, now) {
+		fmt.Fprintf(os.Stderr, "batch: Redis doesn't answer; trying again: %v\n", err)
+	}
+}
+
 func (j *job) sample() report.Sample {
 	s := report.Sample{Skipped: j.resumed.Load(), Failed: j.failed.Load(), Retries: j.tally.Retries()}
 	s.Done = s.Skipped + s.Failed + j.succeeded.Load()

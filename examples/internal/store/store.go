@@ -9,6 +9,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 )
 
 // Store is a Redis to connect to.
@@ -32,6 +33,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, errors.New("-redis is not a URL such as redis://localhost:6379/0 or rediss://user:password@host:6380")
 	}
 	options.ContextTimeoutEnabled = true
+	logging.Disable() // go-redis would write to standard error, in the middle of the progress bar
 	s := &Store{options: *options}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
