@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +15,6 @@ import (
 // A run that can be killed at any moment, and started again with the same files.
 func Example_resume() {
 	out := filepath.Join(os.TempDir(), fmt.Sprintf("upper-%d.jsonl", os.Getpid()))
-	defer os.Remove(out)
 
 	type record struct {
 		ID   string `json:"id"`
@@ -70,20 +68,15 @@ func Example_resume() {
 	first := `{"id":"a","text":"one"}` + "\n" + `{"id":"b","text":"two"}`
 	for _, input := range []string{first, first + "\n" + `{"id":"c","text":"three"}`} {
 		calls, err := run(input)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Println(calls, "calls")
+		fmt.Println(calls, "calls", err)
 	}
 	written, err := os.ReadFile(out)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Print(string(written))
+	fmt.Print(string(written), err, os.Remove(out))
 	// Output:
-	// 2 calls
-	// 1 calls
+	// 2 calls <nil>
+	// 1 calls <nil>
 	// {"id":"a","text":"ONE"}
 	// {"id":"b","text":"TWO"}
 	// {"id":"c","text":"THREE"}
+	// <nil> <nil>
 }

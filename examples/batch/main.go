@@ -6,9 +6,11 @@
 //
 // It reads the requests as it goes, so that memory doesn't grow with the file, except for 40 bytes a request that tell
 // which are done. It writes each answer as it comes: answers of 200 to 299 to -out, everything else to -errors, in the
-// same format; without such there is no -errors file. Started again with the same files it carries on where it stopped: what is in -out is done, and so is what
-// the provider refused for good (400 and the like) in -errors; everything else in -errors is tried again. Remove -errors
-// to try those again too.
+// same format; without such there is no -errors file.
+//
+// Started again with the same files it carries on where it stopped: what is in -out is done, and so is what the provider
+// refused for good (400 and the like) in -errors; everything else in -errors is tried again. Remove -errors to try those
+// again too.
 //
 // Several processes with the same -redis and the same pool share its quota; give each files of its own. Without -redis
 // the quota is this process's alone.
