@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +127,31 @@ func inRedis(t *testing.T, rdb *redis.Client, pool string) (held, waiting int) {
 		waiting += n
 	}
 	return held, waiting
+}
+
+// load counts calls in flight.
+type load struct {
+	limit     int64
+	now, most atomic.Int64
+}
+
+func newLoad(limit int64) *load { return &load{limit: limit} }
+
+// call is one call in flight for a short while.
+func (l *load) call(context.Context, *caller.Grant) (int, error) {
+	n := l.now.Add(1)
+	for old := l.most.Load(); n > old && !l.most.CompareAndSwap(old, n); old = l.most.Load() {
+	}
+	time.Sleep(2 * time.Millisecond) // the work
+	l.now.Add(-1)
+	return 0, nil
+}
+
+func (l *load) check(t *testing.T) {
+	t.Helper()
+	if most := l.most.Load(); most > l.limit {
+		t.Errorf("%d in flight, limit %d", most, l.limit)
+	}
 }
 
 func as(err error, target **caller.Error) bool { return errors.As(err, target) }

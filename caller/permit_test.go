@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,31 +18,20 @@ import (
 func TestConcurrencyIsNeverExceeded(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		const limit, replicas, calls = 4, 3, 60
-		var now, most atomic.Int64
+		load := newLoad(4)
 		var wg sync.WaitGroup
-		for range replicas {
-			c := join(t, redistest.Another(t, rdb), concurrency(limit), keys(key("k")))
-			for range calls {
+		for range 3 {
+			c := join(t, redistest.Another(t, rdb), concurrency(4))
+			for range 60 {
 				wg.Go(func() {
-					_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
-						n := now.Add(1)
-						for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
-						}
-						time.Sleep(2 * time.Millisecond) // the work
-						now.Add(-1)
-						return 0, nil
-					})
-					if err != nil {
+					if _, err := caller.Do(within(t, patience), c, nil, load.call); err != nil {
 						t.Error(err)
 					}
 				})
 			}
 		}
 		wg.Wait()
-		if most.Load() > limit {
-			t.Errorf("%d in flight, limit %d", most.Load(), limit)
-		}
+		load.check(t)
 		eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 	})
 }
