@@ -1,7 +1,6 @@
 package caller
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -207,9 +206,11 @@ func (p *pool) close(ctx context.Context) error {
 		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf(
 			"closed with %d calls in flight, whose permits stay taken for %v: allow Close more time", p.inUse, p.plan.TTL)}
 	case p.toldUse > 0:
-		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf(
-			"closed while Redis didn't answer: up to %d permits stay taken for %v: %w", p.toldUse, p.plan.TTL,
-			cmp.Or(p.failure, context.Cause(ctx)))}
+		err := fmt.Errorf("closed before Redis heard of the last calls' end: up to %d permits stay taken for %v", p.toldUse, p.plan.TTL)
+		if p.failure != nil {
+			err = fmt.Errorf("%w: %w", err, p.failure)
+		}
+		return &Error{Pool: p.plan.Pool, Err: err}
 	}
 	return nil
 }
