@@ -116,21 +116,25 @@ func useSemaphore(ctx context.Context, t *testing.T, rdb *redis.Client) {
 		t.Fatal(err)
 	}
 	var got *concurrency.Lease
-	woken := make(chan error)
+	ended := make(chan error, 1)
 	go func() {
 		lease, err := sems[1].Acquire(ctx)
 		got = lease
-		woken <- err
+		ended <- err
 	}()
-	for sems[1].Stats().Waiting == 0 {
-		time.Sleep(time.Millisecond)
+	for state := new(concurrency.State); len(state.Sessions) < 2; { // until the other waits
+		select {
+		case err := <-ended:
+			t.Fatalf("acquired a permit that was taken: %v", err)
+		case <-time.After(time.Millisecond):
+		}
+		if state, err = sems[0].Inspect(ctx); err != nil {
+			t.Fatal(err)
+		}
 	}
 	held.Release()
-	if err := <-woken; err != nil {
+	if err := <-ended; err != nil {
 		t.Fatal(err)
-	}
-	if _, err := sems[0].Inspect(ctx); err != nil {
-		t.Error(err)
 	}
 	if err := sems[0].SetLimit(ctx, 2); err != nil {
 		t.Error(err)
