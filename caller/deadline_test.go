@@ -87,8 +87,8 @@ func TestGivingUpLeavesNoPermit(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("changed my mind")
 	type moment struct {
-		before, after func(*redistest.Faults, context.CancelFunc)
-		hooks         func(context.CancelFunc) caller.Hooks
+		before func(*redistest.Faults, context.CancelFunc)
+		hooks  func(context.CancelFunc) caller.Hooks
 	}
 	evals := redistest.Contains("eval")
 	for name, m := range map[string]moment{

@@ -20,8 +20,8 @@ const drainLimit = 16 << 10
 // the request carries is replaced.
 //
 // Safe to repeat is what the profile calls so, and a request that wasn't carried out: its answer says so (a limit
-// exceeded, a key refused), or no connection could be made. Its body must be readable again (http.NewRequest sees to that for bytes and strings). When
-// attempts run out, the last answer is returned as it is.
+// exceeded, a key refused), or no connection could be made. Its body must be readable again (http.NewRequest sees to
+// that for bytes and strings). When attempts run out, the last answer is returned as it is.
 //
 // The permit of a request is held until its answer's body is read to the end or closed.
 //
