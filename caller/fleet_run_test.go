@@ -1,23 +1,121 @@
 package caller_test
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/apisim"
 	"github.com/penstock/penstock/internal/redistest"
 )
 
+// These tests don't run beside others: what they check has to do with time.
+
+// roomy allows for what a busy machine is late by.
+func roomy(c *caller.Config) { c.Slack = 400 * time.Millisecond }
+
+// A fleet uses what the provider allows, never more, each replica its share, and loses no call to a failure.
 func TestTheFleetUsesTheWholeQuotaAndNoMore(t *testing.T) {
-	p := provider(3, []apisim.Limit{{Metric: apisim.Requests, Limit: 200, Per: 4 * time.Second}}, 0)
+	p := provider(3, []apisim.Limit{{Metric: apisim.Requests, Limit: 200, Per: 2 * time.Second}}, 0)
 	p.Failures.Overloaded = 0.02
 	p.Latency = apisim.Latency{Min: 5 * time.Millisecond, Max: 60 * time.Millisecond}
-	f := start(t, redistest.Client(t), p, 3)
-	begin := time.Now()
-	f.run(t, 500, 200)
-	l := f.sim.Ledger()
-	t.Logf("%v, utilization %.3f, throttled %d, twice %d, unexplained %d", time.Since(begin), l.Utilization(apisim.Requests), l.Throttled(), l.ServedTwice, l.UnexplainedTwice)
-	for _, c := range f.callers {
-		t.Logf("%+v", c.Stats())
+	f := start(t, redistest.Client(t), p, 3, roomy)
+
+	// The replicas never run out of calls, until the time is over.
+	var shares [3]int64
+	done := make(chan struct{})
+	time.AfterFunc(3*time.Second, func() {
+		for r := range shares {
+			shares[r] = f.sent[r].Load()
+		}
+		close(done)
+	})
+	f.runUntil(t, done, 100)
+
+	l := f.check(t)
+	// A window of 2 s and a slack of 0.4 s leave 83 %.
+	if u := l.Utilization(apisim.Requests); u < 0.6 {
+		t.Errorf("utilization %.2f", u)
 	}
+	total := shares[0] + shares[1] + shares[2]
+	for r, n := range shares {
+		if n < total/3/2 || n > total/3*2 {
+			t.Errorf("replica %d made %d of %d calls", r, n, total)
+		}
+		if b := f.callers[r].Stats().Binding; b != "requests" {
+			t.Errorf("replica %d is bound by %q", r, b)
+		}
+	}
+	t.Logf("%d calls %v, utilization %.3f", total, shares, l.Utilization(apisim.Requests))
+}
+
+// Several limits and a limit on calls in flight hold together.
+func TestTheFleetKeepsAllLimitsTogether(t *testing.T) {
+	p := provider(2, []apisim.Limit{
+		{Metric: apisim.Requests, Limit: 100, Per: time.Second},
+		{Metric: apisim.Tokens, Limit: 1500, Per: time.Second},
+	}, 6)
+	p.Latency = apisim.Latency{Min: 5 * time.Millisecond, Max: 80 * time.Millisecond}
+	f := start(t, redistest.Client(t), p, 3, roomy)
+	f.run(t, 60, 30)
+	for _, a := range f.check(t).Accounts {
+		if a.MostInFlight > 6 || a.MostInFlight < 2 {
+			t.Errorf("%s had %d calls in flight, limit 6", a.ID, a.MostInFlight)
+		}
+	}
+}
+
+// Short calls on few permits: the limit is used, and never exceeded by one, though permits change hands all the time.
+func TestTheFleetKeepsTheConcurrency(t *testing.T) {
+	p := provider(2, nil, 3)
+	p.Latency = apisim.Latency{Max: 4 * time.Millisecond}
+	f := start(t, redistest.Client(t), p, 3)
+	f.run(t, 100, 20)
+	for _, a := range f.check(t).Accounts {
+		if a.MostInFlight != 3 {
+			t.Errorf("%s had %d calls in flight at most, limit 3", a.ID, a.MostInFlight)
+		}
+	}
+}
+
+// check fails for what must never happen, and returns the provider's ledger.
+func (f *fleet) check(t *testing.T) apisim.Ledger {
+	t.Helper()
+	l := f.sim.Ledger()
+	if l.Throttled() != 0 || l.UnexplainedTwice != 0 || l.UnknownKeys != 0 {
+		t.Errorf("throttled %d, served twice without a reason %d, unknown keys %d", l.Throttled(), l.UnexplainedTwice, l.UnknownKeys)
+	}
+	for _, a := range l.Accounts {
+		for _, limit := range a.Limits {
+			if limit.Peak > limit.Limit {
+				t.Errorf("%s: %d %s in a window, limit %d", a.ID, limit.Peak, limit.Metric, limit.Limit)
+			}
+		}
+	}
+	return l
+}
+
+// runUntil makes calls from each replica with the given number of workers until done is closed.
+func (f *fleet) runUntil(t *testing.T, done <-chan struct{}, workers int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for r := range f.callers {
+		for w := range workers {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					if err := f.post(t.Context(), r, fmt.Sprintf("call-%d-%d-%d", r, w, i)); err != nil {
+						t.Errorf("replica %d: %v", r, err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
 }

@@ -155,3 +155,5 @@ func (l *load) check(t *testing.T) {
 }
 
 func as(err error, target **caller.Error) bool { return errors.As(err, target) }
+
+func contains(err error, text string) bool { return strings.Contains(err.Error(), text) }
