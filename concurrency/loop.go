@@ -85,9 +85,10 @@ func (s *Semaphore) step(ctx context.Context, c **call) (next time.Duration, sto
 	lost := s.lapse(now)
 	at, due := s.session.due(&s.queue, now)
 	s.relaxed = s.session.alloc > s.session.used
-	if s.closing && *c == nil && (!s.session.listed || s.session.failures >= farewells) {
+	busy := s.calls.Load() >= abandoned
+	if s.closing && *c == nil && (!s.session.listed || s.session.failures >= farewells || busy) {
 		stop = true
-	} else if due && *c == nil && !at.After(now) && s.calls.Load() < abandoned {
+	} else if due && *c == nil && !at.After(now) && !busy {
 		*c = s.begin(now)
 	}
 	at = s.horizon(at, due, *c, now)
@@ -195,7 +196,7 @@ func (s *Semaphore) failed(err error, now time.Time) {
 		s.session.urgent = true // the clocks were set; they are known now
 	}
 	s.session.fail(err, now)
-	if s.session.err != nil && s.session.ends.IsZero() {
+	if s.session.err != nil {
 		s.serve(now)
 	}
 	closed := s.session.err != nil && s.cfg.policy == FailClosed

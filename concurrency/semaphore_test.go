@@ -12,32 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// newTest returns a semaphore that is closed when the test ends.
-func newTest(t testing.TB, rdb redis.UniversalClient, limit int, opts ...Option) *Semaphore {
-	t.Helper()
-	s, err := NewSemaphore(rdb, "test", limit, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = s.Close(ctx)
-	})
-	return s
-}
-
-func acquire(t testing.TB, s *Semaphore, n int, opts ...AcquireOption) *Lease {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	t.Cleanup(cancel)
-	l, err := s.AcquireN(ctx, n, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
 func TestAcquireAndRelease(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		s := newTest(t, rdb, 2)

@@ -52,8 +52,8 @@ func newSession(cfg *config) session {
 
 // room reports whether n more permits can be used at once.
 func (s *session) room(n int64) bool {
-	if !s.ends.IsZero() {
-		return s.used+n <= min(s.alloc, s.share)
+	if !s.ends.IsZero() && s.used+n <= min(s.alloc, s.share) {
+		return true
 	}
 	if s.err == nil {
 		return false
@@ -68,7 +68,7 @@ func (s *session) room(n int64) bool {
 	}
 }
 
-// localShare is what a process without a session may use while Redis is away.
+// localShare is what a process may use while Redis is away, unless its session has more.
 func (s *session) localShare() int64 {
 	return max(1, s.limit/max(s.peers, s.cfg.fleet))
 }
@@ -178,8 +178,9 @@ func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreRepl
 	if !s.listed {
 		s.ends = time.Time{}
 	}
-	s.limit, s.ceiling = reply.Limit, reply.Ceiling
-	s.version = max(s.version, reply.Version)
+	if reply.Version >= s.version { // else SetLimit overtook the report
+		s.limit, s.ceiling, s.version = reply.Limit, reply.Ceiling, reply.Version
+	}
 	s.peers = max(s.peers, reply.Sessions)
 	if reply.Again >= 0 && r.Need > 0 {
 		s.again = sent.Add(reply.Again)

@@ -88,6 +88,7 @@ if active then
   local grant = math.min(demand, share, alloc + limit - s.used) - alloc
   if need > 0 and grant > 0 and grant >= need - (alloc - held) then
     row.alloc, s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
+    row.held = held + grant -- at once, since it was waited for
   end
   if row.alloc > had or (had > share and alloc < had) then
     row.turn = now_us

@@ -166,6 +166,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 		grant := min(demand, me.share, mine.alloc+limit-used) - mine.alloc
 		if r.Need > 0 && grant > 0 && grant >= r.Need-(r.Alloc-r.Held) {
 			mine.alloc += grant
+			mine.held += grant
 			me.alloc = mine.alloc
 		}
 		if mine.alloc > had || (had > me.share && r.Alloc < had) {

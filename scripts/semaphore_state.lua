@@ -180,9 +180,10 @@ local function configure(h, now, limit, version, ttl)
   return h
 end
 
--- wake tells a session, or all with field '', that it is worth asking. Nobody relies on the message.
+-- wake tells a session, or all with field '', that it is worth asking. Nobody relies on the message, and where it may
+-- not be sent, the writes before it stand.
 local function wake(field, from)
-  redis.call('PUBLISH', field == '' and KEYS[1] or KEYS[1] .. ':' .. string.sub(field, 2), from)
+  redis.pcall('PUBLISH', field == '' and KEYS[1] or KEYS[1] .. ':' .. string.sub(field, 2), from)
 end
 
 -- KEEP is how long a configuration that was given a version outlives the last session, in milliseconds.
