@@ -11,7 +11,6 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
-	"github.com/penstock/penstock/scripts"
 )
 
 // However many processes and calls there are, no more are in flight than the limit says, and each process gets some.
@@ -36,28 +35,28 @@ func TestConcurrencyIsNeverExceeded(t *testing.T) {
 	})
 }
 
-// A process that is cut off from Redis for ever loses its permits after the TTL, and no earlier.
+// A process that is cut off from Redis loses its permits after the TTL, and no earlier.
 func TestPermitsOfTheDeadComeBack(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	shape := scripts.NewPoolShape(&scripts.PoolConfig{
-		Session: "dead", TTL: time.Second, Horizon: time.Millisecond, Permits: []scripts.PoolPermits{{Name: "k", Limit: 2}},
-		Lanes: []scripts.PoolLane{{Name: "k", Keys: []string{"k"}}},
-	})
+	faults := redistest.NewFaults(t)
+	short := func(cfg *caller.Config) { cfg.TTL = time.Second }
+	dead := join(t, faults.Client(t, rdb.Options()), concurrency(2), short)
 	begun := time.Now()
-	reply, err := scripts.Admit(t.Context(), rdb, "p", &scripts.PoolCall{
-		Shape: shape, Seq: 1, Held: []int{0}, Demands: []scripts.PoolDemand{{Count: 5}},
-	})
-	if err != nil || len(reply.Grants) != 2 {
-		t.Fatalf("got %+v, %v, want both permits", reply, err)
-	}
-	c := join(t, redistest.Another(t, rdb), concurrency(2))
+	hold(t, dead)
+	end := hold(t, dead)
+	faults.Blackhole()
+	c := join(t, redistest.Another(t, rdb), concurrency(2), short)
 	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
 	if d := time.Since(begun); d < 900*time.Millisecond {
 		t.Errorf("the permits were back after %v, before the TTL", d)
 	}
+	// The dead one comes back to life: it holds what it holds, and gives it back.
+	faults.Heal()
+	end()
+	eventually(t, "Redis knows of the other call", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 }
 
 // The heartbeat keeps permits for as long as the call takes.
