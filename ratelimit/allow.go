@@ -73,38 +73,38 @@ func (l *Limiter) refuseLocally(e *entry, o op, limit Limit, n int) *Result {
 
 // submit puts a call into a batch and returns when that has its answers. The items' entries are brought up to date.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
-	if ctx.Done() != nil && ctx.Err() != nil {
+	done := ctx.Done()
+	if done != nil && ctx.Err() != nil {
 		return ticket{}, context.Cause(ctx)
 	}
-	ln := items[0].e.lane
-	t, lead, ok := ln.join(ctx, o, items, until)
+	// A call that can't be cut short needs no other goroutine to wait for Redis.
+	alone := done == nil && l.cfg.Timeout == 0
+	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
 	for !ok {
 		runtime.Gosched() // the entry was just swept out
 		for i := range items {
 			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
 		}
-		ln = items[0].e.lane
-		t, lead, ok = ln.join(ctx, o, items, until)
+		t, ok = items[0].e.lane.join(ctx, o, items, until, alone)
 	}
 	b := t.g.batch
-	done := ctx.Done()
-	if lead {
-		if done == nil && l.cfg.Timeout == 0 {
-			b.run()
-			return t, b.err
-		}
+	switch {
+	case t.lead && alone:
+		b.run()
+		return t, b.err
+	case t.lead:
 		go b.run()
 	}
 	if done == nil {
-		<-b.done
+		<-t.done
 		return t, b.err
 	}
 	select {
-	case <-b.done:
+	case <-t.done:
 		return t, b.err
 	case <-done:
 	}
-	if ln.leave(t) {
+	if b.lane.leave(t) {
 		return ticket{}, context.Cause(ctx)
 	}
 	return t, b.err

@@ -12,10 +12,10 @@ func (b *batch) answer(reply scripts.GCRAReply, sent time.Time) {
 	ln := b.lane
 	b.at = reply.Now()
 	b.local, _ = ln.clock.Local(b.at)
-	ahead := make([]float64, len(b.entries))
-	b.given = make([]int64, len(b.entries))
+	ahead := b.aheadBuf[:0]
+	b.given = b.givenBuf[:0]
 	for i := range b.entries {
-		ahead[i], b.given[i] = reply.Ahead(i).Seconds(), reply.Given(i)
+		ahead, b.given = append(ahead, reply.Ahead(i).Seconds()), append(b.given, reply.Given(i))
 	}
 	results := reply.Results()[len(b.adjust):]
 	for _, g := range b.groups {

@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"context"
 	"time"
+
+	"github.com/penstock/penstock/scripts"
 )
 
 // op is what a call wants of its limits.
@@ -95,18 +97,36 @@ type batch struct {
 
 	frozen bool
 	ended  bool
-	done   chan struct{} // closed when the fields below are set, and the groups
+	done   chan struct{} // closed when the batch has ended; nil while only its leader waits for it
 	err    error
 	at     int64     // Redis' time in microseconds since 2017
 	local  time.Time // by when that time was over here
 	given  []int64   // per key
+
+	// What most batches need, so that it isn't allocated by itself.
+	oneGroup  group
+	groupBuf  [1]*group
+	entryBuf  [1]*entry
+	givenBuf  [1]int64
+	aheadBuf  [1]float64
+	allowCall scripts.GCRAAllow
 }
 
 func (ln *lane) newBatch(ctx context.Context) *batch {
 	if ctx.Done() != nil {
 		ctx = context.WithoutCancel(ctx)
 	}
-	return &batch{lane: ln, ctx: ctx, done: make(chan struct{})}
+	b := &batch{lane: ln, ctx: ctx}
+	b.groups, b.entries = b.groupBuf[:0], b.entryBuf[:0]
+	return b
+}
+
+// wait returns what is closed when the batch has ended. The caller holds the lane's lock.
+func (b *batch) wait() <-chan struct{} {
+	if b.done == nil {
+		b.done = make(chan struct{})
+	}
+	return b.done
 }
 
 // room reports whether another call fits, which needs the given number of keys if it is in no group yet.
@@ -127,7 +147,11 @@ func (b *batch) touch(e *entry) int {
 
 // add makes a group of the call.
 func (b *batch) add(o op, items []item) *group {
-	g := &group{batch: b, op: o}
+	g := &b.oneGroup
+	if len(b.groups) > 0 {
+		g = new(group)
+	}
+	g.batch, g.op = b, o
 	if len(items) == 1 {
 		g.one[0] = items[0]
 		g.items = g.one[:]

@@ -28,31 +28,42 @@ type lane struct {
 
 // ticket is a call's place in a batch.
 type ticket struct {
-	g *group
-	i int
+	g    *group
+	i    int
+	lead bool            // the caller must see to it that the batch is sent
+	done <-chan struct{} // closed when the batch has ended; nil for a leader that sends it itself
 }
 
-// join puts a call into a batch. It returns false if an entry is dead: the caller then looks its keys up again. If lead
-// is true the caller must see to it that the batch is sent.
-func (ln *lane) join(ctx context.Context, o op, items []item, until time.Duration) (t ticket, lead, ok bool) {
+// join puts a call into a batch. It returns false if an entry is dead: the caller then looks its keys up again. alone
+// says that the caller, if it has to lead, sends the batch itself and so doesn't wait for it.
+func (ln *lane) join(ctx context.Context, o op, items []item, until time.Duration, alone bool) (t ticket, ok bool) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	for i := range items {
 		if items[i].e.dead {
-			return t, false, false
+			return t, false
 		}
 	}
+	t.g, t.lead = ln.group(ctx, o, items)
+	t.i = t.g.enter(ctx, until)
+	if !t.lead || !alone {
+		t.done = t.g.batch.wait()
+	}
+	return t, true
+}
+
+// group returns the group that a call belongs to, and whether the call begins a batch that is to be sent at once.
+func (ln *lane) group(ctx context.Context, o op, items []item) (g *group, lead bool) {
 	if ln.l.cfg.Solo {
 		b := ln.newBatch(ctx)
-		g := b.add(o, items)
 		b.led = true
 		ln.inFlight++
-		return ticket{g, g.enter(ctx, until)}, true, true
+		return b.add(o, items), true
 	}
 	b := ln.open
 	if b != nil {
 		if g := items[0].e.last; g != nil && g.batch == b && b.room(0) && g.same(o, items) {
-			return ticket{g, g.enter(ctx, until)}, false, true
+			return g, false
 		}
 		if !b.room(len(items)) {
 			ln.close(b)
@@ -67,8 +78,7 @@ func (ln *lane) join(ctx context.Context, o op, items []item, until time.Duratio
 			b.led, lead = true, true
 		}
 	}
-	g := b.add(o, items)
-	return ticket{g, g.enter(ctx, until)}, lead, true
+	return b.add(o, items), lead
 }
 
 // close ends the gathering of the open batch, which is full, and sends it if that is possible.

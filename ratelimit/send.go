@@ -31,10 +31,16 @@ func (b *batch) run() {
 	b.finish(call != nil, reply, err, sent, answer)
 }
 
+// scriptCall is a script call that is ready to be sent.
+type scriptCall interface {
+	Run(ctx context.Context, client scripts.Client) (scripts.GCRAReply, error)
+}
+
 // freeze ends the gathering and writes the script call; nil if there is nothing to send.
-func (b *batch) freeze() *scripts.GCRA {
+func (b *batch) freeze() scriptCall {
 	ln := b.lane
 	ln.mu.Lock()
+	defer ln.mu.Unlock()
 	if ln.open == b {
 		ln.open = nil
 	}
@@ -43,19 +49,39 @@ func (b *batch) freeze() *scripts.GCRA {
 	for i := range b.adjust {
 		b.adjust[i].key = b.touch(b.adjust[i].e)
 	}
+	if b.calls == 0 && len(b.adjust) == 0 {
+		return nil
+	}
+	now := ln.serverNow()
+	if len(b.adjust) == 0 && len(b.groups) == 1 && b.oneGroup.op == opAllow && len(b.oneGroup.items) == 1 {
+		return b.allow(now)
+	}
+	return b.call(now)
+}
+
+// known returns what Redis is told of a limit: nothing if it is at rest by now.
+func (e *entry) known(now float64) scripts.GCRAState {
+	if e.state.TAT > now {
+		return e.state
+	}
+	return scripts.GCRAState{}
+}
+
+// allow writes the script call of a batch that is one group of opAllow on one limit.
+func (b *batch) allow(now float64) scriptCall {
+	e, g := b.entries[0], &b.oneGroup
+	b.allowCall = scripts.GCRAAllow{
+		Key: e.key, Known: e.known(now), Deadline: b.deadline(), Count: g.sent(), Limit: g.items[0].arg(),
+	}
+	return &b.allowCall
+}
+
+// call writes the script call of any batch.
+func (b *batch) call(now float64) scriptCall {
 	keys := make([]string, len(b.entries))
 	known := make([]scripts.GCRAState, len(b.entries))
-	now := ln.serverNow()
 	for i, e := range b.entries {
-		keys[i] = e.key
-		if e.state.TAT > now {
-			known[i] = e.state
-		}
-	}
-	ln.mu.Unlock()
-
-	if len(keys) == 0 || (b.calls == 0 && len(b.adjust) == 0) {
-		return nil
+		keys[i], known[i] = e.key, e.known(now)
 	}
 	call := scripts.NewGCRA(keys, known, b.deadline(), 8*len(b.adjust)+9*len(b.groups))
 	for i := range b.adjust {
@@ -65,6 +91,13 @@ func (b *batch) freeze() *scripts.GCRA {
 		g.encode(call)
 	}
 	return call
+}
+
+// arg returns the limit as the script takes it.
+func (it *item) arg() scripts.GCRALimit {
+	return scripts.GCRALimit{
+		Key: it.key, Interval: it.limit.seconds(), Burst: int64(it.limit.Burst), Cost: int64(it.cost),
+	}
 }
 
 // deadline returns, by Redis' clock, when nobody waits for the batch any more; 0: unknown or never.
@@ -93,10 +126,7 @@ func (g *group) encode(call *scripts.GCRA) {
 	var buf [4]scripts.GCRALimit
 	limits := buf[:0]
 	for i := range g.items {
-		it := &g.items[i]
-		limits = append(limits, scripts.GCRALimit{
-			Key: it.key, Interval: it.limit.seconds(), Burst: int64(it.limit.Burst), Cost: int64(it.cost),
-		})
+		limits = append(limits, g.items[i].arg())
 	}
 	switch g.op {
 	case opAllow:
@@ -146,7 +176,9 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 		if sent && err == nil {
 			b.answer(reply, from)
 		}
-		defer close(b.done)
+		if b.done != nil {
+			defer close(b.done)
+		}
 	}
 	for _, e := range b.entries {
 		e.uses--
@@ -173,5 +205,5 @@ func (b *batch) abandon() {
 	}
 	b.ended = true
 	b.err = context.DeadlineExceeded
-	close(b.done)
+	close(b.done) // there is a Timeout, so even the leader waits
 }

@@ -10,7 +10,10 @@ import (
 //go:embed gcra.lua
 var gcraLua string
 
-var gcraScript = newScript("gcra", coreLua, gcraLua)
+//go:embed gcra_operations.lua
+var gcraOperationsLua string
+
+var gcraScript = newScript("gcra", coreLua, gcraLua, gcraOperationsLua)
 
 // GCRALimit is a limit in one operation.
 type GCRALimit struct {
@@ -133,21 +136,26 @@ func (c *GCRA) Reset(key int, remember time.Duration) {
 
 // Run executes the call, at most once.
 func (c *GCRA) Run(ctx context.Context, client Client) (GCRAReply, error) {
-	v, err := gcraScript.ints(ctx, client, c.keys, c.args)
+	v, err := gcraScript.ints(ctx, client, c.args)
 	if err != nil {
-		return GCRAReply{}, err
-	}
-	if want := 1 + 2*len(c.keys) + c.results; len(v) != want {
-		err := fmt.Errorf("reply has %d numbers instead of %d: is another version of the script in use?", len(v), want)
 		return GCRAReply{}, newError(gcraScript.name, c.keys, err)
 	}
-	return GCRAReply{v: v, keys: len(c.keys)}, nil
+	return newGCRAReply(gcraScript, c.keys, c.results, v)
 }
 
 // GCRAReply is what the script answers.
 type GCRAReply struct {
 	v    []int64
 	keys int
+}
+
+// newGCRAReply checks the length of a reply.
+func newGCRAReply(s *script, keys []string, results int, v []int64) (GCRAReply, error) {
+	if want := 1 + 2*len(keys) + results; len(v) != want {
+		err := fmt.Errorf("reply has %d numbers instead of %d: is another version of the script in use?", len(v), want)
+		return GCRAReply{}, newError(s.name, keys, err)
+	}
+	return GCRAReply{v: v, keys: len(keys)}, nil
 }
 
 // Now returns Redis' time at the call, in microseconds since 2017.

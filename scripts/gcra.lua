@@ -63,21 +63,16 @@ if deadline > 0 and now_us > deadline then
 end
 local now = now_us / 1000000
 
-local keys = #KEYS
-local ahead, given = {}, {} -- per key: TAT-now in seconds, not below 0; given back
-local absent, dirty, hold = {}, {}, {} -- per key: not in Redis; to be written; to be kept for so many seconds
-local reply = {now_us}
-
-for i = 1, keys do
-  local text, known = redis.call('GET', KEYS[i]), ARGV[2 + i]
-  local tat, back = now, 0
+-- load returns of a key: TAT-now in seconds, not below 0; given back; whether it must be written, as a client knew more
+-- than Redis; whether Redis has nothing. It returns nothing for a key that holds something else.
+local function load(key, known)
+  local text = redis.call('GET', key)
+  local tat, back, restored = now, 0, false
   if text then
     tat, back = parse_state(text)
     if not tat then
-      return redis.error_reply('WRONGTYPE Key holds text that is not the state of a rate limit')
+      return nil
     end
-  else
-    absent[i] = true
   end
   if known ~= '' and known ~= text then
     local later, later_back = parse_state(known)
@@ -86,258 +81,30 @@ for i = 1, keys do
       if later > tat then
         tat = later
       end
-      back = later_back
-      dirty[i] = true
+      back, restored = later_back, true
     end
   end
-  local a = tat - now
-  if a < 0 then
-    a = 0
+  if tat < now then
+    return 0, back, restored, not text
   end
-  ahead[i], given[i] = a, back
+  return tat - now, back, restored, not text
 end
 
-local captured = false
-
--- capture puts the states into the reply, once.
-local function capture()
-  captured = true
-  for i = 1, keys do
-    reply[2 * i] = floor(ahead[i] * 1000000000 + 0.5)
-    reply[2 * i + 1] = given[i]
+-- store writes a key that is needed for some seconds.
+local function store(key, ahead, back, seconds)
+  local ms = ceil(seconds * 1000)
+  if ms < 1 then
+    ms = 1
   end
+  if back == 0 then
+    redis.call('SET', key, format('%.17g', now + ahead), 'PX', format('%.0f', ms))
+    return
+  end
+  local ttl = redis.call('PTTL', key)
+  if ttl > ms then
+    ms = ttl
+  end
+  redis.call('SET', key, format('%.8f%015.0f', now + ahead, back), 'PX', format('%.0f', ms))
 end
 
--- give_back lowers the TAT of key i by some seconds.
-local function give_back(i, seconds)
-  local a = ahead[i]
-  if not hold[i] or hold[i] < a then
-    hold[i] = a -- older states that clients know must not outlive this one
-  end
-  given[i] = (given[i] + ceil(seconds * 1000000)) % TURN
-  dirty[i] = true
-  ahead[i] = a - seconds
-  if ahead[i] < 0 then
-    ahead[i] = 0
-  end
-end
-
-local index, interval, burst, cost, units = {}, {}, {}, {}, {} -- the limits of one operation
-
--- read_limits reads n limits with their costs from ARGV, the first at p, and returns where the next argument is.
-local function read_limits(p, n)
-  for j = 1, n do
-    index[j] = tonumber(ARGV[p])
-    interval[j] = tonumber(ARGV[p + 1])
-    burst[j] = tonumber(ARGV[p + 2])
-    cost[j] = tonumber(ARGV[p + 3])
-    units[j] = in_units(ahead[index[j]], interval[j])
-    p = p + 4
-  end
-  return p
-end
-
-local op = {}
-
-function op.a(p)
-  local fit, n = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
-  p = read_limits(p + 2, n)
-  for j = 1, n do
-    local room = burst[j] - units[j]
-    if cost[j] > 0 then
-      room = floor(room / cost[j])
-      if room < fit then
-        fit = room
-      end
-    elseif room < 0 then
-      fit = 0
-    end
-  end
-  if fit <= 0 then
-    return p, 0
-  end
-  for j = 1, n do
-    if cost[j] > 0 then
-      ahead[index[j]] = (units[j] + fit * cost[j]) * interval[j]
-      dirty[index[j]] = true
-    end
-  end
-  return p, fit
-end
-
-function op.m(p)
-  local count = tonumber(ARGV[p])
-  p = read_limits(p + 2, 1)
-  local take = floor(burst[1] - units[1])
-  if take > count * cost[1] then
-    take = count * cost[1]
-  end
-  if take <= 0 then
-    return p, 0
-  end
-  ahead[index[1]] = (units[1] + take) * interval[1]
-  dirty[index[1]] = true
-  return p, take
-end
-
--- reserve books one call at the earliest time for its n limits, if that is at most wait seconds away.
-local function reserve(n, wait)
-  local slot = 0
-  for j = 1, n do
-    local s = (units[j] + cost[j] - burst[j]) * interval[j]
-    if s > slot then
-      slot = s
-    end
-  end
-  if wait and slot > wait then
-    return false
-  end
-  for j = 1, n do
-    if units[j] * interval[j] < slot then
-      units[j] = slot / interval[j]
-    end
-    units[j] = units[j] + cost[j]
-  end
-  return true
-end
-
-function op.r(p)
-  local count, n = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
-  p = read_limits(p + 2, n)
-  local waits = tonumber(ARGV[p])
-  p = p + 1
-  local result = count
-  if waits == 0 then
-    for _ = 1, count do
-      reserve(n)
-    end
-  else
-    result = {}
-    local bits, bit = 0, 1
-    for r = 1, count do
-      if reserve(n, tonumber(ARGV[p]) / 1000000) then
-        bits = bits + bit
-      end
-      p = p + 1
-      bit = bit * 2
-      if r % 32 == 0 or r == count then
-        result[#result + 1] = bits
-        bits, bit = 0, 1
-      end
-    end
-  end
-  for j = 1, n do
-    local i = index[j]
-    local a = units[j] * interval[j]
-    if a ~= ahead[i] then
-      ahead[i] = a
-      dirty[i] = true
-    end
-  end
-  return p, result
-end
-
--- Of a charge can be given back, at most: what it took; what hasn't drained since; and what leaves those that were
--- charged after it within the burst, wherever in time they are booked.
-function op.g(p)
-  p = read_limits(p, 1)
-  local i, left = index[1], tonumber(ARGV[p]) - now
-  local since = (given[i] - tonumber(ARGV[p + 1])) % TURN
-  p = p + 2
-  local back = since / 1000000
-  local after = ahead[i] - left + back -- charged after it
-  if since >= TURN / 2 or after < -0.00001 then
-    return p, 0 -- not the history that the charge was part of
-  end
-  local seconds = math.min(cost[1] * interval[1], left - back, burst[1] * interval[1] - after)
-  if seconds <= 0 then
-    return p, 0
-  end
-  give_back(i, seconds)
-  return p, 1
-end
-
-function op.d(p)
-  p = read_limits(p, 1)
-  ahead[index[1]] = (units[1] + cost[1]) * interval[1]
-  dirty[index[1]] = true
-  return p, 1
-end
-
-function op.o(p)
-  p = read_limits(p, 1) -- the cost is what remains
-  local reset = tonumber(ARGV[p])
-  local a = (burst[1] - cost[1]) * interval[1]
-  if reset > 0 then
-    a = a - interval[1] + reset
-  end
-  if a <= ahead[index[1]] then
-    return p + 1, 0
-  end
-  ahead[index[1]] = a
-  dirty[index[1]] = true
-  return p + 1, 1
-end
-
-function op.z(p)
-  local i = tonumber(ARGV[p])
-  hold[i] = tonumber(ARGV[p + 1])
-  if absent[i] then
-    given[i] = (given[i] + 10000000000) % TURN -- later than what anybody may still remember
-  end
-  give_back(i, ahead[i] + 0.000001)
-  return p + 2, 1
-end
-
-local p = 3 + keys
-local out = 2 * keys + 2
-while ARGV[p] do
-  local name = ARGV[p]
-  local run = op[name]
-  if not captured and (name == 'a' or name == 'm' or name == 'r') then
-    capture()
-  end
-  if not run then
-    return redis.error_reply('ERR unknown operation in the arguments of the rate limit script')
-  end
-  local result
-  p, result = run(p + 1)
-  if type(result) == 'table' then
-    for b = 1, #result do
-      reply[out] = result[b]
-      out = out + 1
-    end
-  else
-    reply[out] = result
-    out = out + 1
-  end
-end
-
-if not captured then
-  capture()
-end
-
-for i = 1, keys do
-  if dirty[i] then
-    local ms = ahead[i]
-    if hold[i] and hold[i] > ms then
-      ms = hold[i]
-    end
-    ms = ceil(ms * 1000)
-    if ms < 1 then
-      ms = 1
-    end
-    local text
-    if given[i] > 0 then
-      local ttl = redis.call('PTTL', KEYS[i])
-      if ttl > ms then
-        ms = ttl
-      end
-      text = format('%.8f%015.0f', now + ahead[i], given[i])
-    else
-      text = format('%.17g', now + ahead[i])
-    end
-    redis.call('SET', KEYS[i], text, 'PX', format('%.0f', ms))
-  end
-end
-return reply
+local FOREIGN = 'WRONGTYPE Key holds text that is not the state of a rate limit'

@@ -109,14 +109,13 @@ func (p *gcraPair) lose(t *testing.T) {
 	delete(p.model.states, k)
 }
 
-// step makes one call of several operations.
+// step makes one call: of several operations, or a single one by the script for that.
 func (p *gcraPair) step(t *testing.T) {
-	known := make([]GCRAState, len(p.keys))
-	for i, k := range p.keys {
-		if n := len(p.seen[k]); n > 0 && p.rnd.IntN(3) == 0 {
-			known[i] = p.seen[k][p.rnd.IntN(n)]
-		}
+	if p.rnd.IntN(3) == 0 {
+		p.stepAllow(t)
+		return
 	}
+	known := p.known()
 	call := NewGCRA(p.keys, known, 0, 0)
 	call.At(p.now)
 	run := p.model.begin(p.now, p.keys, known)
@@ -133,18 +132,50 @@ func (p *gcraPair) step(t *testing.T) {
 	if !slices.Equal(got.Results(), want) {
 		t.Errorf("results %v, the model has %v; arguments %v", got.Results(), want, call.args)
 	}
-	for i, k := range p.keys {
-		if d := got.Ahead(i).Seconds() - run.replyAhead[i]; math.Abs(d) > 3e-7 || got.Given(i) != run.replyGiven[i] {
-			t.Errorf("%q: ahead %v given %d, the model has %v, %d", k, got.Ahead(i), got.Given(i), run.replyAhead[i],
-				run.replyGiven[i])
-		}
-		p.check(t, i, run)
+	for i := range p.keys {
+		p.check(t, i, run, i, got)
 	}
 }
 
-// check compares the state and expiry of one key, and takes over the state so that rounding doesn't pile up.
-func (p *gcraPair) check(t *testing.T, i int, run *gcraRun) {
+func (p *gcraPair) stepAllow(t *testing.T) {
+	limit := p.limits[p.rnd.IntN(3)]
+	limit.Cost = p.rnd.Int64N(limit.Burst + 2)
+	i := limit.Key
+	limit.Key = 0
+	call := GCRAAllow{Key: p.keys[i], Known: p.known()[i], Count: 1 + p.rnd.IntN(5), Limit: limit, At: p.now}
+	run := p.model.begin(p.now, p.keys[i:i+1], []GCRAState{call.Known})
+	run.capture()
+	want := repeat(call.Count, func() int64 { return b2i(run.allow([]GCRALimit{limit})) })
+	got, err := call.Run(t.Context(), p.client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.model.end(run, p.keys[i:i+1])
+	if got.Results()[0] != want {
+		t.Errorf("%d admitted, the model has %d: %+v", got.Results()[0], want, call)
+	}
+	p.check(t, i, run, 0, got)
+}
+
+// known returns states that a client may have seen of each limit.
+func (p *gcraPair) known() []GCRAState {
+	known := make([]GCRAState, len(p.keys))
+	for i, k := range p.keys {
+		if n := len(p.seen[k]); n > 0 && p.rnd.IntN(3) == 0 {
+			known[i] = p.seen[k][p.rnd.IntN(n)]
+		}
+	}
+	return known
+}
+
+// check compares the answer, state and expiry of key i, the j-th of the call, and takes over the state so that rounding
+// doesn't pile up.
+func (p *gcraPair) check(t *testing.T, i int, run *gcraRun, j int, got GCRAReply) {
 	k := p.keys[i]
+	if d := got.Ahead(j).Seconds() - run.replyAhead[j]; math.Abs(d) > 3e-7 || got.Given(j) != run.replyGiven[j] {
+		t.Errorf("%q: ahead %v given %d, the model has %v, %d", k, got.Ahead(j), got.Given(j), run.replyAhead[j],
+			run.replyGiven[j])
+	}
 	s, ok := p.model.states[k]
 	text, err := p.client.rdb.Get(t.Context(), k).Result()
 	if (err == nil) != ok {
@@ -160,9 +191,9 @@ func (p *gcraPair) check(t *testing.T, i int, run *gcraRun) {
 	if math.Abs(state.TAT-s.TAT) > 3e-7 || state.Given != s.Given {
 		t.Errorf("%q: %q, the model has %v", k, text, s)
 	}
-	if run.dirty[i] {
+	if run.dirty[j] {
 		// Redis rounds the time of an expiry to milliseconds, and its own clock ticks on, perhaps for long.
-		drained := max(run.ahead[i], run.hold[i])
+		drained := max(run.ahead[j], run.hold[j])
 		if ttl := p.client.ttl[i].Seconds(); ttl < drained-5 || ttl > drained+0.003 {
 			t.Errorf("%q expires in %v s, drained in %v s", k, ttl, drained)
 		}

@@ -59,8 +59,8 @@ func (s *script) command(ctx context.Context, verb, body string, keys []string, 
 }
 
 // ints is run for scripts that answer with integers only: they cost no allocation each. args is the whole command;
-// its first two elements are overwritten.
-func (s *script) ints(ctx context.Context, c Client, keys []string, args []any) ([]int64, error) {
+// its first two elements are overwritten. Its error is the client's.
+func (s *script) ints(ctx context.Context, c Client, args []any) ([]int64, error) {
 	args[0], args[1] = "evalsha", s.sha
 	cmd := onceInts{redis.NewIntSliceCmd(ctx, args...)}
 	err := c.Process(ctx, cmd)
@@ -69,10 +69,7 @@ func (s *script) ints(ctx context.Context, c Client, keys []string, args []any) 
 		cmd = onceInts{redis.NewIntSliceCmd(ctx, args...)}
 		err = c.Process(ctx, cmd)
 	}
-	if err != nil {
-		return nil, newError(s.name, keys, err)
-	}
-	return cmd.Val(), nil
+	return cmd.Val(), err
 }
 
 // once is a command that go-redis doesn't send again after a lost or late reply: the script may have run.
