@@ -24,13 +24,16 @@ func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, err
 		return nil, err
 	}
 	if a := l.refuseAllLocally(items); a != nil {
+		l.cfg.Hooks.decidedAll(charges, a, true)
 		return a, nil
 	}
 	t, err := l.submit(ctx, opAllow, items, never)
 	if err != nil {
 		return nil, failure(charges, 0, err)
 	}
-	return t.g.admission(t.i), nil
+	a := t.g.admission(t.i)
+	l.cfg.Hooks.decidedAll(charges, a, false)
+	return a, nil
 }
 
 // admission is the answer to call i of a group.

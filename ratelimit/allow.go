@@ -2,8 +2,6 @@ package ratelimit
 
 import (
 	"context"
-	"runtime"
-	"time"
 )
 
 // Allow takes one unit of the key's limit if there is one now.
@@ -34,6 +32,7 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 	e := l.entry(key)
 	if n > 0 && e.exhausted.Load() != nil {
 		if res := l.refuseLocally(e, o, limit, n); res != nil {
+			l.cfg.Hooks.decided(key, res, n, true)
 			return res, nil
 		}
 	}
@@ -45,6 +44,8 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 	}
 	res := new(Result)
 	t.g.result(t.i, res)
+	res.Limit = limit
+	l.cfg.Hooks.decided(key, res, n, false)
 	return res, nil
 }
 
@@ -69,43 +70,4 @@ func (l *Limiter) refuseLocally(e *entry, o op, limit Limit, n int) *Result {
 	res := &Result{Limit: limit}
 	res.refuse(limit.seconds(), units, float64(cost))
 	return res
-}
-
-// submit puts a call into a batch and returns when that has its answers. The items' entries are brought up to date.
-func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
-	done := ctx.Done()
-	if done != nil && ctx.Err() != nil {
-		return ticket{}, context.Cause(ctx)
-	}
-	// A call that can't be cut short needs no other goroutine to wait for Redis.
-	alone := done == nil && l.cfg.Timeout == 0
-	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
-	for !ok {
-		runtime.Gosched() // the entry was just swept out
-		for i := range items {
-			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
-		}
-		t, ok = items[0].e.lane.join(ctx, o, items, until, alone)
-	}
-	b := t.g.batch
-	switch {
-	case t.lead && alone:
-		b.run()
-		return t, b.err
-	case t.lead:
-		go b.run()
-	}
-	if done == nil {
-		<-t.done
-		return t, b.err
-	}
-	select {
-	case <-t.done:
-		return t, b.err
-	case <-done:
-	}
-	if b.lane.leave(t) {
-		return ticket{}, context.Cause(ctx)
-	}
-	return t, b.err
 }

@@ -25,6 +25,7 @@ type entry struct {
 	last  *group            // the last group in batch that touches the entry
 	uses  int               // unfinished batches and adjustments that the entry is in
 	loose int               // adjustments under way that may lower the state
+	away  *outage           // what was used while Redis was away; nil: nothing
 	dead  bool              // swept out: look the key up again
 }
 

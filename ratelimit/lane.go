@@ -24,6 +24,8 @@ type lane struct {
 	previous int      // calls of the batch that ended last
 	adjust   []adjustment
 	flushing bool // a timer will send adjust if no batch does
+	circuit  circuit
+	away     []*entry // used while Redis was away
 }
 
 // ticket is a call's place in a batch.
@@ -32,6 +34,8 @@ type ticket struct {
 	i    int
 	lead bool            // the caller must see to it that the batch is sent
 	done <-chan struct{} // closed when the batch has ended; nil for a leader that sends it itself
+
+	broken error // why the call can't be put into a batch
 }
 
 // join puts a call into a batch. It returns false if an entry is dead: the caller then looks its keys up again. alone
@@ -43,6 +47,9 @@ func (ln *lane) join(ctx context.Context, o op, items []item, until time.Duratio
 		if items[i].e.dead {
 			return t, false
 		}
+	}
+	if t.broken = ln.circuit.refuse(); t.broken != nil {
+		return t, true
 	}
 	t.g, t.lead = ln.group(ctx, o, items)
 	t.i = t.g.enter(ctx, until)

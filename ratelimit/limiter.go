@@ -42,6 +42,9 @@ type Config struct {
 	// asking again. What this process gives back or resets ends it at once; what others give back is seen after this
 	// time. Defaults to 100 ms; negative: every call asks Redis.
 	Staleness time.Duration
+	// Away is what calls are answered while Redis can't be asked. Defaults to FailClosed. LocalShare keeps a sorted set
+	// of the processes in Redis, "penstock:clients:" and the prefix.
+	Away Away
 	// Hooks observe what happens.
 	Hooks Hooks
 }
@@ -53,6 +56,9 @@ func (c *Config) complete() error {
 			c.MaxBatch, c.MaxKeys, c.MaxInFlight)
 	case c.MaxWait < 0, c.Timeout < 0:
 		return fmt.Errorf("ratelimit: MaxWait and Timeout must not be negative: %v, %v", c.MaxWait, c.Timeout)
+	}
+	if c.Away < FailClosed || c.Away > LocalShare {
+		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Away)
 	}
 	c.Prefix = cmp.Or(c.Prefix, "rate:")
 	c.MaxBatch = cmp.Or(c.MaxBatch, 8192)
@@ -78,6 +84,8 @@ type Limiter struct {
 	entries map[string]*entry
 	lanes   map[string]*lane // by hash tag; for a single node, one for all
 	sweepAt int              // size of entries at which drained ones are dropped
+
+	presence presence
 }
 
 // NewLimiter returns a Limiter with the defaults.
@@ -104,6 +112,8 @@ func New(rdb Client, cfg Config) (*Limiter, error) {
 		entries: map[string]*entry{},
 		lanes:   map[string]*lane{},
 		sweepAt: sweepMin,
+
+		presence: newPresence(),
 	}, nil
 }
 

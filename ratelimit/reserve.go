@@ -54,7 +54,13 @@ func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error)
 	if !p.booked {
 		err := failure(charges, t.g.latest(p), cause)
 		err.RetryAfter = seconds(p.slot)
+		l.cfg.Hooks.refusedPlace(err)
 		return ticket{}, err
+	}
+	if h := l.cfg.Hooks.Admitted; h != nil {
+		for _, c := range charges {
+			h(Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost})
+		}
 	}
 	return t, nil
 }

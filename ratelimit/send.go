@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -186,9 +187,18 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 	for i := range b.adjust {
 		b.adjust[i].e.loose--
 	}
+	if sent {
+		ln.circuit.note(err)
+		if err == nil && len(ln.away) > 0 {
+			ln.reconcile()
+		}
+	}
 	ln.previous = b.calls
 	ln.next()
 	ln.mu.Unlock()
+	if sent && err == nil {
+		ln.l.presence.report(ln.l)
+	}
 	if sent && ln.l.cfg.Hooks.Batch != nil {
 		ln.l.cfg.Hooks.Batch(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
 	}
@@ -204,6 +214,7 @@ func (b *batch) abandon() {
 		return
 	}
 	b.ended = true
-	b.err = context.DeadlineExceeded
+	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, ln.l.cfg.Timeout)
+	ln.circuit.note(b.err)
 	close(b.done) // there is a Timeout, so even the leader waits
 }

@@ -27,18 +27,20 @@ func (l *Limiter) WaitAll(ctx context.Context, charges ...Charge) error {
 	if err != nil {
 		return err
 	}
-	p := &t.g.places[t.g.rank(t.i)]
-	at := t.g.batch.local.Add(seconds(p.slot))
-	wait := time.Until(at)
-	if p.slot == 0 || wait <= 0 {
-		return nil
+	begin := time.Now()
+	err = l.sleep(ctx, charges, t)
+	if h := l.cfg.Hooks.Waited; h != nil {
+		h(time.Since(begin), err)
 	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
+	return err
+}
+
+// sleep returns when the reserved place has come, or gives it back when the context ends before.
+func (l *Limiter) sleep(ctx context.Context, charges []Charge, t ticket) error {
+	p := &t.g.places[t.g.rank(t.i)]
+	wait := time.Until(t.g.batch.local.Add(seconds(p.slot)))
+	if p.slot == 0 || wait <= 0 || pause(ctx, wait) {
 		return nil
-	case <-ctx.Done():
 	}
 	l.giveBack(t.g.refund(t.i))
 	return failure(charges, 0, context.Cause(ctx))

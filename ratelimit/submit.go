@@ -1,0 +1,77 @@
+package ratelimit
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// submit gets the answer to a call: from Redis, or by the policy for when Redis is away. until is the latest place that
+// a reservation may have. The items' entries are brought up to date.
+func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
+	t, err := l.once(ctx, o, items, until)
+	for n := 1; err != nil && n < tries && passing(err); n++ {
+		if !pause(ctx, tryPause(n)) {
+			return ticket{}, context.Cause(ctx)
+		}
+		t, err = l.once(ctx, o, items, until)
+	}
+	if err == nil || ctx.Err() != nil {
+		return t, err
+	}
+	return l.withoutRedis(o, items, until, err)
+}
+
+// pause waits, and reports whether it did so to the end.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// once puts a call into a batch and returns when that has its answers.
+func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
+	done := ctx.Done()
+	if done != nil && ctx.Err() != nil {
+		return ticket{}, context.Cause(ctx)
+	}
+	// A call that can't be cut short needs no other goroutine to wait for Redis.
+	alone := done == nil && l.cfg.Timeout == 0
+	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
+	for !ok {
+		runtime.Gosched() // the entry was just swept out
+		for i := range items {
+			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
+		}
+		t, ok = items[0].e.lane.join(ctx, o, items, until, alone)
+	}
+	if t.broken != nil {
+		return ticket{}, t.broken
+	}
+	b := t.g.batch
+	switch {
+	case t.lead && alone:
+		b.run()
+		return t, b.err
+	case t.lead:
+		go b.run()
+	}
+	if done == nil {
+		<-t.done
+		return t, b.err
+	}
+	select {
+	case <-t.done:
+		return t, b.err
+	case <-done:
+	}
+	if b.lane.leave(t) {
+		return ticket{}, context.Cause(ctx)
+	}
+	return t, b.err
+}
