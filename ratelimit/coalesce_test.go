@@ -1,0 +1,206 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/ratelimit"
+)
+
+// held is a Limiter whose first script call is under way until release.
+type held struct {
+	*ratelimit.Limiter
+	scripts *redistest.Rule // counts the script calls
+	first   *redistest.Rule
+	wg      sync.WaitGroup
+}
+
+var anyScript = redistest.Contains("evalsha")
+
+func hold(t *testing.T, cfg ratelimit.Config) *held {
+	t.Helper()
+	faults := redistest.NewFaults(t)
+	rdb := faults.Client(t, redistest.Client(t).Options())
+	l, err := ratelimit.New(rdb, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Peek(t.Context(), "warm", ratelimit.PerHour(1)); err != nil { // the scripts get cached
+		t.Fatal(err)
+	}
+	if _, err := l.Admit(t.Context(), ratelimit.Charge{Key: "warm", Limit: ratelimit.PerHour(1)},
+		ratelimit.Charge{Key: "warmer", Limit: ratelimit.PerHour(1)}); err != nil {
+		t.Fatal(err)
+	}
+	h := &held{Limiter: l, scripts: faults.Count(anyScript)}
+	h.first = faults.HoldReply(redistest.Nth(1, anyScript))
+	h.wg.Go(func() { _, _ = l.Peek(context.Background(), "first", ratelimit.PerHour(1)) })
+	h.first.Wait(t, 1)
+	return h
+}
+
+// join starts a call and returns when it is in the batch that gathers.
+func (h *held) join(call func()) {
+	n := h.Gathering("first")
+	h.wg.Go(call)
+	for h.Gathering("first") == n {
+		runtime.Gosched()
+	}
+}
+
+func (h *held) release() {
+	h.first.Release()
+	h.wg.Wait()
+}
+
+// TestCoalescedAnswersAreInOrder checks that callers that come while a script call is under way share the next one,
+// and get the answers that they would have got one by one.
+func TestCoalescedAnswersAreInOrder(t *testing.T) {
+	h := hold(t, ratelimit.Config{})
+	small, large := ratelimit.PerHour(5), ratelimit.PerHour(100)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	type answer struct {
+		key           string
+		limit         ratelimit.Limit
+		cost          int
+		atMost, multi bool
+		res           *ratelimit.Result
+		admission     *ratelimit.Admission
+		err           error
+	}
+	var answers []*answer
+	for range 60 {
+		a := &answer{key: "small", limit: small, cost: 1 + rnd.IntN(2)}
+		if rnd.IntN(2) == 0 {
+			a.key, a.limit = "large", large
+		}
+		a.atMost, a.multi = rnd.IntN(4) == 0, rnd.IntN(4) == 0
+		answers = append(answers, a)
+		h.join(func() {
+			switch {
+			case a.multi:
+				a.admission, a.err = h.Admit(t.Context(), ratelimit.Charge{Key: "small", Limit: small, Cost: a.cost},
+					ratelimit.Charge{Key: "large", Limit: large, Cost: 1})
+			case a.atMost:
+				a.res, a.err = h.AllowAtMost(t.Context(), a.key, a.limit, a.cost)
+			default:
+				a.res, a.err = h.AllowN(t.Context(), a.key, a.limit, a.cost)
+			}
+		})
+	}
+	h.release()
+	if n := h.scripts.Hits(); n != 2 {
+		t.Errorf("%d script calls, want 2", n)
+	}
+	left := map[string]int{"small": 5, "large": 100}
+	for i, a := range answers {
+		if a.err != nil {
+			t.Fatal(a.err)
+		}
+		if a.multi {
+			want := left["small"] >= a.cost && left["large"] >= 1
+			if want {
+				left["small"] -= a.cost
+				left["large"]--
+			}
+			if a.admission.Allowed != want {
+				t.Fatalf("call %d: %+v, want allowed %v", i, a.admission, want)
+			}
+			continue
+		}
+		want := a.cost
+		if left[a.key] < a.cost {
+			want = 0
+			if a.atMost {
+				want = left[a.key]
+			}
+		}
+		left[a.key] -= want
+		remaining := left[a.key]
+		if want == 0 {
+			remaining = 0
+		}
+		if a.res.Allowed != want || a.res.Remaining != remaining {
+			t.Fatalf("call %d (%s, %d, at most %v): %+v, want %d allowed and %d remaining", i, a.key, a.cost, a.atMost,
+				a.res, want, remaining)
+		}
+	}
+}
+
+func TestSoloDoesNotCoalesce(t *testing.T) {
+	h := hold(t, ratelimit.Config{Solo: true})
+	for range 3 {
+		if _, err := h.Allow(t.Context(), "k", ratelimit.PerHour(5)); err != nil { // while the first is under way
+			t.Fatal(err)
+		}
+	}
+	h.release()
+	if n := h.scripts.Hits(); n != 4 {
+		t.Errorf("%d script calls, want 4", n)
+	}
+}
+
+// TestContextEndsInQueue checks that a caller whose context ends leaves the queue at once and is not charged.
+func TestContextEndsInQueue(t *testing.T) {
+	h := hold(t, ratelimit.Config{})
+	limit := ratelimit.PerHour(10)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 2)
+	var after *ratelimit.Result
+	h.join(func() { _, _ = h.Allow(t.Context(), "k", limit) })
+	h.join(func() { _, err := h.Allow(ctx, "k", limit); gone <- err })
+	h.join(func() { gone <- h.Wait(ctx, "k", limit) })
+	h.join(func() { after, _ = h.Allow(t.Context(), "k", limit) })
+	cancel()
+	for range 2 {
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want context.Canceled", err)
+		}
+	}
+	h.release()
+	if after == nil || after.Remaining != 8 {
+		t.Errorf("%+v, want 8 remaining", after)
+	}
+}
+
+// TestContextEndsInFlight checks that a caller whose context ends while its script call is under way returns at once,
+// and that what Redis granted it is given back.
+func TestContextEndsInFlight(t *testing.T) {
+	faults := redistest.NewFaults(t)
+	rdb := faults.Client(t, redistest.Client(t).Options())
+	l := ratelimit.NewLimiter(rdb)
+	limit := ratelimit.PerHour(10)
+	if _, err := l.Allow(t.Context(), "k", limit); err != nil {
+		t.Fatal(err)
+	}
+	reply := faults.HoldReply(anyScript)
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() { _, err := l.AllowN(ctx, "k", limit, 5); gone <- err }()
+	reply.Wait(t, 1)
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Fatalf("%v, want context.Canceled", err)
+	}
+	reply.Release()
+	eventually(t, func() bool {
+		res, err := l.Peek(t.Context(), "k", limit)
+		return err == nil && res.Remaining == 9
+	})
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("waited 20 s in vain")
+		}
+	}
+}

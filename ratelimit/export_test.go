@@ -1,0 +1,33 @@
+package ratelimit
+
+// Gathering returns how many calls are in the batch that gathers for a key.
+func (l *Limiter) Gathering(key string) int {
+	ln := l.entry(key).lane
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	if ln.open == nil || ln.open.led {
+		return 0
+	}
+	return ln.open.calls
+}
+
+// Known returns how many keys are remembered.
+func (l *Limiter) Known() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries)
+}
+
+// Pending returns how many refunds and the like wait for a batch.
+func (l *Limiter) Pending(key string) int {
+	e := l.entry(key)
+	e.lane.mu.Lock()
+	defer e.lane.mu.Unlock()
+	return e.loose
+}
+
+// Slot returns the time of the reserved place by Redis' clock, in seconds since 2017.
+func (r *Reservation) Slot() float64 {
+	g := r.t.g
+	return float64(g.batch.at)/1e6 + g.places[g.rank(r.t.i)].slot
+}
