@@ -36,7 +36,7 @@ type Config struct {
 	// MaxWait is how far ahead of now a place may lie. Defaults to 0: as far as the context's deadline.
 	MaxWait time.Duration
 	// Timeout bounds the time that a call waits for Redis. A script that reaches Redis later than that does nothing.
-	// Defaults to 0: the client's own time-outs.
+	// Defaults to 0, the client's own time-outs, with FailClosed, and to 1 s with other policies.
 	Timeout time.Duration
 	// Staleness is for how long a refusal is remembered: calls that can't fit, by what Redis said, are refused without
 	// asking again. What this process gives back or resets ends it at once; what others give back is seen after this
@@ -59,6 +59,9 @@ func (c *Config) complete() error {
 	}
 	if c.Away < FailClosed || c.Away > LocalShare {
 		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Away)
+	}
+	if c.Away != FailClosed {
+		c.Timeout = cmp.Or(c.Timeout, time.Second)
 	}
 	c.Prefix = cmp.Or(c.Prefix, "rate:")
 	c.MaxBatch = cmp.Or(c.MaxBatch, 8192)

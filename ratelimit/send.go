@@ -172,14 +172,11 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 	ln := b.lane
 	ln.mu.Lock()
 	if !b.ended {
-		b.ended = true
 		b.err = err
 		if sent && err == nil {
 			b.answer(reply, from)
 		}
-		if b.done != nil {
-			defer close(b.done)
-		}
+		b.end(sent)
 	}
 	for _, e := range b.entries {
 		e.uses--
@@ -187,20 +184,32 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 	for i := range b.adjust {
 		b.adjust[i].e.loose--
 	}
+	ln.mu.Unlock()
+	if !sent {
+		return
+	}
+	if err == nil {
+		ln.l.presence.report(ln.l)
+	}
+	if h := ln.l.cfg.Hooks.Batch; h != nil {
+		h(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	}
+}
+
+// end wakes the callers and lets the lane go on. The caller holds ln.mu.
+func (b *batch) end(sent bool) {
+	ln := b.lane
+	b.ended = true
 	if sent {
-		ln.circuit.note(err)
-		if err == nil && len(ln.away) > 0 {
+		ln.circuit.note(b.err)
+		if b.err == nil && len(ln.away) > 0 {
 			ln.reconcile()
 		}
 	}
 	ln.previous = b.calls
 	ln.next()
-	ln.mu.Unlock()
-	if sent && err == nil {
-		ln.l.presence.report(ln.l)
-	}
-	if sent && ln.l.cfg.Hooks.Batch != nil {
-		ln.l.cfg.Hooks.Batch(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	if b.done != nil {
+		close(b.done)
 	}
 }
 
@@ -213,8 +222,6 @@ func (b *batch) abandon() {
 	if b.ended {
 		return
 	}
-	b.ended = true
 	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, ln.l.cfg.Timeout)
-	ln.circuit.note(b.err)
-	close(b.done) // there is a Timeout, so even the leader waits
+	b.end(true)
 }

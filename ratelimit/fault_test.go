@@ -1,0 +1,143 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/ratelimit"
+	"github.com/penstock/penstock/scripts"
+)
+
+// faulty returns a Limiter behind a network that can be broken, and one beside it.
+func faulty(t *testing.T, cfg ratelimit.Config) (*redistest.Faults, *ratelimit.Limiter, *ratelimit.Limiter) {
+	t.Helper()
+	rdb := redistest.Client(t)
+	faults := redistest.NewFaults(t)
+	l, err := ratelimit.New(faults.Client(t, rdb.Options()), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := ratelimit.NewLimiter(rdb)
+	if _, err := other.Allow(t.Context(), "warm", ratelimit.PerHour(1)); err != nil {
+		t.Fatal(err)
+	}
+	return faults, l, other
+}
+
+// remaining fails the test if the key doesn't have want units left.
+func remaining(t *testing.T, l *ratelimit.Limiter, limit ratelimit.Limit, want int) {
+	t.Helper()
+	if res, err := l.Peek(t.Context(), "k", limit); err != nil || res.Remaining != want {
+		t.Fatalf("%+v, %v; want %d remaining", res, err, want)
+	}
+}
+
+func TestLostReplyChargesOnce(t *testing.T) {
+	faults, l, other := faulty(t, ratelimit.Config{})
+	limit := ratelimit.PerHour(10)
+	faults.LoseReply(redistest.Nth(1, anyScript))
+	_, err := l.AllowN(t.Context(), "k", limit, 3)
+	if err == nil || scripts.OutcomeOf(err) != scripts.Unknown {
+		t.Fatalf("%v, want an error of unknown outcome", err)
+	}
+	remaining(t, other, limit, 7)
+}
+
+func TestResetConnectionChargesAtMostOnce(t *testing.T) {
+	faults, l, other := faulty(t, ratelimit.Config{})
+	limit := ratelimit.PerHour(10)
+	faults.Reset(redistest.Nth(1, anyScript))
+	if _, err := l.AllowN(t.Context(), "k", limit, 3); err == nil {
+		t.Fatal("no error")
+	}
+	remaining(t, other, limit, 10)
+}
+
+// TestLateScriptDoesNothing holds a command in the network until its caller has given up.
+func TestLateScriptDoesNothing(t *testing.T) {
+	faults, l, other := faulty(t, ratelimit.Config{})
+	limit := ratelimit.PerHour(10)
+	remaining(t, l, limit, 10) // the clocks are compared
+	held := faults.HoldCommand(anyScript)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := l.AllowN(ctx, "k", limit, 3); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("%v, want a deadline exceeded", err)
+	}
+	held.Wait(t, 1)
+	held.Release()
+	remaining(t, other, limit, 10)
+}
+
+func TestTimeoutBoundsCalls(t *testing.T) {
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 100 * time.Millisecond})
+	limit := ratelimit.PerHour(10)
+	remaining(t, l, limit, 10)
+	faults.Blackhole()
+	start := time.Now()
+	for range 10 { // after three the circuit answers
+		if _, err := l.Allow(context.Background(), "k", limit); !errors.Is(err, ratelimit.ErrUnavailable) {
+			t.Fatalf("%v, want ErrUnavailable", err)
+		}
+	}
+	if d := time.Since(start); d > 4*time.Second {
+		t.Errorf("ten calls took %v", d)
+	}
+	faults.Heal()
+	eventually(t, func() bool {
+		_, err := l.Allow(context.Background(), "k", limit)
+		return err == nil
+	})
+}
+
+func TestScriptFlushIsNotNoticed(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := server.Client(t)
+	l := ratelimit.NewLimiter(rdb)
+	limit := ratelimit.PerHour(10)
+	for want := 9; want >= 5; want-- {
+		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Remaining != want {
+			t.Fatalf("%+v, %v; want %d remaining", res, err, want)
+		}
+	}
+}
+
+// TestForeignKeyIsLeftAlone checks that a key which holds something else is neither used nor overwritten.
+func TestForeignKeyIsLeftAlone(t *testing.T) {
+	rdb := redistest.Client(t)
+	l := ratelimit.NewLimiter(rdb)
+	for key, write := range map[string]func() error{
+		"text": func() error { return rdb.Set(t.Context(), "rate:text", "hello", 0).Err() },
+		"nan":  func() error { return rdb.Set(t.Context(), "rate:nan", "nan", 0).Err() },
+		"list": func() error { return rdb.RPush(t.Context(), "rate:list", "a").Err() },
+	} {
+		if err := write(); err != nil {
+			t.Fatal(err)
+		}
+		before, err := rdb.Dump(t.Context(), "rate:"+key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = l.Allow(t.Context(), key, ratelimit.PerSecond(1))
+		if scripts.OutcomeOf(err) != scripts.Rejected {
+			t.Errorf("%s: %v, want a rejected script", key, err)
+		}
+		_, err = l.Admit(t.Context(), ratelimit.Charge{Key: "good", Limit: ratelimit.PerHour(5), Cost: 1},
+			ratelimit.Charge{Key: key, Limit: ratelimit.PerSecond(1), Cost: 1})
+		if scripts.OutcomeOf(err) != scripts.Rejected {
+			t.Errorf("%s: %v, want a rejected script", key, err)
+		}
+		if after, err := rdb.Dump(t.Context(), "rate:"+key).Result(); err != nil || after != before {
+			t.Errorf("%s was changed", key)
+		}
+	}
+	if res, err := l.Peek(t.Context(), "good", ratelimit.PerHour(5)); err != nil || res.Remaining != 5 {
+		t.Errorf("%+v, %v: a refused call was charged", res, err)
+	}
+}
