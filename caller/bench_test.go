@@ -54,12 +54,12 @@ func benchOurs(b *testing.B, callers int) {
 		b.Fatal(err)
 	}
 	defer func() { _ = c.Close(context.Background()) }()
-	cost, err := c.plan.cost(Cost{Tokens: 700, OutputTokens: 200})
+	cost, err := c.plan.cost(Cost{Tokens: 700, OutputTokens: 200}, "")
 	if err != nil {
 		b.Fatal(err)
 	}
 	share(b, rdb, callers, func(ctx context.Context) error {
-		g, err := c.pool.acquire(ctx, cost, false)
+		g, err := c.pool.acquire(ctx, order{cost: cost})
 		if err != nil {
 			return err
 		}

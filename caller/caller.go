@@ -92,17 +92,19 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 	if err := opts.check(); err != nil {
 		return zero, &Error{Pool: c.plan.Pool, Err: err}
 	}
-	price, err := c.plan.cost(cost)
+	price, err := c.plan.cost(cost, opts.Model)
 	if err != nil {
 		return zero, err
 	}
+	o := order{cost: price, model: opts.Model, priority: opts.Priority, affinity: opts.Affinity}
 	c.pool.stats.call()
 	last, sent := Attempt{}, 0
 	value, err := retry.Do(ctx, c.plan.Retry, func(ctx context.Context, n int) (T, error) {
 		if n > 1 {
 			c.attempted(last, true)
 		}
-		g, err := c.pool.acquire(ctx, price, n > 1)
+		o.again = n > 1
+		g, err := c.pool.acquire(ctx, o)
 		if err != nil {
 			last = Attempt{}
 			return zero, retry.Permanent(err)
@@ -137,27 +139,6 @@ func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *G
 	value, verdict, err := send(ctx, g)
 	returned = true
 	return value, verdict, err
-}
-
-// learn tells the fleet what the verdict means for the key and its account.
-func (c *Caller) learn(g *Grant, v Verdict) {
-	off := v.Outcome == Revoked || v.Outcome == OutOfCredit
-	if !off && v.Outcome != Throttled || v.Scope == ScopeProvider {
-		return
-	}
-	d := c.plan.cooldown(v)
-	block := Cooldown{Account: g.Account, For: d, Reason: v.Reason}
-	if v.Scope == ScopeKey {
-		block.Key = g.Key
-	}
-	c.pool.block(block.Account, block.Key, d, off, v.Reason)
-	hook := c.plan.Hooks.CooledDown
-	if off {
-		hook = c.plan.Hooks.Disabled
-	}
-	if hook != nil {
-		hook(block)
-	}
 }
 
 // attempted counts an attempt and shows it to the hook.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/retry"
+	"github.com/penstock/penstock/scripts"
 )
 
 // Config describes one pool: the keys, what their provider allows, and how calls are retried. Processes with the same
@@ -13,7 +14,7 @@ type Config struct {
 	Pool string
 	// Keys are the API keys to rotate over. At least one is required.
 	Keys []Key
-	// Limits are what the provider allows each account. None: calls are limited by Concurrency alone.
+	// Limits are what the provider allows. None: calls are limited by Concurrency alone.
 	Limits []Limit
 	// Concurrency is how many calls each account may have in flight over all processes. Defaults to 0: no limit.
 	Concurrency int
@@ -26,9 +27,18 @@ type Config struct {
 	// keep their promise at the provider up to this much jitter; a window W loses Slack/(W+Slack) of its quota to it.
 	// Defaults to 100 ms.
 	Slack time.Duration
-	// Horizon is how far ahead of now a call's place may be booked. It should exceed a round trip to Redis, and what a
-	// busy process is late by. Defaults to 100 ms.
+	// Horizon is how far ahead of now the place of an Interactive call may be booked; that of a Normal call half as far,
+	// and of a Bulk call a quarter, which is what lets urgent calls in before those that wait already, in the whole
+	// fleet. A quarter should exceed a round trip to Redis and what a busy process is late by. Defaults to 200 ms.
 	Horizon time.Duration
+	// Strategy says which of the accounts that can serve a call now gets it. Where none can, it is the one that can
+	// first. Defaults to Headroom.
+	Strategy Strategy
+	// Aging is how long a call waits until it counts as one of the next higher Priority, so that none waits for ever.
+	// Defaults to 30 s.
+	Aging time.Duration
+	// MaxWaiting is how many calls of this process may wait for admission; others get ErrQueueFull. Defaults to 100,000.
+	MaxWaiting int
 	// TTL is how long the permits of a process that died stay taken, and the heartbeat's scale (a third of it).
 	// Defaults to 10 s; at least 1 s.
 	TTL time.Duration
@@ -46,4 +56,31 @@ type Key struct {
 	Secret Secret
 	// Account is what the provider really counts: keys of one account share its limits. Defaults to the ID.
 	Account string
+	// Weight is the key's part where Strategy goes by weights; an account has the highest of its keys'. Defaults to 1.
+	Weight int
+}
+
+// Strategy says which of the accounts that can serve a call now gets it.
+type Strategy string
+
+const (
+	// Headroom takes the account that has been ready for longest, times its weight. The default.
+	Headroom Strategy = "headroom"
+	// RoundRobin takes accounts in turn, by weight.
+	RoundRobin Strategy = "round_robin"
+	// InOrder takes the first account in Config.Keys, and the others as it has no room: for a main account and spares.
+	InOrder Strategy = "in_order"
+)
+
+// script returns the strategy's name in the script, empty if there is none.
+func (s Strategy) script() scripts.Strategy {
+	switch s {
+	case Headroom:
+		return scripts.Headroom
+	case RoundRobin:
+		return scripts.RoundRobin
+	case InOrder:
+		return scripts.InOrder
+	}
+	return ""
 }

@@ -58,7 +58,7 @@ func TestConfigurationMistakes(t *testing.T) {
 		"no period":     {limit(func(l *caller.Limit) { l.Per = 0 }), "Limits[1]: 0s is no period for requests: use more"},
 		"burst":         {limit(func(l *caller.Limit) { l.Burst = 61 }), "Limits[1]: a burst of 61 requests is outside 1 to the limit of 60"},
 		"below burst":   {limit(func(l *caller.Limit) { l.Burst = -1 }), "Limits[1]: a burst of -1 requests is outside"},
-		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), "Limits[1]: the algorithm leaky is unknown: use window or bucket"},
+		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), "Limits[1]: the algorithm leaky is unknown: use window, bucket or daily"},
 		"limit twice":   {limit(func(l *caller.Limit) { l.Per = time.Hour }), "Limits[1]: there is another limit on requests per 1h0m0s"},
 		"tiny bucket":   {limit(func(l *caller.Limit) { l.Limit, l.Per, l.Algorithm = 1, time.Second, caller.Bucket }), "set a smaller Slack"},
 		"all at a time": {func(c *caller.Config) { c.Pool, c.Keys, c.Concurrency, c.TTL = "", nil, -1, 1 }, "Pool is empty"},

@@ -25,9 +25,9 @@ func (p *pool) converse(ctx context.Context) {
 		at, idle := p.next()
 		now := time.Now()
 		if !idle && !at.After(now) {
-			call, b := p.compose(now)
+			c := p.compose(now)
 			p.mu.Unlock()
-			p.ask(ctx, call, b)
+			p.ask(ctx, c)
 			if ctx.Err() != nil {
 				return
 			}
@@ -59,8 +59,11 @@ func (p *pool) next() (at time.Time, idle bool) {
 	if p.queue.len() > 0 {
 		sooner(p.askAt)
 	}
-	if len(p.blocks) > 0 {
+	if p.news.urgent() {
 		sooner(time.Time{})
+	}
+	if !p.news.empty() {
+		sooner(p.news.since.Add(reportIdle))
 	}
 	if p.toldUse+p.toldWant > 0 {
 		sooner(p.told.Add(p.plan.TTL / 3))
@@ -71,7 +74,7 @@ func (p *pool) next() (at time.Time, idle bool) {
 		}
 		sooner(p.unsaid.Add(reportIdle))
 	}
-	if p.closing && p.inUse == 0 && p.toldUse+p.toldWant > 0 {
+	if p.closing && p.inUse == 0 {
 		sooner(time.Time{})
 	}
 	if p.toldWant > 0 && p.queue.len() == 0 {
@@ -85,36 +88,47 @@ func (p *pool) next() (at time.Time, idle bool) {
 
 // over reports whether the pool is closed and there is nothing left to do, or to be done.
 func (p *pool) over() bool {
-	told := p.toldUse+p.toldWant == 0 && len(p.blocks) == 0
+	told := p.toldUse+p.toldWant == 0 && p.news.empty()
 	return p.closing && p.inUse == 0 && (told || p.failures >= closingTries)
 }
 
+// question is one script call and what its answer is for.
+type question struct {
+	call   *scripts.PoolCall
+	layout *layout
+	batch  batch
+	news   news
+	held   int
+}
+
 // compose writes the next script call.
-func (p *pool) compose(now time.Time) (*scripts.PoolCall, batch) {
-	b := p.queue.head(maxBatch, len(p.plan.accounts))
+func (p *pool) compose(now time.Time) *question {
+	if !p.layout.ends.IsZero() && !p.layout.ends.After(now) {
+		p.layout = p.plan.layOut(p.accounts, p.families.list, now)
+	}
+	q := &question{layout: p.layout, batch: p.queue.head(maxBatch, p.layout, p.plan.Horizon)}
 	p.seq++
-	call := &scripts.PoolCall{Shape: p.plan.shape, Seq: p.seq, Demands: b.demands}
+	q.call = &scripts.PoolCall{Shape: p.layout.shape, Seq: p.seq, Demands: q.batch.demands}
 	if deadline, ok := p.clock.Server(now.Add(callTimeout)); ok {
-		call.Deadline = deadline
+		q.call.Deadline = deadline
 	}
 	if p.plan.Concurrency > 0 {
-		call.Held = slices.Clone(p.held)
+		q.call.Held = p.layout.held()
+		q.held = p.inUse
 	}
-	for _, b := range p.blocks {
-		b.For = b.until.Sub(now)
-		call.Blocks = append(call.Blocks, b.PoolBlock)
-	}
+	q.news = p.news.take()
+	q.call.Reports = q.news.reports(p.layout, now)
 	p.unsaid = time.Time{}
-	return call, b
+	return q
 }
 
 // ask makes a script call and hands its answers out.
-func (p *pool) ask(ctx context.Context, call *scripts.PoolCall, b batch) {
+func (p *pool) ask(ctx context.Context, q *question) {
 	sent := time.Now()
-	reply, err := p.send(ctx, call)
+	reply, err := p.send(ctx, q.call)
 	received := time.Now()
 	if err != nil {
-		p.failed(received, err, b)
+		p.failed(received, err, q)
 		if hook := p.plan.Hooks.RedisFailed; hook != nil && ctx.Err() == nil {
 			hook(err)
 		}
@@ -125,64 +139,65 @@ func (p *pool) ask(ctx context.Context, call *scripts.PoolCall, b batch) {
 	p.clock.Observe(sent, received, reply.Now)
 	p.failures, p.failure, p.notUntil = 0, nil, time.Time{}
 	p.told, p.others = sent, reply.Waiting > 0
-	p.blocks = p.blocks[len(call.Blocks):]
-	p.toldUse, p.toldWant = 0, -len(reply.Grants)
+	p.toldUse, p.toldWant = 0, q.batch.size()-len(reply.Grants)
 	if p.plan.Concurrency > 0 {
-		p.toldUse = len(reply.Grants)
+		p.toldUse = q.held + len(reply.Grants)
 	}
-	for _, held := range call.Held {
-		p.toldUse += held
-	}
-	p.toldWant += b.size()
-	p.handOut(reply, b)
-	p.schedule(received, reply)
+	p.handOut(reply, q)
+	p.schedule(received, reply, q.layout)
 }
 
 // handOut gives the grants to the first waiters of each run. Those who left meanwhile leave their permit.
-func (p *pool) handOut(reply *scripts.PoolReply, b batch) {
+func (p *pool) handOut(reply *scripts.PoolReply, q *question) {
 	grants := reply.Grants
-	for i, run := range b.runs {
+	for i, run := range q.batch.runs {
 		for _, w := range run[:reply.Admitted[i]] {
 			g := grants[0]
 			grants = grants[1:]
 			slot, _ := p.clock.Local(g.Slot)
 			if w.place != nil && w.before(slot) {
-				p.refuse(w, time.Until(slot), reply.Binding)
+				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
 			}
 			if w.place == nil {
 				p.unsaid = cmp.Or(p.unsaid, time.Now())
 				continue
 			}
-			a := p.plan.accounts[g.Lane]
-			p.held[g.Lane]++
+			l := &q.layout.lanes[g.Lane]
+			l.account.held++
 			p.inUse++
 			p.queue.settle(w, &Grant{
-				Key: a.keys[g.Key].ID, Account: a.id, secret: a.keys[g.Key].Secret,
-				slot: slot, lane: g.Lane, pool: p,
+				Key: l.keys[g.Key].ID, Account: l.account.id, secret: l.keys[g.Key].Secret,
+				slot: slot, lane: l, trial: g.Trial, pool: p,
 			}, nil)
 		}
 	}
 }
 
 // schedule sets when to ask again for those who were not admitted, and sends those away whose turn comes too late.
-func (p *pool) schedule(now time.Time, reply *scripts.PoolReply) {
-	p.permits = p.toldWant > 0 && reply.Wake == scripts.PoolPoll
-	p.stats.blocked(now, reply.Binding, p.waitsUntil(reply))
+func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, l *layout) {
+	p.permits = p.toldWant > 0 && reply.Poll
+	if p.permits {
+		p.heed()
+	}
+	p.stats.blocked(now, p.binding(reply.Binding, l), p.waitsUntil(reply))
 	switch {
-	case p.toldWant == 0:
+	case p.toldWant == 0 || p.permits && !p.unsaid.IsZero(): // permits came back while the call was under way
 		p.askAt = time.Time{}
-	case p.permits && !p.unsaid.IsZero():
-		p.askAt = time.Time{} // permits came back while the call was under way
-	case p.permits:
-		p.askAt = now.Add(pollPermits/2 + rand.N(pollPermits))
 	case reply.Binding == scripts.BindingDisabled:
 		for _, w := range p.queue.all() {
 			p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, RetryAfter: reply.Wake,
 				Err: fmt.Errorf("%w (%s)", ErrNoKeys, reply.Reason)})
 		}
+	case reply.Wake == scripts.PoolPoll:
+		p.askAt = now.Add(pollPermits/2 + rand.N(pollPermits))
 	default:
-		p.askAt = now.Add(max(reply.Wake, p.plan.Horizon/8))
-		p.refuseLate(now.Add(reply.Wake), reply)
+		wait := max(reply.Wake, p.plan.Horizon/16)
+		if p.permits { // one that comes back may help before
+			wait = min(wait, pollPermits/2+rand.N(pollPermits))
+		} else {
+			p.refuseLate(now.Add(reply.Wake), reply, l)
+		}
+		p.askAt = now.Add(wait)
 	}
 }
 
@@ -196,42 +211,58 @@ func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
 }
 
 // refuseLate sends away the waiters who can't be admitted in time. Nobody is admitted before at.
-func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply) {
+func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, l *layout) {
 	for _, w := range p.queue.all() {
 		if w.before(at) {
-			p.refuse(w, reply.Wake, reply.Binding)
+			p.refuse(w, reply.Wake, reply.Binding, l)
 		}
 	}
 }
 
 // refuse sends a waiter away whose turn comes after its deadline.
-func (p *pool) refuse(w *waiter, wait time.Duration, binding int) {
+func (p *pool) refuse(w *waiter, wait time.Duration, binding int, l *layout) {
 	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
 	if binding >= 0 {
-		l := p.plan.limitOf(binding)
-		err.Metric, err.Limit, err.Cost = l.Metric, l.Limit, w.cost[slices.Index(p.plan.metrics, l.Metric)]
+		limit := p.plan.Limits[l.counters[binding].limit]
+		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Limit, w.cost[slices.Index(p.plan.metrics, limit.Metric)]
 	}
 	p.queue.settle(w, nil, err)
 }
 
+// binding names what is in the way.
+func (p *pool) binding(binding int, l *layout) string {
+	switch {
+	case binding >= 0:
+		return string(p.plan.Limits[l.counters[binding].limit].Metric)
+	case binding == scripts.BindingPermits:
+		return BindingConcurrency
+	case binding == scripts.BindingCooldown:
+		return BindingCooldown
+	}
+	return ""
+}
+
 // failed takes in a script call without an answer. What Redis refuses it will refuse again: the callers get the error.
 // Everything else is tried again, for as long as the callers wait.
-func (p *pool) failed(now time.Time, err error, b batch) {
+func (p *pool) failed(now time.Time, err error, q *question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unsaid = cmp.Or(p.unsaid, now)
-	if scripts.OutcomeOf(err) == scripts.Unknown {
+	outcome := scripts.OutcomeOf(err)
+	p.news.again(q.news, outcome)
+	switch outcome {
+	case scripts.Unknown:
 		// It may have run: what it asked for may be held, and is to be given back.
-		p.toldWant = max(p.toldWant, b.size())
-	}
-	if scripts.OutcomeOf(err) == scripts.Rejected {
-		for _, run := range b.runs {
+		p.toldWant = max(p.toldWant, q.batch.size())
+	case scripts.Rejected:
+		for _, run := range q.batch.runs {
 			for _, w := range run {
 				if w.place != nil {
 					p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, Err: err})
 				}
 			}
 		}
+	case scripts.NotRun: // as if it had never been sent
 	}
 	backoff := min(minBackoff<<min(p.failures, 10), maxBackoff)
 	p.failures++

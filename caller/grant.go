@@ -14,7 +14,8 @@ type Grant struct {
 
 	secret Secret
 	slot   time.Time // when the call may be sent
-	lane   int
+	lane   *lane
+	trial  bool // the key was disabled, and this call tries whether it still is
 	pool   *pool
 	once   sync.Once
 	ctx    attemptContext
@@ -31,5 +32,5 @@ func (g *Grant) begin(ctx context.Context, n int) context.Context {
 
 // release gives the permit back. Only the first call counts.
 func (g *Grant) release() {
-	g.once.Do(func() { g.pool.release(g.lane) })
+	g.once.Do(func() { g.pool.release(g.lane.account) })
 }

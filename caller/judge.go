@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -14,26 +13,9 @@ import (
 )
 
 const (
-	// throttledFor is the cooldown where the provider doesn't say for how long.
-	throttledFor = time.Second
-	// disabledFor is how long a disabled key stays so before it is tried again.
-	disabledFor = time.Hour
 	// maxErrorBody is how much of an error answer is read to judge it.
 	maxErrorBody = 64 << 10
 )
-
-// cooldown returns how long a key or account isn't used after the verdict. Jitter above the floor keeps the fleet
-// from coming back in one moment.
-func (p *plan) cooldown(v Verdict) time.Duration {
-	if v.Outcome != Throttled {
-		return max(v.RetryAfter, disabledFor)
-	}
-	d := v.RetryAfter
-	if d <= 0 {
-		d = throttledFor
-	}
-	return d + rand.N(d/10+time.Millisecond)
-}
 
 // hint says by the verdict whether, and when, an attempt is followed by another.
 func hint(v Verdict, err error) error {

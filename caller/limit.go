@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -31,26 +32,60 @@ const (
 	Window Algorithm = "window"
 	// Bucket is a bucket that refills continuously, as some providers document.
 	Bucket Algorithm = "bucket"
+	// Daily is a count that starts anew every day at a time that the provider says.
+	Daily Algorithm = "daily"
 )
 
-// Limit is one limit of an account: at most Limit units of Metric in Per.
+// LimitScope is what has a limit.
+type LimitScope string
+
+const (
+	// PerAccount: each account has the limit. The default.
+	PerAccount LimitScope = "account"
+	// PerKey: each key has it.
+	PerKey LimitScope = "key"
+	// PerPool: all keys of the pool share it. It may be a provider's, or a budget of one's own.
+	PerPool LimitScope = "pool"
+)
+
+// Limit is one limit: at most Limit units of Metric in Per.
 type Limit struct {
 	// Metric is what is counted. Required.
 	Metric Metric
 	// Limit is how many units Per allows: at least 1.
 	Limit int64
-	// Per is the length of the window, or the time in which the bucket refills: more than 0.
+	// Per is the length of the window, or the time in which the bucket refills: more than 0. A Daily limit has 24 hours,
+	// and may leave it out.
 	Per time.Duration
 	// Algorithm defaults to Window.
 	Algorithm Algorithm
 	// Burst is how many units may be used at once, from 1 to Limit. A window gives Burst-1 of its units up for it. A
 	// call that costs more is admitted when the limit has been idle for the excess, and one that costs more than
-	// Limit never. Defaults to 1 for Requests, to a fiftieth of Limit for other metrics, and to Limit for a Bucket.
+	// Limit never. Defaults to 1 for Requests, to a fiftieth of Limit for other metrics, and to Limit for a Bucket. A
+	// Daily limit has none.
 	Burst int64
+	// Scope is what has the limit: each account, each key, or the pool. Defaults to PerAccount.
+	Scope LimitScope
+	// Models are the models that the limit counts, together; '*' stands for any text. Defaults to every call. Calls
+	// whose model isn't known are counted by limits without Models alone.
+	Models []string
+	// Location and ResetAt say when a Daily limit starts anew: at this time after midnight, there. Default to midnight,
+	// UTC.
+	Location *time.Location
+	ResetAt  time.Duration
 }
 
 // maxUnits keeps units, and sums of a few, exact in the doubles that Redis' Lua counts with.
 const maxUnits = 1 << 50
+
+const day = 24 * time.Hour
+
+// pace is a limit as the script works with it.
+type pace struct {
+	name     string  // unique among the limits of a scope
+	interval float64 // seconds per unit; 0 of a Daily limit
+	burst    int64   // units
+}
 
 // pace turns the limit into the emission interval and burst that GCRA works with, so that it holds at the
 // provider although a call may take up to slack longer than another to get there.
@@ -59,35 +94,123 @@ const maxUnits = 1 << 50
 // window of length Per was admitted within Per+slack, so Limit is kept by interval = (Per+slack)/(Limit-Burst+1). A
 // bucket that refills at Limit/Per overflows by no more than the units of slack, which are taken off its burst.
 func (l Limit) pace(slack time.Duration) (pace, error) {
-	limit := pace{name: string(l.Metric) + "." + l.Per.String(), burst: l.Burst}
-	switch {
-	case !metricName.MatchString(string(l.Metric)):
-		return limit, fmt.Errorf("the metric %q is not a name: use letters, digits, '_', '.' and '-'", l.Metric)
-	case l.Limit < 1 || l.Limit > maxUnits:
-		return limit, fmt.Errorf("%d %s can't be a limit: use 1 to %d", l.Limit, l.Metric, int64(maxUnits))
-	case l.Per <= 0:
-		return limit, fmt.Errorf("%v is no period for %s: use more than 0", l.Per, l.Metric)
-	case l.Burst < 0 || l.Burst > l.Limit:
-		return limit, fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Limit)
+	out := pace{name: l.name(), burst: l.Burst}
+	if err := l.check(); err != nil {
+		return out, err
 	}
 	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(l.Limit)
-	switch cmp.Or(l.Algorithm, Window) {
+	switch l.Algorithm {
 	case Window:
-		if limit.burst == 0 && l.Metric != Requests {
-			limit.burst = l.Limit / 50
+		if out.burst == 0 && l.Metric != Requests {
+			out.burst = l.Limit / 50
 		}
-		limit.burst = max(limit.burst, 1)
-		limit.interval = (per + late) / (n - float64(limit.burst) + 1)
+		out.burst = max(out.burst, 1)
+		out.interval = (per + late) / (n - float64(out.burst) + 1)
 	case Bucket:
 		room := int64(n - math.Ceil(late*n/per))
 		if room < 1 {
-			return limit, fmt.Errorf("%d %s in %v is less than arrives within the slack of %v: set a smaller Slack",
+			return out, fmt.Errorf("%d %s in %v is less than arrives within the slack of %v: set a smaller Slack",
 				l.Limit, l.Metric, l.Per, slack)
 		}
-		limit.burst = min(cmp.Or(limit.burst, l.Limit), room)
-		limit.interval = per / n
+		out.burst = min(cmp.Or(out.burst, l.Limit), room)
+		out.interval = per / n
+	case Daily:
+		out.burst = l.Limit
 	default:
-		return limit, errors.New("the algorithm " + string(l.Algorithm) + " is unknown: use window or bucket")
+		return out, errors.New("the algorithm " + string(l.Algorithm) + " is unknown: use window, bucket or daily")
 	}
-	return limit, nil
+	return out, nil
+}
+
+// withDefaults fills in what doesn't depend on anything else.
+func (l Limit) withDefaults() Limit {
+	l.Algorithm = cmp.Or(l.Algorithm, Window)
+	l.Scope = cmp.Or(l.Scope, PerAccount)
+	if l.Location == nil {
+		l.Location = time.UTC
+	}
+	if l.Algorithm == Daily {
+		l.Per = cmp.Or(l.Per, day)
+	}
+	return l
+}
+
+func (l Limit) check() error {
+	switch {
+	case !metricName.MatchString(string(l.Metric)):
+		return fmt.Errorf("the metric %q is not a name: use letters, digits, '_', '.' and '-'", l.Metric)
+	case l.Limit < 1 || l.Limit > maxUnits:
+		return fmt.Errorf("%d %s can't be a limit: use 1 to %d", l.Limit, l.Metric, int64(maxUnits))
+	case l.Per <= 0:
+		return fmt.Errorf("%v is no period for %s: use more than 0", l.Per, l.Metric)
+	case l.Burst < 0 || l.Burst > l.Limit:
+		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Limit)
+	case l.Scope != PerAccount && l.Scope != PerKey && l.Scope != PerPool:
+		return fmt.Errorf("the scope %q is unknown: use account, key or pool", l.Scope)
+	case l.Algorithm == Daily && (l.Per != day || l.Burst != 0):
+		return fmt.Errorf("a daily limit of %s has a Per of 24h and no Burst: leave both out", l.Metric)
+	case l.Algorithm != Daily && l.ResetAt != 0:
+		return fmt.Errorf("ResetAt of the limit on %s is for daily limits: leave it out", l.Metric)
+	case l.ResetAt < 0 || l.ResetAt >= day:
+		return fmt.Errorf("ResetAt is %v: use a time of day, from 0 to less than 24h", l.ResetAt)
+	}
+	return nil
+}
+
+// name tells the limit from others of its scope. It is part of the names of fields in Redis.
+func (l Limit) name() string {
+	name := string(l.Metric) + "." + l.Per.String()
+	if l.Algorithm == Daily {
+		name = string(l.Metric) + ".daily"
+	}
+	if len(l.Models) > 0 {
+		name += "@" + strings.Join(l.Models, ",")
+	}
+	return name
+}
+
+// counts reports whether the limit counts calls for a model.
+func (l Limit) counts(model string) bool {
+	if len(l.Models) == 0 {
+		return true
+	}
+	for _, pattern := range l.Models {
+		if matches(pattern, model) {
+			return model != ""
+		}
+	}
+	return false
+}
+
+// matches reports whether a text matches a pattern in which '*' stands for any text.
+func matches(pattern, text string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == text
+	}
+	if !strings.HasPrefix(text, head) {
+		return false
+	}
+	for text = text[len(head):]; ; text = text[1:] {
+		if matches(rest, text) {
+			return true
+		}
+		if text == "" {
+			return false
+		}
+	}
+}
+
+// nextReset returns when a Daily limit starts anew next. A day that has no such time, as clocks are put forward,
+// starts anew at the time that Go's time.Date makes of it.
+func (l Limit) nextReset(now time.Time) time.Time {
+	now = now.In(l.Location)
+	for days := 0; ; days++ {
+		at := time.Unix(0, 0).UTC().Add(l.ResetAt)
+		reset := time.Date(now.Year(), now.Month(), now.Day()+days,
+			at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), l.Location)
+		if reset.After(now) {
+			return reset
+		}
+	}
 }

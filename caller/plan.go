@@ -11,36 +11,27 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
 // Defaults of Config.
 const (
 	DefaultSlack   = 100 * time.Millisecond
-	DefaultHorizon = 100 * time.Millisecond
+	DefaultHorizon = 200 * time.Millisecond
 	DefaultTTL     = 10 * time.Second
+	// DefaultMaxWaiting is how many calls of a process may wait.
+	DefaultMaxWaiting = 100_000
+	// DefaultAging is how long a call waits until it counts as a priority higher.
+	DefaultAging = 30 * time.Second
 )
 
 // plan is a Config checked, with its defaults filled in, in the form that admission works on.
 type plan struct {
 	Config
-	accounts []account // a lane of the pool each, by index
-	metrics  []Metric
-	shape    *scripts.PoolShape
-}
-
-// account is an account and its keys.
-type account struct {
-	id   string
-	keys []Key
-}
-
-// pace is a limit as GCRA works with it.
-type pace struct {
-	name     string  // unique among an account's limits
-	interval float64 // seconds per unit
-	burst    int64   // units
+	accounts    []*account
+	metrics     []Metric
+	paces       []pace // by limit
+	keyLimits   bool   // some limit is each key's own
+	modelLimits bool   // some limit tells models apart
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -51,6 +42,9 @@ func newPlan(cfg Config) (*plan, error) {
 	cfg.Slack = cmp.Or(cfg.Slack, DefaultSlack)
 	cfg.Horizon = cmp.Or(cfg.Horizon, DefaultHorizon)
 	cfg.TTL = cmp.Or(cfg.TTL, DefaultTTL)
+	cfg.MaxWaiting = cmp.Or(cfg.MaxWaiting, DefaultMaxWaiting)
+	cfg.Aging = cmp.Or(cfg.Aging, DefaultAging)
+	cfg.Strategy = cmp.Or(cfg.Strategy, Headroom)
 	if cfg.Session == "" {
 		host, _ := os.Hostname()
 		cfg.Session = host + "-" + strconv.Itoa(os.Getpid())
@@ -59,12 +53,12 @@ func newPlan(cfg Config) (*plan, error) {
 	cfg.Session += "~" + strconv.FormatUint(rand.Uint64(), 36)
 	cfg.Profile = cfg.Profile.withDefaults()
 	p := &plan{Config: cfg}
-	paces, err := p.paces()
-	err = errors.Join(p.checkPool(), p.addKeys(), err, cfg.Retry.Validate())
+	accounts, err := accountsOf(cfg.Keys)
+	p.accounts = accounts
+	err = errors.Join(p.checkPool(), err, p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Pool, err)
 	}
-	p.layOut(paces)
 	return p, nil
 }
 
@@ -85,18 +79,29 @@ func (p *plan) checkPool() error {
 	if p.TTL < time.Second {
 		errs = append(errs, fmt.Errorf("TTL is %v: use 0 for the default of %v, or at least 1s", p.TTL, DefaultTTL))
 	}
+	if p.MaxWaiting < 0 {
+		errs = append(errs, fmt.Errorf("MaxWaiting is %d: use 0 for the default of %d, or more", p.MaxWaiting, DefaultMaxWaiting))
+	}
+	if p.Aging < 0 {
+		errs = append(errs, fmt.Errorf("Aging is %v: use 0 for the default of %v, or more", p.Aging, DefaultAging))
+	}
+	if p.Strategy.script() == "" {
+		errs = append(errs, fmt.Errorf("the Strategy %q is unknown: use headroom, round_robin or in_order", p.Strategy))
+	}
 	return errors.Join(errs...)
 }
 
-func (p *plan) addKeys() error {
-	if len(p.Keys) == 0 {
-		return errors.New("Keys is empty: give at least one API key")
+// accountsOf checks keys and puts them to their accounts, in order.
+func accountsOf(all []Key) ([]*account, error) {
+	if len(all) == 0 {
+		return nil, errors.New("Keys is empty: give at least one API key")
 	}
 	var errs []error
+	var accounts []*account
 	keys := map[string]bool{}
 	secrets := map[Secret]int{}
 	index := map[string]int{}
-	for i, k := range p.Keys {
+	for i, k := range all {
 		switch {
 		case k.ID == "":
 			errs = append(errs, fmt.Errorf("Keys[%d] has no ID: give each key a public name", i))
@@ -113,17 +118,20 @@ func (p *plan) addKeys() error {
 		if first, ok := secrets[k.Secret]; ok && !k.Secret.IsZero() {
 			errs = append(errs, fmt.Errorf("Keys[%d] has the Secret of Keys[%d]: its calls would count twice, take one out", i, first))
 		}
+		if k.Weight < 0 {
+			errs = append(errs, fmt.Errorf("key %q has the Weight %d: use 0 for 1, or more", k.ID, k.Weight))
+		}
 		keys[k.ID], secrets[k.Secret] = true, i
 		name := cmp.Or(k.Account, k.ID)
 		at, ok := index[name]
 		if !ok {
-			at = len(p.accounts)
+			at = len(accounts)
 			index[name] = at
-			p.accounts = append(p.accounts, account{id: name})
+			accounts = append(accounts, &account{id: name})
 		}
-		p.accounts[at].keys = append(p.accounts[at].keys, k)
+		accounts[at].keys = append(accounts[at].keys, k)
 	}
-	return errors.Join(errs...)
+	return accounts, errors.Join(errs...)
 }
 
 // showsSecret reports whether a key's public names give its secret away. A secret of a few letters may stand in a name
@@ -138,60 +146,33 @@ func showsSecret(k Key) bool {
 	return false
 }
 
-func (p *plan) paces() ([]pace, error) {
-	var paces []pace
+func (p *plan) addLimits() error {
 	var errs []error
 	seen := map[string]bool{}
 	for i, l := range p.Limits {
-		limit, err := l.pace(p.Slack)
+		l = l.withDefaults()
+		p.Limits[i] = l
+		pace, err := l.pace(p.Slack)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("Limits[%d]: %w", i, err))
-			continue
 		}
-		if seen[limit.name] {
-			errs = append(errs, fmt.Errorf("Limits[%d]: there is another limit on %s per %v", i, l.Metric, l.Per))
+		name := string(l.Scope) + " " + pace.name
+		if seen[name] {
+			errs = append(errs, fmt.Errorf("Limits[%d]: there is another limit on %s per %v for each %s", i, l.Metric, l.Per, l.Scope))
 		}
-		seen[limit.name] = true
-		paces = append(paces, limit)
-	}
-	return paces, errors.Join(errs...)
-}
-
-// layOut makes each account a lane with counters and permits of its own.
-func (p *plan) layOut(paces []pace) {
-	cfg := scripts.PoolConfig{Session: p.Session, TTL: p.TTL, Horizon: p.Horizon}
-	for _, l := range p.Limits {
+		seen[name] = true
+		p.paces = append(p.paces, pace)
 		if !slices.Contains(p.metrics, l.Metric) {
 			p.metrics = append(p.metrics, l.Metric)
 		}
+		p.keyLimits = p.keyLimits || l.Scope == PerKey
+		p.modelLimits = p.modelLimits || len(l.Models) > 0
 	}
-	cfg.Metrics = len(p.metrics)
-	for i, a := range p.accounts {
-		lane := scripts.PoolLane{Name: a.id, Permits: -1, Blocks: []string{scripts.AccountBlock(a.id)}}
-		for j, l := range paces {
-			lane.Counters = append(lane.Counters, len(cfg.Counters))
-			cfg.Counters = append(cfg.Counters, scripts.PoolCounter{
-				Name: scripts.CounterName(a.id, l.name), Metric: slices.Index(p.metrics, p.Limits[j].Metric),
-				Interval: l.interval, Burst: l.burst,
-			})
-		}
-		if p.Concurrency > 0 {
-			lane.Permits = i
-			cfg.Permits = append(cfg.Permits, scripts.PoolPermits{Name: a.id, Limit: p.Concurrency})
-		}
-		for _, k := range a.keys {
-			lane.Keys = append(lane.Keys, k.ID)
-		}
-		cfg.Lanes = append(cfg.Lanes, lane)
-	}
-	p.shape = scripts.NewPoolShape(&cfg)
+	return errors.Join(errs...)
 }
 
-// limitOf returns the limit that a counter of the shape counts.
-func (p *plan) limitOf(counter int) Limit { return p.Limits[counter%len(p.Limits)] }
-
 // cost returns the cost of a call on each metric, or an *Error that matches ErrNeverFits.
-func (p *plan) cost(c Cost) ([]int64, error) {
+func (p *plan) cost(c Cost, model string) ([]int64, error) {
 	cost := make([]int64, len(p.metrics))
 	for i, m := range p.metrics {
 		n, ok := c[m]
@@ -202,7 +183,7 @@ func (p *plan) cost(c Cost) ([]int64, error) {
 	}
 	for _, l := range p.Limits {
 		n := cost[slices.Index(p.metrics, l.Metric)]
-		if n >= 0 && n <= l.Limit {
+		if n >= 0 && (n <= l.Limit || !l.counts(model)) {
 			continue
 		}
 		err := &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Limit, Cost: n, Err: ErrNeverFits}

@@ -6,14 +6,16 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/penstock/penstock/scripts"
 )
 
 const (
 	// maxBatch bounds what one script call admits, and so how long it keeps Redis from others.
 	maxBatch = 1024
-	// pollPermits is how often a process looks whether another one gave permits back.
-	pollPermits = 50 * time.Millisecond
+	// pollPermits is how often a process looks whether another one gave permits back, should no message say so.
+	pollPermits = 250 * time.Millisecond
 	// reportIdle is how long permits that nobody here waits for may lie before the others hear of them.
 	reportIdle = 20 * time.Millisecond
 	// callTimeout is when a script call that hasn't reached Redis is void.
@@ -30,7 +32,7 @@ const (
 // Redis that all its calls share. While a script call is under way, the next batch gathers.
 type pool struct {
 	plan  *plan
-	rdb   scripts.Client
+	rdb   redis.UniversalClient
 	clock scripts.Clock
 	stats stats
 
@@ -38,13 +40,17 @@ type pool struct {
 	lines  chan struct{} // one element for each script call that hasn't ended
 	ended  chan struct{} // closed when the loop has ended
 	cancel context.CancelFunc
+	heed   func() // starts listening, once
+	ears   sync.WaitGroup
 
-	mu      sync.Mutex
-	queue   queue
-	held    []int // calls admitted and not over, by account
-	inUse   int   // their sum
-	blocks  []block
-	closing bool
+	mu       sync.Mutex
+	queue    queue
+	accounts []*account
+	families families
+	layout   *layout
+	inUse    int // calls admitted and not over
+	news     news
+	closing  bool
 
 	askAt    time.Time // when to ask again for those who wait; zero: at once
 	permits  bool      // they wait for permits, not for a time
@@ -59,23 +65,22 @@ type pool struct {
 	seq      int64
 }
 
-// block keeps a key or account out of use, and Redis doesn't know it yet.
-type block struct {
-	scripts.PoolBlock
-	until time.Time
-}
-
-func newPool(rdb scripts.Client, p *plan) *pool {
+func newPool(rdb redis.UniversalClient, p *plan) *pool {
 	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // it lives until close
 	l := &pool{
 		plan: p, rdb: rdb,
-		held:   make([]int, len(p.accounts)),
-		kick:   make(chan struct{}, 1),
-		lines:  make(chan struct{}, maxLines),
-		ended:  make(chan struct{}),
-		cancel: cancel,
+		kick:     make(chan struct{}, 1),
+		lines:    make(chan struct{}, maxLines),
+		ended:    make(chan struct{}),
+		cancel:   cancel,
+		queue:    queue{aging: p.Aging},
+		accounts: p.accounts,
+		families: families{models: map[string]int{}},
 	}
-	l.stats.begin(p)
+	l.heed = sync.OnceFunc(func() { l.ears.Go(func() { l.listen(ctx) }) })
+	l.families.of(p, "")
+	l.layout = p.layOut(l.accounts, l.families.list, time.Now())
+	l.stats.begin()
 	go l.converse(ctx)
 	return l
 }
@@ -88,11 +93,11 @@ func (p *pool) wake() {
 	}
 }
 
-// acquire waits for admission and for the slot. again puts the call before those that come for the first time.
-func (p *pool) acquire(ctx context.Context, cost []int64, again bool) (*Grant, error) {
+// acquire waits for admission and for the slot.
+func (p *pool) acquire(ctx context.Context, o order) (*Grant, error) {
 	begun := time.Now()
 	for late := 0; ; late++ {
-		g, err := p.admit(ctx, cost, again || late > 0)
+		g, err := p.admit(ctx, o)
 		if err != nil {
 			return nil, err
 		}
@@ -100,9 +105,10 @@ func (p *pool) acquire(ctx context.Context, cost []int64, again bool) (*Grant, e
 			g.release()
 			return nil, err
 		}
-		// A process that was held up for longer than the slack allows for would bring its calls to the provider in a
-		// bunch. The slot is given up for a new one; but not for ever where every slot is missed.
-		if len(cost) == 0 || late == 3 || time.Since(g.slot) < p.plan.Slack/2 {
+		// A process that was held up for longer than the slack allows for (a quarter of it is the network's) would bring
+		// its calls to the provider in a bunch. The slot is given up for a new one; but not for ever where every slot is
+		// missed.
+		if len(o.cost) == 0 || late == 3 || time.Since(g.slot) < p.plan.Slack*3/4 {
 			if hook := p.plan.Hooks.Admitted; hook != nil {
 				hook(Admission{Key: g.Key, Account: g.Account, Waited: time.Since(begun)})
 			}
@@ -110,26 +116,18 @@ func (p *pool) acquire(ctx context.Context, cost []int64, again bool) (*Grant, e
 		}
 		g.release()
 		p.stats.missedSlot()
+		o.again = true
 	}
 }
 
 // admit waits until Redis admits the call.
-func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, error) {
-	w := &waiter{cost: cost, ready: make(chan struct{})}
+func (p *pool) admit(ctx context.Context, o order) (*Grant, error) {
+	w := &waiter{order: o, since: time.Now(), ready: make(chan struct{})}
 	w.deadline, _ = ctx.Deadline()
-	p.mu.Lock()
-	if p.closing {
-		p.mu.Unlock()
-		return nil, &Error{Pool: p.plan.Pool, Err: ErrClosed}
+	ask, err := p.enqueue(w)
+	if err != nil {
+		return nil, err
 	}
-	// The time to ask is that of the calls that came before. A call that is alone may fit earlier, and one that can't
-	// wait so long is to hear of it at once.
-	ask := p.queue.len() == 0
-	if hasty := w.before(p.askAt); (ask || hasty) && !p.permits {
-		p.askAt, ask = time.Time{}, true
-	}
-	p.queue.add(w, again)
-	p.mu.Unlock()
 	if ask {
 		p.wake()
 	}
@@ -145,17 +143,41 @@ func (p *pool) admit(ctx context.Context, cost []int64, again bool) (*Grant, err
 	if granted != nil {
 		granted.release()
 	}
-	err := context.Cause(ctx)
+	err = context.Cause(ctx)
 	if failure != nil {
 		err = &Error{Pool: p.plan.Pool, Err: fmt.Errorf("%w while Redis didn't answer: %w", err, failure)}
 	}
 	return nil, err
 }
 
-// release takes a permit back.
-func (p *pool) release(lane int) {
+// enqueue puts w in its line, and says whether Redis is to be asked at once.
+func (p *pool) enqueue(w *waiter) (ask bool, err error) {
 	p.mu.Lock()
-	p.held[lane]--
+	defer p.mu.Unlock()
+	switch {
+	case p.closing:
+		return false, &Error{Pool: p.plan.Pool, Err: ErrClosed}
+	case p.queue.len() >= p.plan.MaxWaiting:
+		return false, &Error{Pool: p.plan.Pool, Err: ErrQueueFull}
+	}
+	added := false
+	if w.family, added = p.families.of(p.plan, w.model); added {
+		p.layout = p.plan.layOut(p.accounts, p.families.list, time.Now())
+	}
+	// The time to ask is that of the calls that came before. A call that is alone, or goes before them, may fit
+	// earlier, and one that can't wait so long is to hear of it at once.
+	ask = p.queue.len() == 0
+	if (p.queue.urgent(w.priority) || w.before(p.askAt)) && !p.permits {
+		p.askAt, ask = time.Time{}, true
+	}
+	p.queue.add(w)
+	return ask, nil
+}
+
+// release takes a permit back.
+func (p *pool) release(a *account) {
+	p.mu.Lock()
+	a.held--
 	p.inUse--
 	if p.unsaid.IsZero() {
 		p.unsaid = time.Now()
@@ -171,17 +193,30 @@ func (p *pool) release(lane int) {
 	}
 }
 
-// block tells the fleet not to use a key, or with key empty an account, for a while.
-func (p *pool) block(account, key string, d time.Duration, off bool, reason string) {
-	b := scripts.PoolBlock{Name: scripts.KeyBlock(key), Off: off, Reason: reason}
-	if key == "" {
-		b.Name = scripts.AccountBlock(account)
-	}
+// tell takes in what Redis is to hear at once.
+func (p *pool) tell(items ...item) {
 	p.mu.Lock()
-	p.blocks = append(p.blocks, block{b, time.Now().Add(d)})
+	p.news.list = append(p.news.list, items...)
 	p.askAt = time.Time{}
 	p.mu.Unlock()
 	p.wake()
+}
+
+// settle corrects what a grant was charged, by the difference of what it really cost and the estimate. Redis hears of
+// it with the next call.
+func (p *pool) settle(g *Grant, difference Cost) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range g.lane.counters {
+		at, ok := p.layout.byName[name]
+		if !ok {
+			continue
+		}
+		metric := p.plan.Limits[p.layout.counters[at].limit].Metric
+		if units := difference[metric]; units != 0 {
+			p.news.settle(name, units)
+		}
+	}
 }
 
 // close ends all waiters, waits for the calls in flight until ctx ends, and leaves.
@@ -199,6 +234,7 @@ func (p *pool) close(ctx context.Context) error {
 	}
 	p.cancel()
 	<-p.ended
+	p.ears.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

@@ -65,7 +65,7 @@ func encode(out *bytes.Buffer, v any) {
 func TestSecretSaysThatItIsRedacted(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(map[string]any{"key": caller.Key{ID: "k", Secret: caller.NewSecret(canary)}})
-	if want := `{"key":{"ID":"k","Secret":"[redacted]","Account":""}}`; err != nil || string(text) != want {
+	if want := `{"key":{"ID":"k","Secret":"[redacted]","Account":"","Weight":0}}`; err != nil || string(text) != want {
 		t.Errorf("got %s, %v, want %s", text, err, want)
 	}
 }

@@ -3,8 +3,6 @@ package caller
 import (
 	"sync"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
 // Stats is what a Caller did since New.
@@ -34,7 +32,6 @@ const (
 // stats counts. All its methods are safe for concurrent use.
 type stats struct {
 	mu      sync.Mutex
-	plan    *plan
 	counts  Stats
 	since   time.Time // the first call
 	binding string    // what is in the way now
@@ -43,24 +40,15 @@ type stats struct {
 	spent   map[string]time.Duration
 }
 
-func (s *stats) begin(p *plan) { s.plan, s.spent = p, map[string]time.Duration{} }
+func (s *stats) begin() { s.spent = map[string]time.Duration{} }
 
 // blocked takes in what calls wait for from now on, until the time given or, if that is zero, until the next call of
 // this method.
-func (s *stats) blocked(now time.Time, binding int, until time.Time) {
-	name := ""
-	switch {
-	case binding >= 0:
-		name = string(s.plan.limitOf(binding).Metric)
-	case binding == scripts.BindingPermits:
-		name = BindingConcurrency
-	case binding == scripts.BindingCooldown:
-		name = BindingCooldown
-	}
+func (s *stats) blocked(now time.Time, binding string, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settle(now)
-	s.binding, s.until = name, until
+	s.binding, s.until = binding, until
 }
 
 // settle adds up the time until now.

@@ -64,3 +64,9 @@ func (c *Clock) Server(local time.Time) (int64, bool) {
 	}
 	return int64((local.Sub(c.base) + c.lo) / time.Microsecond), true
 }
+
+// epoch is where the scripts' time begins, in Unix microseconds: 2017-01-01T00:00:00Z, as in redis_rate.
+const epoch = 1483228800 * 1_000_000
+
+// Micros is a time on the wire: microseconds since 2017.
+func Micros(t time.Time) int64 { return t.UnixMicro() - epoch }

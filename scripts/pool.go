@@ -14,8 +14,14 @@ var coreLua string
 //go:embed pool.lua
 var poolLua string
 
-//go:embed pool_read.lua
-var poolReadLua string
+//go:embed pool_counter.lua
+var poolCounterLua string
+
+//go:embed pool_block.lua
+var poolBlockLua string
+
+//go:embed pool_report.lua
+var poolReportLua string
 
 //go:embed pool_admit.lua
 var poolAdmitLua string
@@ -23,10 +29,14 @@ var poolAdmitLua string
 //go:embed pool_write.lua
 var poolWriteLua string
 
-var poolScript = newScript("pool", coreLua, poolLua, poolReadLua, poolAdmitLua, poolWriteLua)
+var poolScript = newScript("pool",
+	coreLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolAdmitLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
+
+// PoolChannel is where the session hears that permits have come back.
+func PoolChannel(pool, session string) string { return PoolKey(pool) + ":" + wireName(session) }
 
 // What is in the way of the first call that was not admitted, else of the last one that was: the index of a counter,
 // or one of these.
@@ -37,37 +47,24 @@ const (
 	BindingNone     = -4 // nothing: every call was admitted for now
 )
 
-// PoolCall is one call of the script. Demands are served in order.
+// PoolCall is one call of the script. Reports count before demands, and demands are served in order.
 type PoolCall struct {
-	Shape       *PoolShape
-	Seq         int64 // grows with every call of the session
-	Deadline    int64 // do nothing after this time, in microseconds since 2017; 0: none
-	Now         int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
-	Held        []int // permits that this session holds now, in the order of the shape
-	Blocks      []PoolBlock
-	Settlements []PoolSettlement
-	Demands     []PoolDemand
-}
-
-// PoolBlock keeps a key, or whatever else lanes name as a block, out of use for a while.
-type PoolBlock struct {
-	Name   string // from KeyBlock or AccountBlock
-	For    time.Duration
-	Off    bool   // disabled, not just cooling down
-	Reason string // for people
-}
-
-// PoolSettlement corrects what a call was charged, once its real cost is known.
-type PoolSettlement struct {
-	Counter int   // index in PoolShape.Counters
-	Units   int64 // actual less estimated
+	Shape    *PoolShape
+	Seq      int64 // grows with every call of the session
+	Deadline int64 // do nothing after this time, in microseconds since 2017; 0: none
+	Now      int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
+	Held     []int // permits that this session holds now, in the order of the shape
+	Reports  []PoolReport
+	Demands  []PoolDemand
 }
 
 // PoolDemand is a run of equal calls.
 type PoolDemand struct {
 	Count       int
-	First, Last int     // the lanes that they may take, by index
-	Cost        []int64 // of each metric; none negative
+	First, Last int           // the lanes that they may take, by index
+	Ahead       time.Duration // how far ahead of now they may be booked, up to the horizon
+	Prefer      int           // the lane that they take if it can serve them within Ahead, by index; -1: none
+	Cost        []int64       // of each metric; none negative
 }
 
 // PoolGrant is one admitted call.
@@ -75,12 +72,16 @@ type PoolGrant struct {
 	Lane int   // index in PoolShape.Lanes
 	Key  int   // index in its Keys
 	Slot int64 // when the call may be sent, in microseconds since 2017
+	// Trial: the key was disabled, and this call alone may try whether it still is. Whoever made it reports ClearBlock
+	// or DisableBlock.
+	Trial bool
 }
 
 // PoolReply is the script's answer.
 type PoolReply struct {
 	Now      int64         // Redis' time, in microseconds since 2017
 	Wake     time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
+	Poll     bool          // a permit that comes back may help before
 	Binding  int           // index of a counter, or one of the Binding constants
 	Waiting  int           // other sessions with calls waiting
 	Reason   string        // why a key is disabled, with BindingDisabled
@@ -107,8 +108,7 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 }
 
 func (p *PoolCall) args() []any {
-	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+4*len(p.Blocks)+3*len(p.Settlements)+
-		(3+p.Shape.metrics)*len(p.Demands))
+	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+5*len(p.Reports)+(5+p.Shape.metrics)*len(p.Demands))
 	now := ""
 	if p.Now != 0 {
 		now = seconds(p.Now)
@@ -118,20 +118,13 @@ func (p *PoolCall) args() []any {
 	for _, held := range p.Held {
 		a = append(a, held)
 	}
-	a = append(a, len(p.Blocks)+len(p.Settlements))
-	for _, b := range p.Blocks {
-		kind := "cool"
-		if b.Off {
-			kind = "off"
-		}
-		a = append(a, kind, b.Name, b.For.Seconds(), b.Reason)
-	}
-	for _, s := range p.Settlements {
-		a = append(a, "settle", s.Counter+1, s.Units)
+	a = append(a, len(p.Reports))
+	for i := range p.Reports {
+		a = p.Reports[i].append(a)
 	}
 	a = append(a, len(p.Demands))
 	for _, d := range p.Demands {
-		a = append(a, d.Count, d.First+1, d.Last+1)
+		a = append(a, d.Count, d.First+1, d.Last+1, d.Ahead.Seconds(), d.Prefer+1)
 		for _, c := range d.Cost {
 			a = append(a, c)
 		}
@@ -145,22 +138,22 @@ func seconds(us int64) string {
 }
 
 func decodePool(v any, call *PoolCall) (*PoolReply, error) {
-	const header = 5
+	const header = 6
 	r, ok := v.([]any)
 	if !ok || len(r) < header+len(call.Demands) || (len(r)-header-len(call.Demands))%4 != 0 {
 		return nil, fmt.Errorf("unexpected reply %v", v)
 	}
-	reason, ok := r[4].(string)
+	reason, ok := r[5].(string)
 	if !ok {
-		return nil, fmt.Errorf("unexpected reply: the reason is %v", r[4])
+		return nil, fmt.Errorf("unexpected reply: the reason is %v", r[5])
 	}
 	n := make([]int64, len(r))
 	for i, x := range r {
-		if n[i], ok = x.(int64); !ok && i != 4 {
+		if n[i], ok = x.(int64); !ok && i != 5 {
 			return nil, fmt.Errorf("unexpected reply: element %d is %v", i, x)
 		}
 	}
-	reply := &PoolReply{Now: n[0], Binding: int(n[2]), Waiting: int(n[3]), Reason: reason}
+	reply := &PoolReply{Now: n[0], Poll: n[2] != 0, Binding: int(n[3]), Waiting: int(n[4]), Reason: reason}
 	switch n[1] {
 	case -1: // nothing is left
 	case -2:
@@ -177,6 +170,9 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 	reply.Grants = make([]PoolGrant, 0, total)
 	for ; len(n) > 0; n = n[4:] {
 		g := PoolGrant{Lane: int(n[0]), Key: int(n[1]), Slot: reply.Now + n[3]}
+		if g.Key < 0 {
+			g.Key, g.Trial = -g.Key-1, true
+		}
 		if !call.Shape.has(g.Lane, g.Key) {
 			return nil, fmt.Errorf("unexpected reply: no lane %d with a key %d", g.Lane, g.Key)
 		}

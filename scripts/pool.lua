@@ -1,10 +1,10 @@
 -- Admits calls to a pool of API keys: picks a key, charges every limit that the call touches and takes a permit, all
 -- or nothing, for many calls of one process at once; takes in what the process reports. It is core.lua, this file,
--- pool_read.lua, pool_admit.lua and pool_write.lua, one after the other.
+-- pool_counter.lua, pool_block.lua, pool_report.lua, pool_admit.lua and pool_write.lua, one after the other.
 --
--- A lane is a way that a call can take: keys that share all their limits (as a rule, the keys of one account). It
--- draws on counters, each a GCRA limit, and on permits, each a limit of calls in flight. The script knows neither
--- accounts nor models: several lanes may draw on one counter, and a demand says which lanes it may take.
+-- A lane is a way that a call can take: keys that share all their limits (as a rule, the keys of one account, for one
+-- family of models). It draws on counters, each a limit, and on permits, each a limit of calls in flight. The script
+-- knows neither accounts nor models: several lanes may draw on one counter, and a demand says which lanes it may take.
 --
 -- KEYS[1]  the pool's HASH
 --
@@ -12,10 +12,12 @@
 --          session     this process's session
 --          ttl         seconds until the session ends unless it calls again
 --          horizon     seconds ahead that a place may be booked
+--          strategy    among lanes that can serve now: 'headroom', 'round_robin' or 'in_order'
 --          M           how many metrics a cost has
---          C, then C × counter name, metric (1..M), interval (seconds per unit), burst (units)
+--          C, then C × counter name, metric (1..M), interval (seconds per unit), burst (units), end:
+--                      0: a GCRA limit; else a count that starts anew at that time, and burst units until then
 --          P, then P × permits' name, limit
---          L, then L × lane name, permits (0: none, else 1..P),
+--          L, then L × lane name, weight, permits (0: none, else 1..P),
 --               B, then B × block name,  N, then N × counter (1..C),  K, then K × key name
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
@@ -24,35 +26,45 @@
 --          P × how many of the permits this session holds
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    not used for a while
---               'off', block name, seconds from now, reason     disabled
+--               'off', block name, seconds from now, reason     disabled; then tried by one call
+--               'clear', block name                             no longer disabled
 --               'settle', counter (1..C), units                 charged as debt, or refunded if negative
---          G, then G × number of equal calls, first lane, last lane (1..L), M × cost
+--               'hold', counter (1..C), seconds                 nothing more for that long
+--               'used', counter (1..C), units                   of a count: at least so many are used
+--               'slow', counter (1..C), factor, recovery, quiet slower by the factor, unless it became so within the
+--                                                               last quiet seconds; whole again after recovery
+--          G, then G × number of equal calls, first lane, last lane (1..L), seconds ahead that they may be booked,
+--                      lane preferred (0: none), M × cost
 --          The block of key K is named 'k:K'. Names have no spaces, commas or equal signs.
 --
 -- Reply    now         microseconds since 2017
 --          wake        microseconds from now until it is worth asking again for what was not admitted; -1: nothing
---                      is left; -2: a permit may help, of which only a poll tells
+--                      is left; -2: nobody can tell
+--          poll        1: a permit that comes back may help before; a message says so, or a poll if that is lost
 --          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
 --                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing
 --          others      how many other sessions have calls waiting
 --          reason      of a disabled key, where binding is -3; else empty
 --          G × number of calls admitted; of equal calls the first ones are
---          then for each run of calls admitted, in order: lane (0..L-1), key (0..K-1), how many, microseconds from
---          now to their slot
+--          then for each run of calls admitted, in order: lane (0..L-1), key (0..K-1; -1..-K: the same, and the call
+--          tries whether it is still disabled), how many, microseconds from now to their slot
 -- Errors   LATE        the deadline has passed; nothing was done
 --          STALE       a newer call of the session was here already; nothing was done
+-- Messages on KEYS[1] .. ':' .. SESSION, for a session that waits for permits: some have come back
 --
 -- Fields of the HASH (times in seconds since 2017)
 --          x                        when the HASH may expire
---          t:COUNTER                theoretical arrival time
---          r:LANE                   which key is next
+--          v                        how far round robin has come
+--          t:COUNTER                theoretical arrival time; of a count: its end and the units used
+--          f:COUNTER                pace as a share of the whole, when it was that, seconds from 0 to the whole
+--          r:LANE                   which key is next, how far round robin has come with the lane
 --          BLOCK                    until when, 'cool' or 'off', reason
---          s:SESSION                end, seq, calls waiting, turn, then PERMITS=held,…
+--          s:SESSION                end, seq, calls waiting, of these for permits, turn, then PERMITS=held,…
 --
--- Turns: where several sessions have calls waiting, each booked call moves its session's turn ahead by what the call
--- takes of the pool times the number of those sessions. A session whose turn lies within the horizon books that far
--- ahead. One whose turn lies beyond had more than its share: it books a quarter as far ahead, and so gets what the
--- others leave, as when one of them has died, but never before them.
+-- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call
+-- takes of the pool times the number of those sessions. A session whose turn lies within the horizon books as far
+-- ahead as its demands say. One whose turn lies beyond had more than its share: it books an eighth of the horizon
+-- ahead, and so gets what the others leave, as when one of them has died, but never before them.
 
 local PERMITS, COOLDOWN, DISABLED, NONE = -1, -2, -3, -4
 
@@ -66,17 +78,18 @@ local function num()
   return tonumber(ARGV[argi])
 end
 
-local session, ttl, horizon = arg(), num(), num()
+local session, ttl, horizon, strategy = arg(), num(), num(), arg()
 local metrics = num()
 local counters, permits, lanes = {}, {}, {}
 for i = 1, num() do
-  counters[i] = { index = i - 1, name = 't:' .. arg(), metric = num(), interval = num(), burst = num(), lanes = 0 }
+  counters[i] = { index = i - 1, name = arg(), metric = num(), interval = num(), burst = num(), ends = num(), lanes = 0 }
 end
 for i = 1, num() do
   permits[i] = { name = arg(), limit = num() }
 end
 for i = 1, num() do
-  local lane = { index = i - 1, name = arg(), permits = permits[num()], blocks = {}, counters = {}, key_names = {} }
+  local lane = { index = i - 1, name = arg(), weight = num(), permits = permits[num()] }
+  lane.blocks, lane.counters, lane.key_names = {}, {}, {}
   for b = 1, num() do
     lane.blocks[b] = arg()
   end
@@ -100,4 +113,51 @@ local now = server_now(arg())
 local deadline, seq = num(), num()
 if deadline > 0 and now > deadline then
   return { err = 'LATE the call reached Redis after its deadline' }
+end
+
+-- The fields, and what other sessions that are alive wait for and hold.
+local field, others, waiting = {}, {}, 0
+local turn, stale, held_before = now, false, ''
+local changed, dead = {}, {}
+local session_field = 's:' .. session
+
+local function read_session(name, value)
+  local ends, its_seq, want, starved, its_turn, held = string.match(value, '^(%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
+  if name == session_field then
+    stale = tonumber(its_seq) >= seq
+    turn = math.max(now, tonumber(its_turn))
+    held_before = held
+  elseif tonumber(ends) <= now then
+    dead[#dead + 1] = name
+  else
+    local other = { name = string.sub(name, 3), starved = tonumber(starved), held = held, sum = 0 }
+    others[#others + 1] = other
+    if tonumber(want) > other.starved then
+      waiting = waiting + 1
+    end
+  end
+end
+
+local state = redis.call('HGETALL', KEYS[1])
+for i = 1, #state, 2 do
+  local name = state[i]
+  if string.byte(name, 1) == 115 then
+    read_session(name, state[i + 1])
+  else
+    field[name] = state[i + 1]
+  end
+end
+if stale then
+  return { err = 'STALE a newer call of this session was here before' }
+end
+
+local expires = math.max(now, tonumber(field.x or '0'))
+local function put(name, value, needed_until)
+  field[name] = value
+  changed[#changed + 1] = name
+  expires = math.max(expires, needed_until)
+end
+local function drop(name)
+  field[name] = nil
+  dead[#dead + 1] = name
 end

@@ -1,4 +1,4 @@
--- Third part of the pool's script: admission.
+-- Part of the pool's script: admission.
 
 -- price works out when a lane could serve a call: from when a place may be booked, the same for every cost, so that
 -- small calls don't starve large ones; and the slot itself. Both may lie in the past: the further, the more headroom.
@@ -7,8 +7,8 @@ local function price(lane, cost)
   for _, c in ipairs(lane.counters) do
     local units = cost[c.metric]
     if units > 0 then
-      opens = gcra_slot(c.tat, opens, c.interval, c.burst, 1)
-      local its_slot = gcra_slot(c.tat, 0, c.interval, c.burst, units)
+      opens = counter_slot(c, opens, 1)
+      local its_slot = counter_slot(c, 0, units)
       if its_slot > slot then
         slot, binding = its_slot, c.index
       end
@@ -29,16 +29,36 @@ local function price_all(first, last, cost)
   return n
 end
 
--- best returns the lane with the earliest slot that has a permit to give, and whether any lacked only that.
-local function best(first, last)
-  local chosen, no_permit
+local round = tonumber(field.v or '0')
+
+-- rank orders lanes: lower is better. Those that can serve now come first, in the order of the strategy; the others by
+-- their slots.
+local function rank(lane, preferred, ahead)
+  if lane.index == preferred and lane.slot <= now + ahead then
+    return -math.huge
+  elseif lane.slot > now then
+    return lane.slot
+  elseif strategy == 'in_order' then
+    return lane.index - 1e9
+  elseif strategy == 'round_robin' then
+    return math.max(lane.pass, round) - 1e12
+  end
+  return -math.min(now - lane.slot, 3600) * lane.weight
+end
+
+-- best returns the lane to take, and whether any lacked only a permit.
+local function best(first, last, preferred, ahead)
+  local chosen, its_rank, no_permit
   for i = first, last do
     local lane = lanes[i]
     if lane.open and not lane.claimed then
       if room(lane) < 1 then
         no_permit = true
-      elseif not chosen or lane.slot < chosen.slot then
-        chosen = lane
+      else
+        local r = rank(lane, preferred, ahead)
+        if not chosen or r < its_rank or (r == its_rank and lane.pass < chosen.pass) then
+          chosen, its_rank = lane, r
+        end
       end
     end
   end
@@ -51,8 +71,7 @@ local function at_once(lane, cost)
   for _, c in ipairs(lane.counters) do
     local units = cost[c.metric]
     if units > 0 then
-      local left = now + c.burst * c.interval - math.max(c.tat, now)
-      n = math.min(n, math.floor(left / (units * c.interval)))
+      n = math.min(n, counter_room(c, units))
     end
   end
   return n
@@ -60,6 +79,15 @@ end
 
 local shares = waiting + 1
 local runs, delayed = {}, NONE
+
+-- next_key returns the key that is next: one on trial first, for one call.
+local function next_key(lane)
+  if #lane.trials > 0 then
+    return try(lane)
+  end
+  lane.cursor = lane.cursor + 1
+  return lane.keys[(lane.cursor - 1) % #lane.keys + 1] - 1
+end
 
 -- charge books n calls at one slot.
 local function charge(lane, cost, n, lanes_open)
@@ -69,8 +97,7 @@ local function charge(lane, cost, n, lanes_open)
   for _, c in ipairs(lane.counters) do
     local units = cost[c.metric]
     if units > 0 then
-      c.tat = gcra_charge(c.tat, slot, c.interval, units * n)
-      c.charged = true
+      counter_charge(c, slot, units * n)
       takes = math.max(takes, c.interval * units * n)
     end
   end
@@ -82,12 +109,13 @@ local function charge(lane, cost, n, lanes_open)
     p.held, p.taken = p.held + n, p.taken + n
     held_here, free = held_here + n, free - n
   end
+  round = math.max(lane.pass, round)
+  lane.pass = round + n / lane.weight
   local size = #runs
   runs[size + 1] = lane.index
-  runs[size + 2] = lane.keys[lane.cursor % #lane.keys + 1]
+  runs[size + 2] = next_key(lane)
   runs[size + 3] = n
   runs[size + 4] = math.ceil((slot - now) * 1000000)
-  lane.cursor = lane.cursor + 1
   lane.used = true
 end
 
@@ -116,37 +144,35 @@ local function all_closed(first, last)
 end
 
 -- admit books up to n equal calls on the lanes from first to last, and returns how many it could not.
-local function admit(n, first, last, cost)
+local function admit(n, first, last, reach, preferred, cost)
   local lanes_open = price_all(first, last, cost)
-  if lanes_open == 0 then
-    all_closed(first, last)
-    return n
-  end
-  local portion = math.ceil(n / lanes_open)
+  local portion = math.ceil(n / math.max(1, lanes_open))
   while n > 0 do
-    local lane, no_permit = best(first, last)
+    local my_turn = shares == 1 or turn <= now + horizon
+    local ahead = my_turn and reach or math.min(reach, horizon / 8)
+    local lane, no_permit = best(first, last, preferred, ahead)
     if not lane then
       if no_permit then
         poll = true
         blocked(math.huge, PERMITS)
+      elseif price_all(first, last, cost) == 0 then
+        all_closed(first, last)
       end
       return n
     end
-    local my_turn = shares == 1 or turn <= now + horizon
-    local ahead = my_turn and horizon or horizon / 4
     if lane.opens > now + ahead then
       -- First come, first served: nobody behind gets this lane before.
       lane.claimed = true
       poll = poll or no_permit -- another lane may get one back before
       local at = lane.opens - ahead
       if not my_turn then
-        at = math.min(at, math.max(turn, lane.opens) - horizon)
+        at = math.min(at, math.max(turn - horizon, lane.opens - reach))
       end
       blocked(at, lane.binding)
       return n
     end
     local some = 1
-    if portion > 1 then
+    if portion > 1 and #lane.trials == 0 then
       some = math.max(1, math.min(n, portion, room(lane), at_once(lane, cost)))
     end
     charge(lane, cost, some, lanes_open)
@@ -162,10 +188,10 @@ end
 
 local admitted, left = {}, 0
 for g = 1, num() do
-  local n, first, last, cost = num(), num(), num(), {}
+  local n, first, last, reach, preferred, cost = num(), num(), num(), num(), num() - 1, {}
   for m = 1, metrics do
     cost[m] = num()
   end
-  local over = admit(n, first, last, cost)
+  local over = admit(n, first, last, reach, preferred, cost)
   left, admitted[g] = left + over, n - over
 end

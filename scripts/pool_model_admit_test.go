@@ -13,13 +13,13 @@ func (c *modelCall) room(l *modelLane) int {
 func (c *modelCall) price(l *modelLane, cost []int64) {
 	l.opens, l.slot, l.binding = 0, 0, BindingNone
 	for _, i := range l.Counters {
-		r := c.cfg.Counters[i]
-		units := cost[r.Metric]
+		r := c.counters[i]
+		units := float64(cost[r.Metric])
 		if units == 0 {
 			continue
 		}
-		l.opens = max(l.opens, c.tats[i]+float64(float64(1-r.Burst)*r.Interval))
-		if slot := c.tats[i] + float64(float64(units-r.Burst)*r.Interval); slot > l.slot {
+		l.opens = r.slot(l.opens, 1)
+		if slot := r.slot(0, units); slot > l.slot {
 			l.slot, l.binding = slot, i
 		}
 	}
@@ -29,23 +29,39 @@ func (c *modelCall) price(l *modelLane, cost []int64) {
 func (c *modelCall) atOnce(l *modelLane, cost []int64) int {
 	n := math.Inf(1)
 	for _, i := range l.Counters {
-		r := c.cfg.Counters[i]
-		if units := float64(cost[r.Metric]); units > 0 {
-			left := c.now + float64(float64(r.Burst)*r.Interval) - max(c.tats[i], c.now)
-			n = min(n, math.Floor(left/float64(units*r.Interval)))
+		if r := c.counters[i]; cost[r.Metric] > 0 {
+			n = min(n, r.room(float64(cost[r.Metric])))
 		}
 	}
 	return int(min(n, 1e9))
 }
 
-func (c *modelCall) best(d PoolDemand) (chosen *modelLane, noPermit bool) {
+func (c *modelCall) rank(l *modelLane, prefer int, ahead float64) float64 {
+	switch {
+	case l.index == prefer && l.slot <= c.now+ahead:
+		return math.Inf(-1)
+	case l.slot > c.now:
+		return l.slot
+	case c.cfg.Strategy == InOrder:
+		return float64(l.index) - 1e9
+	case c.cfg.Strategy == RoundRobin:
+		return max(l.pass, c.round) - 1e12
+	}
+	return -float64(min(c.now-l.slot, 3600) * float64(l.Weight))
+}
+
+func (c *modelCall) best(d PoolDemand, ahead float64) (chosen *modelLane, noPermit bool) {
+	best := 0.0
 	for _, l := range c.lanes[d.First : d.Last+1] {
 		switch {
-		case !l.open || l.claimed:
+		case !l.open() || l.claimed:
 		case c.room(l) < 1:
 			noPermit = true
-		case chosen == nil || l.slot < chosen.slot:
-			chosen = l
+		default:
+			r := c.rank(l, d.Prefer, ahead)
+			if chosen == nil || r < best || r == best && l.pass < chosen.pass {
+				chosen, best = l, r
+			}
 		}
 	}
 	return chosen, noPermit
@@ -58,47 +74,51 @@ func (c *modelCall) blocked(at float64, why int) {
 	c.wake = min(c.wake, max(0, at-c.now))
 }
 
-func (c *modelCall) demand(d PoolDemand) (over int) {
-	open := 0
+func (c *modelCall) open(d PoolDemand) int {
+	n := 0
 	for _, l := range c.lanes[d.First : d.Last+1] {
-		if l.open {
-			open++
+		if l.open() {
+			n++
 		}
 	}
-	if open == 0 {
-		c.allClosed(d)
-		return d.Count
-	}
-	portion := (d.Count + open - 1) / open
+	return n
+}
+
+func (c *modelCall) demand(d PoolDemand) (over int) {
+	open := c.open(d)
+	portion := (d.Count + max(1, open) - 1) / max(1, open)
 	for n := d.Count; n > 0; {
 		for _, l := range c.lanes[d.First : d.Last+1] {
 			c.price(l, d.Cost)
 		}
-		l, noPermit := c.best(d)
+		mine := c.shares == 1 || c.turn <= c.now+c.horizon
+		reach := d.Ahead.Seconds()
+		ahead := reach
+		if !mine {
+			ahead = min(reach, c.horizon/8)
+		}
+		l, noPermit := c.best(d, ahead)
 		if l == nil {
 			if noPermit {
 				c.poll = true
 				c.blocked(math.Inf(1), BindingPermits)
+			} else if c.open(d) == 0 {
+				c.allClosed(d)
 			}
 			return n
-		}
-		mine := c.shares == 1 || c.turn <= c.now+c.horizon
-		ahead := c.horizon
-		if !mine {
-			ahead /= 4
 		}
 		if l.opens > c.now+ahead {
 			l.claimed = true
 			c.poll = c.poll || noPermit
 			at := l.opens - ahead
 			if !mine {
-				at = min(at, max(c.turn, l.opens)-c.horizon)
+				at = min(at, max(c.turn-c.horizon, l.opens-reach))
 			}
 			c.blocked(at, l.binding)
 			return n
 		}
 		some := 1
-		if portion > 1 {
+		if portion > 1 && len(l.trials) == 0 {
 			some = max(1, min(n, portion, c.room(l), c.atOnce(l, d.Cost)))
 		}
 		c.charge(l, d.Cost, some, open)
@@ -111,7 +131,7 @@ func (c *modelCall) allClosed(d PoolDemand) {
 	back, off, why := math.Inf(1), true, ""
 	for _, l := range c.lanes[d.First : d.Last+1] {
 		back, off = min(back, l.back), off && l.off
-		if l.off && len(l.Keys) > 0 || l.reason != "" {
+		if l.reason != "" {
 			why = l.reason
 		}
 	}
@@ -132,14 +152,11 @@ func (c *modelCall) charge(l *modelLane, cost []int64, n, open int) {
 		c.delayed = l.binding
 	}
 	for _, i := range l.Counters {
-		r := c.cfg.Counters[i]
-		units := float64(cost[r.Metric])
-		if units == 0 {
-			continue
+		r := c.counters[i]
+		if units := float64(cost[r.Metric]); units > 0 {
+			r.charge(slot, float64(units*float64(n)))
+			takes = max(takes, float64(r.Interval*units)*float64(n))
 		}
-		c.tats[i] = max(c.tats[i], slot) + float64(units*float64(n)*r.Interval)
-		c.charged[i] = true
-		takes = max(takes, float64(r.Interval*units)*float64(n))
 	}
 	if c.shares > 1 {
 		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(open))
@@ -150,10 +167,14 @@ func (c *modelCall) charge(l *modelLane, cost []int64, n, open int) {
 		c.taken[p] += n
 		c.holding, c.free = c.holding+n, c.free-n
 	}
-	key := l.keys[c.cursor[l.Name]%len(l.keys)]
-	c.cursor[l.Name] = (c.cursor[l.Name] + 1) % 1000000
+	c.round = max(l.pass, c.round)
+	l.pass = c.round + float64(float64(n)/float64(l.Weight))
+	key, trial := c.nextKey(l)
+	l.next %= 1000000
+	c.poolModel.lanes[l.Name] = l.modelCursor
 	offset := int64(math.Ceil(float64(slot-c.now) * 1e6))
 	for range n {
-		c.reply.Grants = append(c.reply.Grants, PoolGrant{Lane: l.index, Key: key, Slot: c.call.Now + offset})
+		g := PoolGrant{Lane: l.index, Key: key, Slot: c.call.Now + offset, Trial: trial}
+		c.reply.Grants = append(c.reply.Grants, g)
 	}
 }

@@ -3,50 +3,46 @@ package scripts
 import (
 	"maps"
 	"math"
+	"slices"
 	"time"
 )
 
 // poolModel is what the pool's script does, in Go: the same state, the same arithmetic in the same order, no Redis.
 type poolModel struct {
 	tat      map[string]float64 // by counter
-	cursor   map[string]int     // by lane
+	used     map[string]modelCount
+	pace     map[string]modelPace
+	lanes    map[string]modelCursor
 	blocks   map[string]modelBlock
 	sessions map[string]modelSession
+	round    float64
 }
 
-type modelBlock struct {
-	until  float64
-	off    bool
-	reason string
+type modelCount struct{ end, used float64 }
+
+type modelPace struct{ value, at, recovery float64 }
+
+type modelCursor struct {
+	next int
+	pass float64
 }
 
 type modelSession struct {
-	end, turn float64
-	seq       int64
-	want      int
-	held      map[string]int
+	end, turn     float64
+	seq           int64
+	want, starved int
+	held          map[string]int
 }
 
 func newPoolModel() *poolModel {
 	return &poolModel{
 		tat:      map[string]float64{},
-		cursor:   map[string]int{},
+		used:     map[string]modelCount{},
+		pace:     map[string]modelPace{},
+		lanes:    map[string]modelCursor{},
 		blocks:   map[string]modelBlock{},
 		sessions: map[string]modelSession{},
 	}
-}
-
-// modelLane is a lane during one call.
-type modelLane struct {
-	PoolLane
-	index         int
-	keys          []int // those that can be used
-	open, claimed bool
-	off           bool
-	back          float64
-	reason        string
-	opens, slot   float64
-	binding       int
 }
 
 // modelCall is one call on its way through the model.
@@ -55,9 +51,8 @@ type modelCall struct {
 	cfg                     *PoolConfig
 	call                    *PoolCall
 	now, horizon, turn      float64
+	counters                []*modelCounter
 	lanes                   []*modelLane
-	tats                    []float64
-	charged                 map[int]bool
 	held, taken             []int
 	shares, fair            int
 	setAside, free, holding int
@@ -70,7 +65,7 @@ type modelCall struct {
 func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
 		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
-		charged: map[int]bool{}, wake: math.Inf(1), binding: BindingNone, delayed: BindingNone,
+		wake: math.Inf(1), binding: BindingNone, delayed: BindingNone,
 		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
 	}
 	if p.Deadline > 0 && p.Now > p.Deadline {
@@ -84,12 +79,16 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		c.turn = max(c.now, own.turn)
 	}
 	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
-	for _, r := range cfg.Counters {
-		c.tats = append(c.tats, m.tat[r.Name])
+	for i := range cfg.Counters {
+		c.counters = append(c.counters, c.counter(&cfg.Counters[i]))
 	}
-	c.report()
+	for i := range p.Reports {
+		c.report(&p.Reports[i])
+	}
 	c.countPermits()
-	c.openLanes()
+	for i, lane := range cfg.Lanes {
+		c.openLane(i, lane)
+	}
 	left := 0
 	for _, d := range p.Demands {
 		over := c.demand(d)
@@ -97,41 +96,22 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		c.reply.Admitted = append(c.reply.Admitted, d.Count-over)
 	}
 	c.save(left)
-	c.reply.Waiting = c.shares - 1
+	c.answer(left)
+	return c.reply, nil
+}
+
+func (c *modelCall) answer(left int) {
+	c.reply.Waiting, c.reply.Poll = c.shares-1, c.poll
 	c.reply.Binding = c.binding
 	if c.binding == BindingNone {
 		c.reply.Binding = c.delayed
 	}
 	switch {
 	case left == 0:
-	case c.poll || math.IsInf(c.wake, 1):
+	case math.IsInf(c.wake, 1):
 		c.reply.Wake = PoolPoll
 	default:
 		c.reply.Wake = time.Duration(math.Ceil(c.wake*1e6)) * time.Microsecond
-	}
-	return c.reply, nil
-}
-
-func (c *modelCall) block(name string) modelBlock {
-	b := c.blocks[name]
-	if b.until <= c.now {
-		delete(c.blocks, name)
-		return modelBlock{}
-	}
-	return b
-}
-
-func (c *modelCall) report() {
-	for _, r := range c.call.Blocks {
-		old := c.block(r.Name)
-		until := c.now + r.For.Seconds()
-		if until > c.now && (until > old.until || r.Off && !old.off) {
-			c.blocks[r.Name] = modelBlock{max(until, old.until), r.Off || old.off, r.Reason}
-		}
-	}
-	for _, s := range c.call.Settlements {
-		c.tats[s.Counter] = max(c.tats[s.Counter], c.now) + float64(float64(s.Units)*c.cfg.Counters[s.Counter].Interval)
-		c.charged[s.Counter] = true
 	}
 }
 
@@ -143,21 +123,21 @@ func (c *modelCall) countPermits() {
 		c.holding += c.call.Held[i]
 		capacity += p.Limit
 	}
-	type rival struct{ want, sum int }
+	type rival struct{ starved, sum int }
 	var rivals []rival
 	for name, s := range c.sessions {
 		if name == c.cfg.Session {
 			continue
 		}
-		if s.want > 0 {
+		if s.want > s.starved {
 			c.shares++
 		}
-		r := rival{want: s.want}
+		r := rival{starved: s.starved}
 		for i, p := range c.cfg.Permits {
 			r.sum += s.held[p.Name]
 			c.taken[i] += s.held[p.Name]
 		}
-		if r.want > 0 || r.sum > 0 {
+		if r.starved > 0 || r.sum > 0 {
 			contenders++
 		}
 		rivals = append(rivals, r)
@@ -165,8 +145,8 @@ func (c *modelCall) countPermits() {
 	c.shares++
 	c.fair = (capacity + contenders - 1) / contenders
 	for _, r := range rivals {
-		if r.want > 0 && r.sum < c.fair {
-			c.setAside += min(r.want, c.fair-r.sum)
+		if r.starved > 0 && r.sum < c.fair {
+			c.setAside += min(r.starved, c.fair-r.sum)
 		}
 	}
 	for i, p := range c.cfg.Permits {
@@ -174,51 +154,27 @@ func (c *modelCall) countPermits() {
 	}
 }
 
-func (c *modelCall) openLanes() {
-	for i, lane := range c.cfg.Lanes {
-		l := &modelLane{PoolLane: lane, index: i, back: math.Inf(1), off: true}
-		var whole modelBlock
-		for _, name := range l.Blocks {
-			b := c.block(name)
-			whole.until = max(whole.until, b.until)
-			if b.off {
-				whole.off, whole.reason = true, b.reason
-			}
-		}
-		for k, name := range l.Keys {
-			b := c.block(KeyBlock(name))
-			if b.off || whole.off {
-				l.reason = whole.reason
-				if b.off {
-					l.reason = b.reason
-				}
-			} else {
-				l.off = false
-			}
-			until := max(whole.until, b.until)
-			if until <= c.now {
-				l.keys = append(l.keys, k)
-			}
-			l.back = min(l.back, until)
-		}
-		l.open = len(l.keys) > 0
-		c.lanes = append(c.lanes, l)
-	}
-}
-
 func (c *modelCall) save(left int) {
-	for i := range c.charged {
-		c.tat[c.cfg.Counters[i].Name] = c.tats[i]
+	for _, r := range c.counters {
+		if r.charged {
+			r.save(c.poolModel)
+		}
 	}
-	held, holds := map[string]int{}, false
+	held, any := map[string]int{}, false
 	for i, p := range c.cfg.Permits {
 		if c.held[i] > 0 {
-			held[p.Name], holds = c.held[i], true
+			held[p.Name], any = c.held[i], true
 		}
 	}
 	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
 	switch {
-	case left > 0 || holds:
+	case c.binding == BindingPermits:
+		s.starved = left
+	case c.poll:
+		s.starved = 1
+	}
+	switch {
+	case left > 0 || any:
 		c.sessions[c.cfg.Session] = s
 	case c.turn > c.now:
 		s.end = c.turn
@@ -226,4 +182,77 @@ func (c *modelCall) save(left int) {
 	default:
 		delete(c.sessions, c.cfg.Session)
 	}
+}
+
+// modelLane is a lane during one call.
+type modelLane struct {
+	PoolLane
+	modelCursor
+	index        int
+	keys, trials []int
+	trial        bool // the lane itself is
+	claimed      bool
+	off          bool
+	back         float64
+	reason       string
+	opens, slot  float64
+	binding      int
+}
+
+func (l *modelLane) open() bool { return len(l.keys)+len(l.trials) > 0 }
+
+func (c *modelCall) openLane(index int, lane PoolLane) {
+	l := &modelLane{PoolLane: lane, modelCursor: c.poolModel.lanes[lane.Name], index: index, back: math.Inf(1), off: true}
+	var whole modelBlock
+	for _, name := range l.Blocks {
+		b, trial := c.block(name)
+		whole.until = max(whole.until, b.until)
+		l.trial = l.trial || trial
+		if b.off && !trial {
+			whole.off, whole.reason = true, b.reason
+		}
+	}
+	for k, name := range l.Keys {
+		b, trial := c.block(KeyBlock(name))
+		off := b.off && !trial
+		if off || whole.off {
+			l.reason = whole.reason
+			if off {
+				l.reason = b.reason
+			}
+		} else {
+			l.off = false
+		}
+		until := max(whole.until, b.until)
+		switch {
+		case until > c.now:
+		case trial || l.trial:
+			l.trials = append(l.trials, k)
+		default:
+			l.keys = append(l.keys, k)
+		}
+		l.back = min(l.back, until)
+	}
+	c.lanes = append(c.lanes, l)
+}
+
+// nextKey returns the lane's next key.
+func (c *modelCall) nextKey(l *modelLane) (key int, trial bool) {
+	if len(l.trials) == 0 {
+		l.next++
+		return l.keys[(l.next-1)%len(l.keys)], false
+	}
+	key = l.trials[len(l.trials)-1]
+	l.trials = l.trials[:len(l.trials)-1]
+	names := []string{KeyBlock(l.Keys[key])}
+	if l.trial {
+		l.trials = nil
+		names = append(names, l.Blocks...)
+	}
+	for _, name := range slices.Compact(names) {
+		if b, trial := c.block(name); trial {
+			c.blocks[name] = modelBlock{c.now + 60, true, b.reason}
+		}
+	}
+	return key, true
 }

@@ -10,18 +10,30 @@ type PoolConfig struct {
 	Session  string
 	TTL      time.Duration // until the session ends unless it calls again
 	Horizon  time.Duration // how far ahead a place may be booked
-	Metrics  int           // how many metrics a cost has
+	Strategy Strategy
+	Metrics  int // how many metrics a cost has
 	Counters []PoolCounter
 	Permits  []PoolPermits
 	Lanes    []PoolLane
 }
 
-// PoolCounter is one GCRA limit, which any number of lanes may draw on.
+// Strategy says which of the lanes that can serve a call now is taken. Where none can, it is the one that can first.
+type Strategy string
+
+// Strategies.
+const (
+	Headroom   Strategy = "headroom"    // the one that has been ready for longest, times its weight
+	RoundRobin Strategy = "round_robin" // in turn, by weight
+	InOrder    Strategy = "in_order"    // the first
+)
+
+// PoolCounter is one limit, which any number of lanes may draw on: GCRA, or a count that starts anew at a given time.
 type PoolCounter struct {
-	Name     string  // from CounterName; unique in the pool
+	Name     string  // from PoolLimitName, AccountLimitName or KeyLimitName; unique in the pool
 	Metric   int     // index in a cost
 	Interval float64 // seconds per unit
 	Burst    int64   // units
+	End      int64   // 0: GCRA; else Burst units may be used until then, in microseconds since 2017
 }
 
 // PoolPermits is a limit of calls in flight over all processes, which any number of lanes may draw on.
@@ -32,7 +44,8 @@ type PoolPermits struct {
 
 // PoolLane is a way that a call can take: keys that share all their limits.
 type PoolLane struct {
-	Name     string   // unique in the pool
+	Name     string   // from LaneName; unique in the pool
+	Weight   int      // at least 1
 	Permits  int      // index in PoolConfig.Permits; -1: none
 	Blocks   []string // from AccountBlock: what blocks the whole lane
 	Counters []int    // indices in PoolConfig.Counters
@@ -55,6 +68,7 @@ func NewPoolShape(c *PoolConfig) *PoolShape {
 	text(c.Session)
 	fraction(c.TTL.Seconds())
 	fraction(c.Horizon.Seconds())
+	s.args = append(s.args, string(c.Strategy))
 	number(c.Metrics)
 	number(len(c.Counters))
 	for _, r := range c.Counters {
@@ -62,6 +76,7 @@ func NewPoolShape(c *PoolConfig) *PoolShape {
 		number(r.Metric + 1)
 		fraction(r.Interval)
 		number(int(r.Burst))
+		s.args = append(s.args, seconds(r.End))
 	}
 	number(len(c.Permits))
 	for _, p := range c.Permits {
@@ -70,7 +85,8 @@ func NewPoolShape(c *PoolConfig) *PoolShape {
 	}
 	number(len(c.Lanes))
 	for _, l := range c.Lanes {
-		text(l.Name)
+		s.args = append(s.args, l.Name)
+		number(l.Weight)
 		number(l.Permits + 1)
 		number(len(l.Blocks))
 		for _, b := range l.Blocks {
@@ -97,8 +113,24 @@ func (s *PoolShape) has(lane, key int) bool {
 // KeyBlock names the block of a key.
 func KeyBlock(key string) string { return "k:" + wireName(key) }
 
-// AccountBlock names the block of an account.
-func AccountBlock(account string) string { return "a:" + wireName(account) }
+// AccountBlock names the block of an account, or with a family of models of that family alone.
+func AccountBlock(account, family string) string {
+	if family == "" {
+		return "a:" + wireName(account)
+	}
+	return "m:" + wireName(account) + ":" + wireName(family)
+}
 
-// CounterName names the counter of one of an account's limits.
-func CounterName(account, limit string) string { return wireName(account) + ":" + wireName(limit) }
+// LaneName names the lane of an account for a family of models, and of one key alone where key isn't empty.
+func LaneName(account, family, key string) string {
+	return wireName(account) + ":" + wireName(family) + ":" + wireName(key)
+}
+
+// PoolLimitName names the counter of a limit of the whole pool.
+func PoolLimitName(limit string) string { return ":" + wireName(limit) }
+
+// AccountLimitName names the counter of an account's limit.
+func AccountLimitName(account, limit string) string { return wireName(account) + ":" + wireName(limit) }
+
+// KeyLimitName names the counter of a key's limit.
+func KeyLimitName(key, limit string) string { return "k:" + wireName(key) + ":" + wireName(limit) }

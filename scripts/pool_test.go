@@ -46,21 +46,27 @@ type poolRun struct {
 
 func newPoolRun(data []byte) *poolRun {
 	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, held: map[string][]int{}}
-	r.cfg = PoolConfig{TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3)}
+	r.cfg = PoolConfig{
+		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
+		Strategy: []Strategy{Headroom, RoundRobin, InOrder}[r.roll(3)],
+	}
 	for i := range r.roll(5) {
 		r.cfg.Counters = append(r.cfg.Counters, PoolCounter{
-			Name: CounterName("org 1", fmt.Sprint("limit:", i)), Metric: r.roll(r.cfg.Metrics),
+			Name: AccountLimitName("org 1", fmt.Sprint("limit:", i)), Metric: r.roll(r.cfg.Metrics),
 			Interval: []float64{0.001, 0.0205, 1.0 / 3, 0.05}[r.roll(4)],
 			Burst:    int64(1 + r.roll(3)*r.roll(20)),
 		})
+		if r.roll(4) == 0 {
+			r.cfg.Counters[i].End = r.now + int64(r.roll(4_000_000))
+		}
 	}
 	for i := range r.roll(3) {
 		r.cfg.Permits = append(r.cfg.Permits, PoolPermits{Name: fmt.Sprint("p,", i), Limit: r.roll(12)})
 	}
 	for i := range 1 + r.roll(4) {
-		lane := PoolLane{Name: fmt.Sprint("lane ", i), Permits: r.roll(len(r.cfg.Permits)+1) - 1}
+		lane := PoolLane{Name: LaneName(fmt.Sprint("lane ", i), "", ""), Weight: 1 + r.roll(3), Permits: r.roll(len(r.cfg.Permits)+1) - 1}
 		for b := range r.roll(3) {
-			lane.Blocks = append(lane.Blocks, AccountBlock(fmt.Sprint("=", (i+b)/2)))
+			lane.Blocks = append(lane.Blocks, AccountBlock(fmt.Sprint("=", (i+b)/2), ""))
 		}
 		for c := range r.cfg.Counters {
 			if r.roll(2) == 0 {
@@ -101,14 +107,22 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	r.held[cfg.Session] = held
 	c.Held = slices.Clone(held)
 	for range max(0, r.roll(8)-5) {
-		c.Blocks = append(c.Blocks, r.block())
+		c.Reports = append(c.Reports, r.report())
 	}
-	if len(cfg.Counters) > 0 && r.roll(5) == 0 {
-		c.Settlements = append(c.Settlements, PoolSettlement{r.roll(len(cfg.Counters)), int64(r.roll(20) - 10)})
+	for i := range cfg.Counters {
+		if cfg.Counters[i].End > 0 && cfg.Counters[i].End <= r.now {
+			cfg.Counters = slices.Clone(cfg.Counters)
+			cfg.Counters[i].End = r.now + 700_000
+			c.Shape = NewPoolShape(&cfg)
+		}
 	}
 	for range r.roll(4) {
-		d := PoolDemand{Count: 1 + r.roll(12), First: r.roll(len(cfg.Lanes))}
+		d := PoolDemand{Count: 1 + r.roll(12), First: r.roll(len(cfg.Lanes)), Prefer: -1}
+		d.Ahead = cfg.Horizon / time.Duration(1<<r.roll(3))
 		d.Last = d.First + r.roll(len(cfg.Lanes)-d.First)
+		if r.roll(3) == 0 {
+			d.Prefer = d.First
+		}
 		for range cfg.Metrics {
 			d.Cost = append(d.Cost, int64(r.roll(3)*r.roll(9)))
 		}
@@ -117,16 +131,25 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	return &cfg, c
 }
 
-func (r *poolRun) block() PoolBlock {
+func (r *poolRun) report() PoolReport {
+	p := PoolReport{
+		Kind: ReportKind(r.roll(7)), For: time.Duration(r.roll(200)) * time.Millisecond,
+		Block: AccountBlock(fmt.Sprint("=", r.roll(3)), ""), Reason: fmt.Sprint("why not ", r.roll(9)),
+		Units: int64(r.roll(20) - 10), Factor: 0.5, Quiet: time.Duration(r.roll(100)) * time.Millisecond,
+	}
 	lane := r.cfg.Lanes[r.roll(len(r.cfg.Lanes))]
-	b := PoolBlock{
-		Name: AccountBlock(fmt.Sprint("=", r.roll(3))), Off: r.roll(3) == 0,
-		For: time.Duration(r.roll(200)) * time.Millisecond, Reason: fmt.Sprint("why not ", r.roll(9)),
-	}
 	if len(lane.Keys) > 0 && r.roll(3) > 0 {
-		b.Name = KeyBlock(lane.Keys[r.roll(len(lane.Keys))])
+		p.Block = KeyBlock(lane.Keys[r.roll(len(lane.Keys))])
 	}
-	return b
+	if len(r.cfg.Counters) == 0 {
+		p.Kind = min(p.Kind, ClearBlock)
+	} else {
+		p.Counter = r.roll(len(r.cfg.Counters))
+	}
+	if p.Kind == SlowCounter {
+		p.For += time.Second
+	}
+	return p
 }
 
 // check runs the history on Redis and on the model, and compares every answer and what is left.
@@ -160,8 +183,14 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string) {
 	for name := range m.tat {
 		want = append(want, "t:"+name)
 	}
-	for name := range m.cursor {
-		want = append(want, "r:"+wireName(name))
+	for name := range m.used {
+		want = append(want, "t:"+name)
+	}
+	for name := range m.pace {
+		want = append(want, "f:"+name)
+	}
+	for name := range m.lanes {
+		want = append(want, "r:"+name)
 	}
 	for name := range m.blocks {
 		want = append(want, name)
@@ -169,7 +198,7 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string) {
 	for name := range m.sessions {
 		want = append(want, "s:"+wireName(name))
 	}
-	got := slices.DeleteFunc(rdb.HKeys(t.Context(), PoolKey(pool)).Val(), func(f string) bool { return f == "x" })
+	got := slices.DeleteFunc(rdb.HKeys(t.Context(), PoolKey(pool)).Val(), func(f string) bool { return f == "x" || f == "v" })
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {

@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -71,7 +72,7 @@ func TestAWholeConfiguration(t *testing.T) {
 		{Metric: caller.Requests, Limit: 600, Per: time.Minute},
 		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500},
 	}
-	if len(c.Limits) != 2 || c.Limits[0] != limits[0] || c.Limits[1] != limits[1] {
+	if !reflect.DeepEqual(c.Limits, limits) {
 		t.Errorf("limits %+v", c.Limits)
 	}
 }

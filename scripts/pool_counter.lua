@@ -1,0 +1,100 @@
+-- Part of the pool's script: counters. A counter is a GCRA limit, with a theoretical arrival time, or a count that
+-- starts anew at a given time.
+
+local SLOWEST = 0.05 -- of a limit's pace
+
+-- pace returns a counter's pace now, as a share of the whole, and when it last became slower.
+local function pace(c)
+  local value, at, recovery = string.match(field['f:' .. c.name] or '', '^(%S+) (%S+) (%S+)$')
+  if not value then
+    return 1, 0
+  end
+  at = tonumber(at)
+  return math.min(1, tonumber(value) + (now - at) / tonumber(recovery)), at
+end
+
+for _, c in ipairs(counters) do
+  local value = field['t:' .. c.name]
+  if c.ends == 0 then
+    c.tat = tonumber(value or '0')
+    c.interval = c.interval / pace(c)
+  else
+    local ends, used = string.match(value or '0 0', '^(%S+) (%S+)$')
+    ends, used = tonumber(ends), tonumber(used)
+    if ends <= now then
+      ends, used = c.ends, 0
+    end
+    c.ends, c.used = ends, used
+  end
+end
+
+-- counter_slot returns the earliest time, not before from, at which units fit.
+local function counter_slot(c, from, units)
+  if c.used then
+    if c.used + units > c.burst then
+      return math.max(from, c.ends + horizon) -- nothing is booked before the count has started anew
+    end
+    return from
+  end
+  return gcra_slot(c.tat, from, c.interval, c.burst, units)
+end
+
+-- counter_room returns how many times units fit now.
+local function counter_room(c, units)
+  if c.used then
+    return math.floor((c.burst - c.used) / units)
+  end
+  return math.floor((now + c.burst * c.interval - math.max(c.tat, now)) / (units * c.interval))
+end
+
+local function counter_charge(c, slot, units)
+  if c.used then
+    c.used = c.used + units
+  else
+    c.tat = gcra_charge(c.tat, slot, c.interval, units)
+  end
+  c.charged = true
+end
+
+-- counter_settle corrects what was charged. A refund never gives more than the whole burst.
+local function counter_settle(c, units)
+  if c.used then
+    c.used = math.max(0, c.used + units)
+  else
+    c.tat = math.max(c.tat, now) + units * c.interval
+  end
+  c.charged = true
+end
+
+-- counter_hold keeps the next unit off for some seconds.
+local function counter_hold(c, seconds)
+  if not c.used then
+    c.tat = math.max(c.tat, now + seconds + (c.burst - 1) * c.interval)
+    c.charged = true
+  end
+end
+
+local function counter_used(c, units)
+  if c.used then
+    c.used = math.max(c.used, units)
+    c.charged = true
+  end
+end
+
+local function counter_slow(c, factor, recovery, quiet)
+  local value, at = pace(c)
+  if c.used or now - at < quiet then
+    return
+  end
+  local slower = math.max(SLOWEST, value * factor)
+  put('f:' .. c.name, string.format('%.17g %.17g %.17g', slower, now, recovery), now + recovery)
+  c.interval = c.interval * value / slower
+end
+
+local function counter_write(c)
+  if c.used then
+    put('t:' .. c.name, string.format('%.17g %.0f', c.ends, c.used), c.ends)
+  else
+    put('t:' .. c.name, string.format('%.17g', c.tat), c.tat)
+  end
+end

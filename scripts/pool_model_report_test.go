@@ -1,0 +1,134 @@
+package scripts
+
+import "math"
+
+type modelBlock struct {
+	until  float64
+	off    bool
+	reason string
+}
+
+// block returns a block that holds now, and one that is on trial.
+func (c *modelCall) block(name string) (b modelBlock, trial bool) {
+	b, ok := c.blocks[name]
+	switch {
+	case !ok:
+	case b.until > c.now:
+		return b, false
+	case b.off:
+		return modelBlock{off: true, reason: b.reason}, true
+	default:
+		delete(c.blocks, name)
+	}
+	return modelBlock{}, false
+}
+
+func (c *modelCall) report(r *PoolReport) {
+	var counter *modelCounter
+	if r.Kind >= SettleCounter {
+		counter = c.counters[r.Counter]
+	}
+	switch r.Kind {
+	case CoolBlock, DisableBlock:
+		old, _ := c.block(r.Block)
+		until, off := c.now+r.For.Seconds(), r.Kind == DisableBlock
+		if until > c.now && (until > old.until || off && !old.off) {
+			c.blocks[r.Block] = modelBlock{max(until, old.until), off || old.off, r.Reason}
+		}
+	case ClearBlock:
+		if c.blocks[r.Block].off {
+			delete(c.blocks, r.Block)
+		}
+	case SettleCounter:
+		counter.charged = true
+		if counter.End > 0 {
+			counter.used = max(0, counter.used+float64(r.Units))
+		} else {
+			counter.tat = max(counter.tat, c.now) + float64(float64(r.Units)*counter.Interval)
+		}
+	case HoldCounter:
+		if counter.End == 0 {
+			burst := float64(float64(counter.Burst-1) * counter.Interval)
+			counter.tat = max(counter.tat, c.now+r.For.Seconds()+burst)
+			counter.charged = true
+		}
+	case UsedCounter:
+		if counter.End > 0 {
+			counter.used = max(counter.used, float64(r.Units))
+			counter.charged = true
+		}
+	case SlowCounter:
+		value, at := c.paceOf(counter.Name)
+		if counter.End == 0 && c.now-at >= r.Quiet.Seconds() {
+			slower := max(0.05, value*r.Factor)
+			c.pace[counter.Name] = modelPace{slower, c.now, r.For.Seconds()}
+			counter.Interval = float64(counter.Interval*value) / slower
+		}
+	}
+}
+
+func (c *modelCall) paceOf(counter string) (value, at float64) {
+	p, ok := c.pace[counter]
+	if !ok {
+		return 1, 0
+	}
+	return min(1, p.value+float64((c.now-p.at)/p.recovery)), p.at
+}
+
+// modelCounter is a counter during one call.
+type modelCounter struct {
+	PoolCounter
+	end, used, tat, now, horizon float64
+	charged                      bool
+}
+
+func (c *modelCall) counter(p *PoolCounter) *modelCounter {
+	r := &modelCounter{PoolCounter: *p, now: c.now, horizon: c.horizon}
+	if p.End == 0 {
+		r.tat = c.tat[p.Name]
+		pace, _ := c.paceOf(p.Name)
+		r.Interval /= pace
+		return r
+	}
+	s := c.poolModel.used[p.Name]
+	if s.end <= c.now {
+		s = modelCount{end: float64(p.End) / 1e6}
+	}
+	r.end, r.used = s.end, s.used
+	return r
+}
+
+func (r *modelCounter) save(m *poolModel) {
+	if r.End == 0 {
+		m.tat[r.Name] = r.tat
+	} else {
+		m.used[r.Name] = modelCount{r.end, r.used}
+	}
+}
+
+func (r *modelCounter) slot(from, units float64) float64 {
+	switch {
+	case r.End == 0:
+		return max(from, r.tat+float64((units-float64(r.Burst))*r.Interval))
+	case r.used+units > float64(r.Burst):
+		return max(from, r.end+r.horizon)
+	default:
+		return from
+	}
+}
+
+func (r *modelCounter) room(units float64) float64 {
+	if r.End > 0 {
+		return math.Floor((float64(r.Burst) - r.used) / units)
+	}
+	return math.Floor((r.now + float64(float64(r.Burst)*r.Interval) - max(r.tat, r.now)) / float64(units*r.Interval))
+}
+
+func (r *modelCounter) charge(slot, units float64) {
+	r.charged = true
+	if r.End > 0 {
+		r.used += units
+	} else {
+		r.tat = max(r.tat, slot) + float64(units*r.Interval)
+	}
+}
