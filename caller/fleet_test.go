@@ -116,6 +116,9 @@ func (f *fleet) post(ctx context.Context, replica int, id string) error {
 	if err != nil {
 		return err
 	}
+	if err := caller.ErrorOf(res); err != nil {
+		return err
+	}
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("status %d: %s", res.StatusCode, answer)
 	}

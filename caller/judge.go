@@ -56,13 +56,20 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 		res := &http.Response{StatusCode: s.StatusCode, Header: s.Header, Request: s.Request}
 		return c.plan.Profile.Judge(res, s.Body)
 	}
-	if ctx.Err() != nil {
+	if over(ctx) {
 		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}
 	}
 	if retry.Network(err) || retry.Worth(err) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "network"}
 	}
 	return Verdict{Outcome: Fault}
+}
+
+// over reports whether a context has ended, or ends in this moment: http.Client with a Timeout lets the request know
+// first, and its context after that.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // StatusError is an HTTP answer that isn't a success, as an error for Do.
@@ -90,13 +97,16 @@ func status(value any, err error) int {
 }
 
 // CheckResponse returns nil for a status below 400. Else it reads the beginning of the body, closes it, and returns a
-// *StatusError.
+// *StatusError, or the *Error that an answer of Transport stands for.
 func CheckResponse(res *http.Response) error {
 	if res.StatusCode < http.StatusBadRequest {
 		return nil
 	}
 	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	_ = res.Body.Close()
+	if err := ErrorOf(res); err != nil {
+		return err
+	}
 	return &StatusError{StatusCode: res.StatusCode, Header: res.Header, Body: body, Request: res.Request}
 }
 
@@ -116,6 +126,9 @@ func (p Profile) withDefaults() Profile {
 	}
 	if p.Judge == nil {
 		p.Judge = JudgeStatus
+	}
+	if p.ErrorBody == nil {
+		p.ErrorBody = errorBody
 	}
 	if p.Repeatable == nil {
 		p.Repeatable = Idempotent

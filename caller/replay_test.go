@@ -114,7 +114,7 @@ func TestTransportErrors(t *testing.T) {
 	} {
 		_, rdb := redistest.Mini(t)
 		c := join(t, rdb, concurrency(1), func(cfg *caller.Config) {
-			cfg.Retry.Attempts, cfg.Retry.Base = 3, time.Millisecond
+			cfg.Retry.Attempts, cfg.Retry.Base, cfg.PlainErrors = 3, time.Millisecond, true
 		})
 		var bodies []*closeCounter
 		req, _ := http.NewRequestWithContext(t.Context(), test.method, "http://host.invalid/", http.NoBody)

@@ -21,7 +21,14 @@ const drainLimit = 16 << 10
 //
 // Safe to repeat is what the profile calls so, and a request that wasn't carried out: its answer says so (a limit
 // exceeded, a key refused), or no connection could be made. Its body must be readable again (http.NewRequest sees to
-// that for bytes and strings). When attempts run out, the last answer is returned as it is.
+// that for bytes and strings). When attempts run out, the last answer is returned, with the header X-Should-Retry: false,
+// so that a client library above doesn't go on where the pool has given up.
+//
+// A call that ends without an answer of the provider ends, for the same reason, with an answer and not with an error:
+// status 429 if the pool refused it (its turn would come after its deadline, for instance), 503 if the pool is closed or
+// Redis away, 502 or 504 if attempts were made and none was answered. It has X-Should-Retry: false, Retry-After where
+// that is known, and a body in the provider's shape that says why; ErrorOf returns the *Error. It is an error
+// where the request's own context ended, and with Config.PlainErrors.
 //
 // The permit of a request is held until its answer's body is read to the end or closed.
 //
@@ -57,7 +64,7 @@ func NewHTTPTransport(maxInFlight int) *http.Transport {
 	return t
 }
 
-// RoundTrip makes one call of the pool. Its error is an *Error.
+// RoundTrip makes one call of the pool. An error of it is an *Error.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strays(req) {
 		return t.base.RoundTrip(req)
@@ -87,7 +94,13 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if res != nil {
 		res.Request = req // not the one that was sent: that holds the secret
+		if err != nil && res.Header != nil {
+			res.Header.Set(shouldRetry, "false")
+		}
 		return res, nil
+	}
+	if e, ok := err.(*Error); ok && !t.caller.plan.PlainErrors && !over(req.Context()) {
+		return t.answerFor(req, e), nil
 	}
 	return nil, err
 }

@@ -229,6 +229,7 @@ func TestTransportRefusals(t *testing.T) {
 	} {
 		server, client, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Errorf("%s: was sent", name) },
 			limits(perMinute(5)), func(cfg *caller.Config) {
+				cfg.PlainErrors = true
 				cfg.Profile.Estimate = func(r *http.Request, _ []byte) caller.Cost {
 					return caller.Cost{caller.Requests: int64(1 + 6*len(r.Header["Cost"]))}
 				}

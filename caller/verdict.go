@@ -85,6 +85,9 @@ type Profile struct {
 	// the estimate had too much may be used again; for others it stays spent, since a refund that the provider doesn't
 	// make ends in a 429. A usage above the estimate counts for all. Defaults to none.
 	Refunded []Metric
+	// ErrorBody is the body, in JSON, of an answer by which Transport itself tells of an error, in the shape of the
+	// provider's own, so that its client libraries understand it. Defaults to OpenAI's shape.
+	ErrorBody func(status int, code, message string) []byte
 	// Quotas says what the answer's headers tell about limits; on answers of any status. Defaults to nothing.
 	Quotas func(r *http.Response) []Quota
 }

@@ -26,6 +26,7 @@ func Anthropic() caller.Profile {
 		Repeatable: repeatable("/messages", "/messages/count_tokens", "/complete"),
 		Usage:      usageAnthropic,
 		Refunded:   []caller.Metric{caller.InputTokens, caller.OutputTokens},
+		ErrorBody:  errorAnthropic,
 		Quotas:     func(r *http.Response) []caller.Quota { return reported(r, anthropicHeaders) },
 	}
 }
@@ -114,4 +115,13 @@ func usageAnthropic(data []byte) caller.Cost {
 		return nil
 	}
 	return c
+}
+
+// errorAnthropic is an error in Anthropic's shape.
+func errorAnthropic(status int, code, message string) []byte {
+	kind := "api_error"
+	if status == http.StatusTooManyRequests {
+		kind = "rate_limit_error"
+	}
+	return encode(map[string]any{"type": "error", "error": map[string]any{"type": kind, "code": code, "message": message}})
 }

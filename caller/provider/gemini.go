@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 	"time"
@@ -22,8 +23,9 @@ func Gemini() caller.Profile {
 		Repeatable: repeatable(append([]string{
 			":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents",
 		}, openAIEndings...)...),
-		Usage:    usageGemini,
-		Refunded: []caller.Metric{caller.InputTokens, caller.Tokens},
+		Usage:     usageGemini,
+		ErrorBody: errorGemini,
+		Refunded:  []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 
@@ -146,4 +148,15 @@ func usageGemini(data []byte) caller.Cost {
 		return usageOpenAI(data) // the OpenAI-compatible endpoint
 	}
 	return c
+}
+
+// errorGemini is an error in Google's shape.
+func errorGemini(status int, code, message string) []byte {
+	name := map[int]string{
+		http.StatusTooManyRequests: "RESOURCE_EXHAUSTED", http.StatusGatewayTimeout: "DEADLINE_EXCEEDED",
+	}[status]
+	return encode(map[string]any{"error": map[string]any{
+		"code": status, "status": cmp.Or(name, "UNAVAILABLE"), "message": message,
+		"details": []any{map[string]any{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": code}},
+	}})
 }

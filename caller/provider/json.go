@@ -180,3 +180,12 @@ func cutValue(b []byte) (value, rest []byte) {
 	}
 	return b, nil
 }
+
+// encode is JSON of maps, strings and numbers, which can't fail.
+func encode(value any) []byte {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return nil
+	}
+	return b
+}

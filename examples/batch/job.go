@@ -69,6 +69,7 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	j.tally = report.NewTally(j.pool.Caller.Keys)
 	j.pool.Caller.Hooks = j.tally.Hooks()
 	j.pool.Caller.Hooks.RedisFailed = j.redisFailed
+	j.pool.Caller.PlainErrors = true // no client library stands between
 	if j.caller, err = caller.New(rdb, j.pool.Caller); err != nil {
 		return nil, err
 	}

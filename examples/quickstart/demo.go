@@ -80,6 +80,7 @@ func poolConfig() (caller.Config, error) {
 			{Metric: caller.Tokens, Limit: tokenLimit, Per: period},
 		},
 		Concurrency: concurrency,
+		PlainErrors: true, // no client library stands between
 	}
 	for _, k := range keys {
 		cfg.Keys = append(cfg.Keys, caller.Key{ID: k.id, Secret: caller.NewSecret(k.secret), Account: k.account})
