@@ -94,6 +94,7 @@ type pace struct {
 // window of length Per was admitted within Per+slack, so Limit is kept by interval = (Per+slack)/(Limit-Burst+1). A
 // bucket that refills at Limit/Per overflows by no more than the units of slack, which are taken off its burst.
 func (l Limit) pace(slack time.Duration) (pace, error) {
+	l = l.withDefaults()
 	out := pace{name: l.name(), burst: l.Burst}
 	if err := l.check(); err != nil {
 		return out, err
