@@ -16,15 +16,15 @@ func TestProtocol(t *testing.T) {
 		t.Skip("needs redis-cli: install redis-tools")
 	}
 	doc := root + "/scripts/PROTOCOL.md"
-	var variables string
+	var variables strings.Builder
 	for _, block := range blocks(read(t, doc), "console") {
 		for _, step := range strings.Split("\n"+block, "\n$ ")[1:] {
 			command, want, _ := strings.Cut(step, "\n")
 			if !strings.HasPrefix(command, "redis-cli ") {
-				variables += command + "\n"
+				variables.WriteString(command + "\n")
 				continue
 			}
-			script := variables + strings.Replace(command, "redis-cli", "redis-cli -s "+server.Socket(), 1)
+			script := variables.String() + strings.Replace(command, "redis-cli", "redis-cli -s "+server.Socket(), 1)
 			cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 			cmd.Dir = root
 			if got, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
@@ -32,7 +32,7 @@ func TestProtocol(t *testing.T) {
 			}
 		}
 	}
-	if variables == "" {
+	if variables.String() == "" {
 		t.Errorf("no commands in %s", doc)
 	}
 }
