@@ -59,7 +59,9 @@ func TestOwnAnswers(t *testing.T) {
 			c.Close(t.Context())
 		}
 		if test.base == nil {
-			test.base = func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200, Header: http.Header{}}, nil }
+			test.base = func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 200, Header: http.Header{}}, nil
+			}
 		}
 		client := &http.Client{Transport: c.Transport(test.base)}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -80,7 +82,9 @@ func TestOwnAnswers(t *testing.T) {
 			t.Errorf("%s: ErrorOf gives %v", name, e)
 		}
 		body, err := io.ReadAll(res.Body)
-		var said struct{ Error struct{ Message, Type, Code string } }
+		var said struct {
+			Error struct{ Message, Type, Code string }
+		}
 		if err != nil || json.Unmarshal(body, &said) != nil || said.Error.Code != test.code ||
 			!strings.Contains(said.Error.Message, `pool "p"`) || int64(len(body)) != res.ContentLength {
 			t.Errorf("%s: body %s, %v", name, body, err)
