@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"context"
 	"errors"
 	"fmt"
 )
@@ -26,6 +27,9 @@ var (
 	errTooLong = fmt.Errorf("%w: it was held for longer than its maximum", ErrLeaseLost)
 	errClosing = fmt.Errorf("%w: %w", ErrLeaseLost, ErrClosed)
 )
+
+// errReleased is the cause of the end of a released lease's context.
+var errReleased = fmt.Errorf("the lease was released: %w", context.Canceled)
 
 // Error is why a permit couldn't be had. Unwrap gives one of this package's errors, the cause of the caller's context,
 // or Redis' error.

@@ -10,9 +10,11 @@ import (
 
 // State is who holds and who waits for a semaphore.
 type State struct {
-	Limit    int   // permits, as they count now
-	Ceiling  int   // the configured limit that counts
-	Version  int64 // of Ceiling
+	Limit    int           // permits, as they count now: the adaptive limit, if there is one
+	Ceiling  int           // the configured limit that counts
+	Version  int64         // of Ceiling
+	Latency  time.Duration // of late, as the adaptive limit knows it; 0: unknown
+	Baseline time.Duration // that the gradient measures Latency by; 0: unknown
 	Sessions []SessionState
 }
 
@@ -40,7 +42,9 @@ func (s *Semaphore) Inspect(ctx context.Context) (*State, error) {
 		defer s.mu.Unlock()
 		return &State{Limit: int(s.session.limit), Ceiling: int(s.session.ceiling), Version: s.session.version}, nil
 	}
-	state := &State{Limit: int(st.Limit), Ceiling: int(st.Ceiling), Version: st.Version}
+	state := &State{
+		Limit: int(st.Limit), Ceiling: int(st.Ceiling), Version: st.Version, Latency: st.Latency, Baseline: st.Baseline,
+	}
 	for _, x := range st.Sessions {
 		state.Sessions = append(state.Sessions, SessionState{
 			ID: x.ID, Name: x.Name, Age: x.Age, Expires: x.Expires,

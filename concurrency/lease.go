@@ -15,6 +15,7 @@ type Lease struct {
 	n      int64
 	level  int
 	parent context.Context
+	since  time.Time   // when it was granted
 	timer  *time.Timer // the maximum hold's, or nil
 
 	// Guarded by the semaphore's mutex.
@@ -32,9 +33,7 @@ func (l *Lease) Permits() int { return int(l.n) }
 // Release gives the permits back, to the next waiter of the process or to Redis. It returns at once, works whatever
 // has become of the caller's context, and may be called again, or after the lease was lost, to no effect.
 func (l *Lease) Release() {
-	if l.sem.release(l) {
-		l.end(context.Canceled)
-	}
+	l.Done(Ignored)
 }
 
 // Context returns a context that ends with the lease: it has the values and the end of the context that was given to

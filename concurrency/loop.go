@@ -83,15 +83,15 @@ func (s *Semaphore) step(ctx context.Context, c **call) (next time.Duration, sto
 	}
 	s.mu.Lock()
 	lost := s.lapse(now)
-	at, due := s.session.due(&s.queue, now)
+	at := s.session.due(&s.queue, now)
 	s.relaxed = s.session.alloc > s.session.used
 	busy := s.calls.Load() >= abandoned
 	if s.closing && *c == nil && (!s.session.listed || s.session.failures >= farewells || busy) {
 		stop = true
-	} else if due && *c == nil && !at.After(now) && !busy {
+	} else if !at.IsZero() && *c == nil && !at.After(now) && !busy {
 		*c = s.begin(now)
 	}
-	at = s.horizon(at, due, *c, now)
+	at = s.horizon(at, *c, now)
 	s.mu.Unlock()
 	s.lose(lost, errExpired)
 	if *c != nil && (*c).sent.Equal(now) {
@@ -102,11 +102,11 @@ func (s *Semaphore) step(ctx context.Context, c **call) (next time.Duration, sto
 
 // horizon returns when the loop must look again: at the end of the call under way, or else when the next report is
 // due, and at the session's end. The mutex is held.
-func (s *Semaphore) horizon(at time.Time, due bool, c *call, now time.Time) time.Time {
+func (s *Semaphore) horizon(at time.Time, c *call, now time.Time) time.Time {
 	switch {
 	case c != nil:
 		at = c.until
-	case !due:
+	case at.IsZero():
 		at = now.Add(time.Hour)
 	case s.calls.Load() >= abandoned:
 		at = now.Add(s.timeout())

@@ -39,6 +39,7 @@ type config struct {
 	fleet          int64
 	policy         Policy
 	session        string
+	adaptive       *Adaptive
 	hooks          Hooks
 }
 
@@ -99,6 +100,9 @@ func newConfig(limit int64, opts []Option) (config, error) {
 		}
 		c.session = fmt.Sprintf("%s/%d", host, os.Getpid())
 	}
+	if c.adaptive != nil {
+		c.adaptive.defaults(int(limit))
+	}
 	return c, c.validate()
 }
 
@@ -122,6 +126,8 @@ func (c *config) validate() error {
 		return fmt.Errorf("WithFleet(%d): it must be at least 1", c.fleet)
 	case len(c.session) > 1024:
 		return errors.New("WithSession: the name must not be longer than 1024 bytes")
+	case c.adaptive != nil:
+		return c.adaptive.validate(int(c.limit), c.ttl)
 	}
 	return nil
 }

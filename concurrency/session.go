@@ -39,6 +39,8 @@ type session struct {
 	active  time.Time // when a lease was last granted or released
 	asked   [levels]int64
 
+	samples samples
+
 	failures int
 	retry    time.Time // no report before, after a failure
 	err      error     // Redis is away, and why
@@ -78,6 +80,7 @@ func (s *session) use(n int64, level int, now time.Time) {
 	s.used += n
 	s.held[level] += n
 	s.active = now
+	s.samples.peak = max(s.samples.peak, s.used)
 }
 
 // keep returns how much of the allocation the process wants to keep.
@@ -103,15 +106,15 @@ func (s *session) surplus(waiting bool) bool {
 	return s.alloc > s.used
 }
 
-// due returns when the next report should be sent; false: only when something happens.
-func (s *session) due(q *queue, now time.Time) (time.Time, bool) {
-	waiting := q.head() != nil
-	at, some := time.Time{}, false
+// due returns when the next report should be sent; the zero time: only when something happens.
+func (s *session) due(q *queue, now time.Time) time.Time {
+	var at time.Time
 	by := func(t time.Time) {
-		if !some || t.Before(at) {
-			at, some = t, true
+		if at.IsZero() || t.Before(at) {
+			at = t
 		}
 	}
+	waiting := q.head() != nil
 	if s.urgent || s.surplus(waiting) {
 		by(now)
 	}
@@ -120,20 +123,29 @@ func (s *session) due(q *queue, now time.Time) (time.Time, bool) {
 		if !s.again.IsZero() {
 			by(s.again)
 		}
+	} else {
+		s.dueIdle(by, now)
 	}
-	if s.listed && !waiting && s.alloc == 0 && s.used == 0 {
-		by(now) // leave
-	}
-	if s.alloc > s.used && !waiting {
-		by(s.active.Add(s.cfg.linger))
+	if !s.samples.since.IsZero() {
+		by(s.samples.due(s.cfg.adaptive, s.sent))
 	}
 	if s.alloc > 0 || s.used > 0 || s.err != nil {
 		by(s.sent.Add(s.cfg.ttl / 3))
 	}
-	if some && at.Before(s.retry) {
-		at = s.retry
+	if !at.IsZero() && at.Before(s.retry) {
+		return s.retry
 	}
-	return at, some
+	return at
+}
+
+// dueIdle says by when a process without waiters gives back what it doesn't use, and leaves.
+func (s *session) dueIdle(by func(time.Time), now time.Time) {
+	if s.alloc > s.used {
+		by(s.active.Add(s.cfg.linger))
+	}
+	if s.listed && s.alloc == 0 && s.used == 0 {
+		by(now)
+	}
 }
 
 // report makes the next report. Until its answer comes the process uses no more than the report says that it keeps.
@@ -154,6 +166,9 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	}
 	for l := range levels {
 		r.Want[l] = min(s.held[l]+q.units[l], scripts.SemaphoreMost)
+	}
+	if s.cfg.adaptive != nil {
+		r.Adaptive = s.samples.take(s.cfg.adaptive, s.used)
 	}
 	s.asked = q.units
 	s.listed = true

@@ -10,13 +10,20 @@ import (
 //go:embed share.lua
 var shareLua string
 
+//go:embed semaphore_adaptive.lua
+var semaphoreAdaptiveLua string
+
 //go:embed semaphore_state.lua
 var semaphoreStateLua string
 
 //go:embed semaphore.lua
 var semaphoreLua string
 
-var semaphoreScript = newScript("semaphore", coreLua, shareLua, semaphoreStateLua, semaphoreLua)
+var semaphoreScript = newSemaphoreScript("semaphore", semaphoreLua)
+
+func newSemaphoreScript(name, source string) *script {
+	return newScript(name, coreLua, shareLua, semaphoreAdaptiveLua, semaphoreStateLua, source)
+}
 
 // SemaphoreMost is the largest number of permits that a semaphore can have, and a session wait for.
 const SemaphoreMost = 1<<24 - 1
@@ -33,17 +40,34 @@ func SemaphoreChannel(name, session string) string {
 // SemaphoreReport is what a session has and wants of a semaphore. No number is negative or above SemaphoreMost.
 type SemaphoreReport struct {
 	Session  string
-	Seq      int64         // grows with every report of the session
-	TTL      time.Duration // until the session ends unless it reports again; whole milliseconds
-	Deadline int64         // do nothing after this time, in microseconds since 2017; 0: none
-	Limit    int64         // permits, as this process is configured
-	Version  int64         // of Limit; 0: none
-	Held     int64         // permits that leases hold
-	Alloc    int64         // permits of its allocation that the session wants to keep, at least Held
-	Need     int64         // size of the next request; 0: none waits
-	Want     [3]int64      // permits that it could use, held ones included, by priority: high, normal, low
-	Name     string        // for people
-	Now      int64         // for tests: the time, in microseconds since 2017; 0: Redis' own
+	Seq      int64              // grows with every report of the session
+	TTL      time.Duration      // until the session ends unless it reports again; whole milliseconds
+	Deadline int64              // do nothing after this time, in microseconds since 2017; 0: none
+	Limit    int64              // permits, as this process is configured
+	Version  int64              // of Limit; 0: none
+	Held     int64              // permits that leases hold
+	Alloc    int64              // permits of its allocation that the session wants to keep, at least Held
+	Need     int64              // size of the next request; 0: none waits
+	Want     [3]int64           // permits that it could use, held ones included, by priority: high, normal, low
+	Name     string             // for people
+	Adaptive *SemaphoreAdaptive // nil: this process doesn't make the limit adapt
+	Now      int64              // for tests: the time, in microseconds since 2017; 0: Redis' own
+}
+
+// SemaphoreAdaptive is how the limit adapts, and what calls have met since the session's last report.
+type SemaphoreAdaptive struct {
+	Gradient  bool          // follow latency too, not just overloads
+	Min       int64         // permits that the limit never goes below
+	Initial   int64         // permits that it begins with
+	Backoff   float64       // factor by which an overload lowers it, between 0 and 1
+	Every     time.Duration // a window, and at least from one decrease to the next
+	Tolerance float64       // latency above the baseline that is still well, as a factor, at least 1
+	Smoothing float64       // part of a change that takes effect at once, above 0 and at most 1
+	Queue     float64       // permits beyond what latency tells, to try for more
+	OK        int64         // calls that ended well
+	Dropped   int64         // calls that met an overload
+	Total     time.Duration // that the calls took that ended well, together
+	Peak      int64         // the most permits that leases held at a time
 }
 
 // SemaphoreReply is the answer to a report.
@@ -95,10 +119,20 @@ func ReportSemaphore(ctx context.Context, c Client, name string, r *SemaphoreRep
 }
 
 func (r *SemaphoreReport) args() []any {
-	return []any{
+	args := []any{
 		override(r.Now), seconds(r.Deadline), wireName(r.Session), r.Seq, r.TTL.Milliseconds(), r.Limit, r.Version,
 		r.Held, r.Alloc, r.Need, r.Want[0], r.Want[1], r.Want[2], r.Name,
 	}
+	a := r.Adaptive
+	if a == nil {
+		return append(args, "")
+	}
+	kind := "aimd"
+	if a.Gradient {
+		kind = "gradient"
+	}
+	return append(args, kind, a.Min, a.Initial, a.Backoff, a.Every.Microseconds(), a.Tolerance, a.Smoothing, a.Queue,
+		a.OK, a.Dropped, a.Total.Microseconds(), a.Peak)
 }
 
 // override writes a test's time, in microseconds since 2017; empty text stands for Redis' own.

@@ -1,5 +1,5 @@
 -- A process reports what it holds of a semaphore and what it waits for, and gets its allocation. Stands behind
--- core.lua, share.lua and semaphore_state.lua.
+-- core.lua, share.lua, semaphore_adaptive.lua and semaphore_state.lua.
 --
 -- A report is a state, not a step: it says what the session has now, so that one that is lost is made good by the next,
 -- and one that comes late or twice is recognised by its number and does nothing.
@@ -63,11 +63,19 @@ end
 
 s.header = configure(s.header, now, tonumber(ARGV[6]), tonumber(ARGV[7]), ttl)
 cap_sessions(s, now)
-local limit = s.header.limit
 
 if revoked and alloc > 0 then
-  return { 1, now_us, 0, -1, -1, limit, limit, s.header.version, s.n + 1 }
+  return { 1, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n + 1 }
 end
+
+if ARGV[15] ~= '' then
+  s.adaptive = adapt(s.adaptive, {
+    gradient = ARGV[15] == 'gradient', min = tonumber(ARGV[16]), initial = tonumber(ARGV[17]),
+    backoff = tonumber(ARGV[18]), every = tonumber(ARGV[19]), tolerance = tonumber(ARGV[20]),
+    smoothing = tonumber(ARGV[21]), queue = tonumber(ARGV[22]),
+  }, tonumber(ARGV[23]), tonumber(ARGV[24]), tonumber(ARGV[25]), s.used + tonumber(ARGV[26]), s.header.limit, now_us)
+end
+local limit = limit_of(s)
 
 -- Waiting begins when the first waiter comes, and with it the session's turn.
 if need > 0 and not waited then
@@ -103,9 +111,13 @@ elseif s.mine then
   gone[#gone + 1] = session
 end
 local header = write_header(s.header)
-if header ~= s.text and (s.n > 0 or s.header.version > 0) then
+if header ~= s.text and (s.n > 0 or s.header.version > 0 or s.adaptive) then
   puts[#puts + 1] = 'c'
   puts[#puts + 1] = header
+end
+if ARGV[15] ~= '' then
+  puts[#puts + 1] = 'a'
+  puts[#puts + 1] = write_adaptive(s.adaptive)
 end
 if #puts > 0 or #gone > 0 then
   write_state(s, now, puts, gone)
@@ -169,4 +181,4 @@ if active and need > 0 and demand > row.alloc then
   again = again < MOST and math.ceil(again) or -1
 end
 
-return { 0, now_us, row.alloc, pressed and share or -1, again, limit, limit, s.header.version, s.n }
+return { 0, now_us, row.alloc, pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n }

@@ -17,9 +17,9 @@ var semaphoreRevokeLua string
 var semaphoreInspectLua string
 
 var (
-	semaphoreLimitScript   = newScript("semaphore_limit", coreLua, shareLua, semaphoreStateLua, semaphoreLimitLua)
-	semaphoreRevokeScript  = newScript("semaphore_revoke", coreLua, shareLua, semaphoreStateLua, semaphoreRevokeLua)
-	semaphoreInspectScript = newScript("semaphore_inspect", coreLua, shareLua, semaphoreStateLua, semaphoreInspectLua)
+	semaphoreLimitScript   = newSemaphoreScript("semaphore_limit", semaphoreLimitLua)
+	semaphoreRevokeScript  = newSemaphoreScript("semaphore_revoke", semaphoreRevokeLua)
+	semaphoreInspectScript = newSemaphoreScript("semaphore_inspect", semaphoreInspectLua)
 )
 
 // SetSemaphoreLimit changes the limit for every process and returns the version of the change, which is higher than
@@ -46,9 +46,11 @@ func RevokeSemaphore(ctx context.Context, c Client, name, session string) (bool,
 
 // SemaphoreState is who holds and who waits.
 type SemaphoreState struct {
-	Limit    int64 // permits, as they count now; -1: nobody has used the semaphore lately
-	Ceiling  int64 // the configured limit
-	Version  int64 // of Ceiling
+	Limit    int64         // permits, as they count now; -1: nobody has used the semaphore lately
+	Ceiling  int64         // the configured limit
+	Version  int64         // of Ceiling
+	Latency  time.Duration // of late, as the adaptive limit knows it; 0: unknown
+	Baseline time.Duration // that the gradient measures Latency by; 0: unknown
 	Sessions []SemaphoreSession
 }
 
@@ -79,7 +81,7 @@ func InspectSemaphore(ctx context.Context, c Client, name string) (*SemaphoreSta
 }
 
 func decodeSemaphore(v any) (*SemaphoreState, error) {
-	const header, row = 4, 8
+	const header, row = 6, 8
 	r, ok := v.([]any)
 	if !ok || len(r) < header {
 		return nil, fmt.Errorf("unexpected reply %v", v)
@@ -88,7 +90,10 @@ func decodeSemaphore(v any) (*SemaphoreState, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := &SemaphoreState{Limit: n[0], Ceiling: n[1], Version: n[2]}
+	state := &SemaphoreState{
+		Limit: n[0], Ceiling: n[1], Version: n[2],
+		Latency: time.Duration(n[4]) * time.Microsecond, Baseline: time.Duration(n[5]) * time.Microsecond,
+	}
 	for r = r[header:]; len(r) >= row; r = r[row:] {
 		label, isName := r[0].(string)
 		id, isID := r[1].(string)

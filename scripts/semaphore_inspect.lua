@@ -1,4 +1,4 @@
--- Lists who holds and who waits, and changes nothing. Stands behind core.lua, share.lua and semaphore_state.lua.
+-- Lists who holds and who waits, and changes nothing. Stands behind core.lua, share.lua, semaphore_adaptive.lua and semaphore_state.lua.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty
@@ -6,15 +6,18 @@
 --          2  ceiling: the configured limit
 --          3  version of that
 --          4  sessions
+--          5  last latency, and
+--          6  its baseline, as the adaptive limit knows them (µs); 0: unknown
 --          then for each session: name, id, milliseconds since its begin, milliseconds until its end, permits
 --          allocated, held, waited for, 1 if it is revoked else 0
 
 local now = milliseconds(server_now(ARGV[1]))
 local s = read_state(now, '')
 if not s.header then
-  return { -1, -1, 0, 0 }
+  return { -1, -1, 0, 0, 0, 0 }
 end
-local reply = { s.header.limit, s.header.limit, s.header.version, s.n }
+local a = s.adaptive or { latency = 0, base = 0 }
+local reply = { limit_of(s), s.header.limit, s.header.version, s.n, a.latency, a.base }
 for i = 1, s.n do
   local v, k = s.value[i], #reply
   local field, held = field_of(v), held_of(v)

@@ -20,8 +20,9 @@ type semRow struct {
 type semHeader struct{ limit, version, till, ttl int64 }
 
 type semModel struct {
-	header *semHeader
-	rows   map[string]*semRow
+	header   *semHeader
+	adaptive *adaptiveModel
+	rows     map[string]*semRow
 }
 
 func newSemModel() *semModel { return &semModel{rows: map[string]*semRow{}} }
@@ -31,6 +32,9 @@ func (m *semModel) fields() map[string]string {
 	out := map[string]string{}
 	for id, r := range m.rows {
 		out["s"+id] = r.encode("s" + id)
+	}
+	if m.adaptive != nil {
+		out["a"] = m.adaptive.encode()
 	}
 	if h := m.header; h != nil {
 		out["c"] = fmt.Sprintf("%d %d %d %d", h.limit, h.version, h.till, h.ttl)
@@ -114,11 +118,27 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 				n++
 			}
 		}
-		return &SemaphoreReply{Now: r.Now, Revoked: true, Limit: h.limit, Ceiling: h.limit, Version: h.version,
+		limit := h.limit
+		if m.adaptive != nil {
+			limit = min(limit, int64(m.adaptive.limit))
+		}
+		return &SemaphoreReply{Now: r.Now, Revoked: true, Limit: limit, Ceiling: h.limit, Version: h.version,
 			Sessions: n, Share: -1, Again: -1e6}, nil
 	}
 	m.header = &h
 	m.prune(now)
+	if p := r.Adaptive; p != nil {
+		used := p.Peak
+		for id, o := range m.rows {
+			if id != r.Session {
+				used += o.alloc
+			}
+		}
+		if m.adaptive == nil {
+			m.adaptive = &adaptiveModel{limit: float64(p.Initial), since: r.Now}
+		}
+		m.adaptive.adapt(p, used, h.limit, r.Now)
+	}
 	if r.Need > 0 && !waited {
 		mine.turn = r.Now
 	}
@@ -144,7 +164,7 @@ func (m *semModel) prune(now int64) {
 
 // settle shares the limit, gives the reporting session what is free and due, and makes the reply.
 func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *SemaphoreReply {
-	limit := m.header.limit
+	limit := m.limitNow()
 	ids := slices.Sorted(maps.Keys(m.rows))
 	var all []*sharer
 	var me *sharer
@@ -159,7 +179,8 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 		used += o.alloc
 	}
 	pressed := fairShares(limit, all, r.Now)
-	reply := &SemaphoreReply{Now: r.Now, Limit: limit, Ceiling: limit, Version: m.header.version, Share: -1, Again: -1e6}
+	reply := &SemaphoreReply{Now: r.Now, Limit: limit, Ceiling: m.header.limit, Share: -1, Again: -1e6}
+	reply.Version = m.header.version
 	reply.Sessions = int64(len(all))
 	if me != nil {
 		demand := mine.want[0] + mine.want[1] + mine.want[2]
@@ -183,7 +204,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 			reply.Share = me.share
 		}
 	}
-	if len(m.rows) == 0 && m.header.version == 0 {
+	if len(m.rows) == 0 && m.header.version == 0 && m.adaptive == nil {
 		m.header = nil
 	}
 	return reply

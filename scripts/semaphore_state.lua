@@ -1,6 +1,9 @@
--- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua and share.lua.
+-- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua, share.lua and
+-- semaphore_adaptive.lua.
 --
 -- Fields   c      limit, version, until when a higher limit of the same version doesn't count (ms), longest TTL (ms)
+--          a      the adaptive limit: limit, last decrease (µs), begin of the window (µs), its successes and their
+--                 latencies' sum (µs), baseline, lowest and last latency (µs)
 --          sID    a session, as bytes, so that a hundred of them are read in microseconds; big-endian:
 --                   1  5  end (ms since 2017)            23  3  wanted with high priority
 --                   6  7  turn (µs since 2017)           26  3  wanted with low priority
@@ -93,15 +96,15 @@ end
 -- mine, with their bytes in s.value, that one's bytes in s.mine, and ended sessions in s.dead. A session costs a
 -- quarter of a microsecond here, which is why the loop calls nothing but byte, and keeps only what every report needs.
 local function read_state(now, mine)
-  local first = redis.call('HMGET', KEYS[1], 'c', mine)
-  local header, own = first[1], first[2]
+  local first = redis.call('HMGET', KEYS[1], 'c', 'a', mine)
+  local header, adaptive, own = first[1], first[2], first[3]
   local raw = header and redis.call('HVALS', KEYS[1]) or {}
   local value, turns, allocs, needs, highs, normals, lows, dead = {}, {}, {}, {}, {}, {}, {}, {}
   local high_total, normal_total, low_total, used, latest, earliest = 0, 0, 0, 0, 0, math.huge
   local count, byte = 0, string.byte
   for index = 1, #raw do
     local v = raw[index]
-    if v ~= header and v ~= own then
+    if v ~= header and v ~= own and v ~= adaptive then
       local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, t, u, w, flags = byte(v, 1, 22)
       local ends = (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
       if ends <= now then
@@ -131,6 +134,7 @@ local function read_state(now, mine)
     n = count, value = value, turn = turns, alloc = allocs, need = needs, want = { highs, normals, lows },
     total = { high_total, normal_total, low_total }, used = used, latest = latest, earliest = earliest, dead = dead,
     capped = {}, mine = own, text = header, header = read_header(header),
+    adaptive = read_adaptive(adaptive),
   }
 end
 
@@ -186,8 +190,16 @@ local function wake(field, from)
   redis.pcall('PUBLISH', field == '' and KEYS[1] or KEYS[1] .. ':' .. string.sub(field, 2), from)
 end
 
--- KEEP is how long a configuration that was given a version outlives the last session, in milliseconds.
-local KEEP = 86400000
+-- How long a configuration that was given a version outlives the last session, and an adaptive limit, in milliseconds.
+local KEEP, KEEP_ADAPTIVE = 86400000, 600000
+
+-- limit_of returns how many permits there are now.
+local function limit_of(s)
+  if s.adaptive then
+    return math.min(s.header.limit, math.floor(s.adaptive.limit))
+  end
+  return s.header.limit
+end
 
 -- write_state puts the fields in puts, deletes those in gone, and lets the HASH live until the last session ends.
 local function write_state(s, now, puts, gone)
@@ -197,7 +209,7 @@ local function write_state(s, now, puts, gone)
   for i = 1, #puts, 1000 do
     redis.call('HSET', KEYS[1], unpack(puts, i, math.min(i + 999, #puts)))
   end
-  local life = math.max(s.latest - now, s.header.version > 0 and KEEP or 0)
+  local life = math.max(s.latest - now, s.header.version > 0 and KEEP or 0, s.adaptive and KEEP_ADAPTIVE or 0)
   if life <= 0 then
     redis.call('DEL', KEYS[1])
   else

@@ -49,8 +49,23 @@ func drive(t *testing.T, rdb *redis.Client, data []byte) {
 		if data[11] > 240 {
 			r.Deadline = now + int64(data[11]) - 250
 		}
+		if data[3] >= 128 {
+			r.Adaptive = adaptiveFrom(data)
+		}
 		compareReport(t, rdb, model, name, step, r)
 	}
+}
+
+func adaptiveFrom(data []byte) *SemaphoreAdaptive {
+	a := &SemaphoreAdaptive{
+		Gradient: data[3]&64 != 0, Min: int64(1 + data[4]%2), Initial: int64(1 + data[4]%20), Backoff: 0.9,
+		Every: time.Duration(data[5]) * time.Millisecond, Tolerance: 1.5, Smoothing: 0.2, Queue: 4,
+		Peak: int64(data[5] % 16), OK: int64(data[10] % 64), Total: time.Duration(data[11]) * 7 * time.Millisecond,
+	}
+	if data[9] > 200 {
+		a.Dropped = int64(data[9] - 200)
+	}
+	return a
 }
 
 func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string, step int, r *SemaphoreReport) {
