@@ -132,6 +132,9 @@ func (b *batch) wait() <-chan struct{} {
 // room reports whether another call fits, which needs the given number of keys if it is in no group yet.
 func (b *batch) room(keys int) bool {
 	cfg := &b.lane.l.cfg
+	if keys > 0 && len(b.entries) > 0 && !b.lane.apart.IsZero() && time.Now().Before(b.lane.apart) {
+		return false
+	}
 	return b.calls < cfg.MaxBatch && (len(b.entries) == 0 || len(b.entries)+keys <= cfg.MaxKeys)
 }
 

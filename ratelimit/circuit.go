@@ -47,7 +47,7 @@ func (c *circuit) pause() time.Duration {
 
 // note takes in how a script call ended.
 func (c *circuit) note(err error) {
-	if err == nil || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
+	if err == nil || tryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
 		c.failures = 0
 		return
 	}
@@ -69,6 +69,15 @@ func passing(err error) bool {
 		}
 	}
 	return false
+}
+
+// apartFor is how long calls on different keys don't share a script call after one that found its keys on two nodes:
+// while a slot moves, scripts on a single key work, and others may not.
+const apartFor = time.Second
+
+// tryAgain reports whether Redis refused a script because its keys are on two nodes just now.
+func tryAgain(err error) bool {
+	return err != nil && redis.HasErrorPrefix(errors.Unwrap(err), "TRYAGAIN")
 }
 
 const (

@@ -31,3 +31,13 @@ func (r *Reservation) Slot() float64 {
 	g := r.t.g
 	return float64(g.batch.at)/1e6 + g.places[g.rank(r.t.i)].slot
 }
+
+// Clients returns how many processes share the limits, as known here.
+func (l *Limiter) Clients() int { return int(l.presence.clients.Load()) }
+
+// SweepAt makes the Limiter forget limits at rest when it knows so many.
+func (l *Limiter) SweepAt(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sweepAt = n
+}

@@ -25,7 +25,8 @@ type lane struct {
 	adjust   []adjustment
 	flushing bool // a timer will send adjust if no batch does
 	circuit  circuit
-	away     []*entry // used while Redis was away
+	apart    time.Time // until then, a batch has calls on the same keys only: these are moving to another node
+	away     []*entry  // used while Redis was away
 }
 
 // ticket is a call's place in a batch.

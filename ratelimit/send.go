@@ -202,6 +202,9 @@ func (b *batch) end(sent bool) {
 	b.ended = true
 	if sent {
 		ln.circuit.note(b.err)
+		if tryAgain(b.err) && len(b.groups) > 1 {
+			ln.apart = time.Now().Add(apartFor)
+		}
 		if b.err == nil && len(ln.away) > 0 {
 			ln.reconcile()
 		}

@@ -1,0 +1,110 @@
+package ratelimit_test
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/ratelimit"
+)
+
+func TestFailClosed(t *testing.T) {
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 200 * time.Millisecond})
+	faults.Refuse()
+	for range 5 {
+		if res, err := l.Allow(t.Context(), "k", ratelimit.PerSecond(1)); err == nil {
+			t.Fatalf("%+v without Redis", res)
+		}
+	}
+}
+
+func TestFailOpen(t *testing.T) {
+	var degraded atomic.Int64
+	faults, l, _ := faulty(t, ratelimit.Config{
+		Away: ratelimit.FailOpen, Timeout: 200 * time.Millisecond,
+		Hooks: ratelimit.Hooks{Degraded: func(ratelimit.Away, error) { degraded.Add(1) }},
+	})
+	faults.Refuse()
+	limit := ratelimit.PerHour(2)
+	for range 5 {
+		if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Allowed != 1 {
+			t.Fatalf("%+v, %v; want allowed", res, err)
+		}
+		if err := l.Wait(t.Context(), "k", limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := degraded.Load(); n != 10 {
+		t.Errorf("hook called %d times, want 10", n)
+	}
+}
+
+// TestLocalShare has two clients share a limit; one of them loses Redis, uses its half, and tells Redis afterwards.
+func TestLocalShare(t *testing.T) {
+	rdb := redistest.Client(t)
+	faults := redistest.NewFaults(t)
+	cfg := ratelimit.Config{Away: ratelimit.LocalShare, Timeout: 200 * time.Millisecond}
+	limit := ratelimit.PerHour(20)
+	open := func(c ratelimit.Client) *ratelimit.Limiter {
+		l, err := ratelimit.New(c, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	never := open(faults.Client(t, rdb.Options()))
+	other := open(redistest.Another(t, rdb))
+	if _, err := other.Peek(t.Context(), "k", limit); err != nil {
+		t.Fatal(err)
+	}
+	key := "penstock:clients:rate%3A"
+	eventually(t, func() bool { return rdb.ZCard(t.Context(), key).Val() == 1 })
+	l := open(faults.Client(t, rdb.Options()))
+	if _, err := l.AllowN(t.Context(), "k", limit, 4); err != nil { // 16 are left, 8 for each
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return l.Clients() == 2 })
+
+	faults.Refuse()
+	granted := 0
+	for range 30 {
+		res, err := l.Allow(t.Context(), "k", limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		granted += res.Allowed
+	}
+	if granted != 8 {
+		t.Errorf("%d units granted without Redis, want 8", granted)
+	}
+	if res, err := never.Allow(t.Context(), "k", limit); err == nil {
+		t.Errorf("%+v by a process that never reached Redis", res)
+	}
+	remaining(t, other, limit, 16)
+	faults.Heal()
+	// The charge comes to Redis with one of the next calls.
+	eventually(t, func() bool {
+		_, _ = l.Peek(t.Context(), "k", limit)
+		res, err := other.Peek(t.Context(), "k", limit)
+		return err == nil && res.Remaining == 8
+	})
+}
+
+func TestCircuitSparesCalls(t *testing.T) {
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 100 * time.Millisecond})
+	if _, err := l.Peek(t.Context(), "k", ratelimit.PerHour(1)); err != nil {
+		t.Fatal(err)
+	}
+	faults.Blackhole()
+	start := time.Now()
+	for range 2000 {
+		if _, err := l.Allow(t.Context(), "k", ratelimit.PerHour(1)); !errors.Is(err, ratelimit.ErrUnavailable) {
+			t.Fatalf("%v, want ErrUnavailable", err)
+		}
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("2000 calls took %v: each waits for Redis", took)
+	}
+}
