@@ -3,6 +3,7 @@ package caller
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -248,6 +249,9 @@ func (p *pool) failed(now time.Time, err error, q *question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.unsaid = cmp.Or(p.unsaid, now)
+	if errors.Is(err, scripts.ErrLate) {
+		p.clock.Forget() // or every call might be late, for ever
+	}
 	outcome := scripts.OutcomeOf(err)
 	p.news.again(q.news, outcome)
 	switch outcome {

@@ -35,6 +35,15 @@ func charged(t *testing.T, rdb *redis.Client, interval time.Duration) int {
 	return 0
 }
 
+// prime gives the server the script, so that one script call is one command.
+func prime(t *testing.T, rdb *redis.Client) {
+	t.Helper()
+	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Pool = "other" })
+	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Whatever becomes of one script call, the caller sees a success, its cost is charged once or, if the reply was lost,
 // at most twice, and no permit is left behind.
 func TestOneBrokenScriptCall(t *testing.T) {
@@ -51,10 +60,7 @@ func TestOneBrokenScriptCall(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			rdb := redistest.Client(t)
-			prime := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Pool = "other" })
-			if _, err := caller.Do(within(t, patience), prime, nil, nop); err != nil { // the server has the script now
-				t.Fatal(err)
-			}
+			prime(t, rdb)
 			faults := redistest.NewFaults(t)
 			rule := test.fault(faults, redistest.Nth(1, redistest.Contains("eval")))
 			var mu sync.Mutex
@@ -83,6 +89,23 @@ func TestOneBrokenScriptCall(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A first answer that is long under way leaves the process with a bad idea of Redis' time. It recovers from it.
+func TestTheFirstAnswerIsSlow(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	prime(t, rdb)
+	faults := redistest.NewFaults(t)
+	evals := redistest.Contains("eval")
+	slow := faults.After(redistest.Nth(1, evals), func() { time.Sleep(1500 * time.Millisecond) }) // above callTimeout
+	c := join(t, faults.Client(t, rdb.Options()))
+	for range 3 {
+		if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			t.Fatal(err)
+		}
+	}
+	slow.Wait(t, 1)
 }
 
 // A Redis that swallows everything: calls return by their deadlines, Close by its own, and nothing waits for the

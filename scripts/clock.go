@@ -43,6 +43,14 @@ func (c *Clock) Observe(sent, received time.Time, server int64) {
 	c.lo, c.hi, c.at, c.known = lo, hi, to, true
 }
 
+// Forget makes the Clock know nothing, as at its beginning: for a deadline that proved wrong, because Redis' clock was set
+// forward or because every reply so far was long under way. No reply would put that right if each call is too late.
+func (c *Clock) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.known = false
+}
+
 // Local returns the latest local time that the server time, in microseconds since 2017, can be: an action that waits
 // for it is never early. It is false before the first Observe.
 func (c *Clock) Local(server int64) (time.Time, bool) {
