@@ -1,11 +1,21 @@
 package caller
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
 
-// attemptContext is the context of one attempt. It is part of the attempt's grant, so that it costs no allocation.
+// attemptContext is the context of one attempt. It is part of the attempt's grant, so that it costs no allocation unless
+// the attempt's time is bounded.
 type attemptContext struct {
 	context.Context
+	call   context.Context // the call's, which the attempt's bound leaves alone
 	number int
+	until  time.Time // when the attempt's time is up; zero: it has no bound of its own
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
 }
 
 type attemptKey struct{}
@@ -18,6 +28,33 @@ func (c *attemptContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// Deadline is the attempt's own, if that is the earlier one.
+func (c *attemptContext) Deadline() (time.Time, bool) {
+	at, ok := c.Context.Deadline()
+	if !c.until.IsZero() && (!ok || c.until.Before(at)) {
+		return c.until, true
+	}
+	return at, ok
+}
+
+// answered lifts the bound on the attempt's time, so that what is left of the answer can be read. It reports false if the
+// time was up before; then the context has ended.
+func (c *attemptContext) answered() bool {
+	if c.timer == nil || c.timer.Stop() {
+		return true
+	}
+	<-c.Done()
+	return false
+}
+
+// end cancels whatever still goes on in the context, if its time was bounded. It may be repeated.
+func (c *attemptContext) end() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.cancel(nil)
+	}
+}
+
 // AttemptFrom returns the number of the attempt that ctx belongs to, from 1; 0 outside of calls. It is for whatever
 // stands below Transport, or is called by Do.
 func AttemptFrom(ctx context.Context) int {
@@ -26,3 +63,81 @@ func AttemptFrom(ctx context.Context) int {
 	}
 	return 0
 }
+
+// bounded returns a context for the whole call, without the reading of its answer.
+func (p *plan) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.Timeout == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, p.Timeout, ErrTimeout)
+}
+
+// bound is how long an attempt may take, and what it ends with then; 0 for no bound.
+type bound struct {
+	limit time.Duration
+	err   error
+}
+
+// bound returns the bound of an attempt that begins now, of a call whose own context is ctx.
+func (p *plan) bound(ctx context.Context, o Options) bound {
+	b := bound{p.AttemptTimeout, ErrAttemptTimeout}
+	if o.AttemptTimeout > 0 {
+		b.limit = o.AttemptTimeout
+	}
+	if p.Timeout == 0 {
+		return b
+	}
+	deadline, _ := ctx.Deadline()
+	if left := max(time.Until(deadline), 1); b.limit == 0 || left < b.limit {
+		b = bound{left, ErrTimeout}
+	}
+	return b
+}
+
+// begin makes the grant that of the n-th attempt, and returns the attempt's context, which ends no later than ctx.
+func (g *Grant) begin(ctx context.Context, n int, b bound) context.Context {
+	g.Attempt = n
+	g.ctx = attemptContext{Context: ctx, call: ctx, number: n}
+	if b.limit > 0 {
+		ctx, cancel := context.WithCancelCause(ctx)
+		g.ctx.Context, g.ctx.cancel, g.ctx.until = ctx, cancel, time.Now().Add(b.limit)
+		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
+	}
+	return &g.ctx
+}
+
+// end is for an attempt that is over: the permit goes back, and its context ends.
+func (g *Grant) end() {
+	g.ctx.end()
+	g.release()
+}
+
+// timeout returns which bound on its time ended the attempt of ctx, nil if none did.
+func timeout(ctx context.Context) error {
+	if err := context.Cause(ctx); err == ErrAttemptTimeout || err == ErrTimeout { //nolint:errorlint // the very values
+		return err
+	}
+	return nil
+}
+
+// explained is an attempt's error, with the timeout that ended it.
+func explained(ctx context.Context, err error) error {
+	if late := timeout(ctx); err != nil && late != nil && !errors.Is(err, late) {
+		return fmt.Errorf("%w: %w", late, err)
+	}
+	return err
+}
+
+// What bounds the time of calls and attempts. Both are net.Errors whose Timeout() is true.
+var (
+	// ErrAttemptTimeout: an attempt took longer than AttemptTimeout.
+	ErrAttemptTimeout error = &timeoutError{"the attempt took longer than AttemptTimeout allows"}
+	// ErrTimeout: the call took longer than Config.Timeout.
+	ErrTimeout error = &timeoutError{"the call took longer than its Timeout allows"}
+)
+
+type timeoutError struct{ text string }
+
+func (e *timeoutError) Error() string   { return e.text }
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }

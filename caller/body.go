@@ -14,7 +14,7 @@ type heldBody struct {
 // hold ties the grant to the answer's body, or releases it where there is nothing to read.
 func hold(res *http.Response, g *Grant) io.ReadCloser {
 	if res.Body == http.NoBody || !mayHaveBody(res) {
-		g.release()
+		g.end()
 		return res.Body
 	}
 	held := &heldBody{res.Body, g}
@@ -41,19 +41,26 @@ func mayHaveBody(res *http.Response) bool {
 func (b *heldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.grant.release()
+		b.grant.end()
 	}
 	return n, err
 }
 
 func (b *heldBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.grant.release()
+	b.grant.end()
 	return err
 }
 
-// rest is a body of which the beginning was read already.
+// rest is a body of which the beginning was read already. Its grant was released before.
 type rest struct {
 	io.Reader
 	io.Closer
+	grant *Grant
+}
+
+func (b *rest) Close() error {
+	err := b.Closer.Close()
+	b.grant.ctx.end()
+	return err
 }

@@ -70,17 +70,21 @@ func (c *Caller) Stats() Stats {
 //
 // What an error means is said by its method Verdict() Verdict if it has one (StatusError and errors of CheckResponse
 // are judged by the pool's Profile); else failures of the network count as transient, and everything else as the
-// caller's own fault. An error marked by retry.Permanent isn't tried again. call must be safe to repeat, must not
-// keep the grant, and must obey its context. The permit goes back when call returns.
+// caller's own fault. An error marked by retry.Permanent isn't tried again. call must be safe to repeat, unless
+// Options.Repeatable says Once, must not keep the grant, and must obey its context. The permit goes back when call
+// returns.
 //
 // An error of Do is an *Error. Do returns the value that the last attempt returned beside it.
 func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
+	opts := OptionsFrom(ctx)
+	c.plan.identify(&opts)
 	send := func(ctx context.Context, g *Grant) (T, Verdict, error) {
-		defer g.release()
-		v, err := call(ctx, g)
-		return v, c.judgeError(ctx, err), err
+		defer g.end()
+		value, err := call(ctx, g)
+		v := c.judgeError(ctx, err)
+		return value, v, guard(v, explained(ctx, err), opts.Repeatable != Once)
 	}
-	return do(ctx, c, OptionsFrom(ctx), cost, send, func(T) {})
+	return do(ctx, c, opts, cost, send, func(T) {})
 }
 
 // do is the life of a call. send makes one attempt and sees to it that the grant is released. discard takes the
@@ -99,20 +103,22 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 	o := order{cost: price, model: opts.Model, priority: opts.Priority, affinity: opts.Affinity}
 	c.pool.stats.call()
 	last, sent := Attempt{}, 0
-	value, err := retry.Do(ctx, c.plan.Retry, func(ctx context.Context, n int) (T, error) {
+	bounded, cancel := c.plan.bounded(ctx)
+	defer cancel()
+	value, err := retry.Do(bounded, c.plan.Retry, func(bounded context.Context, n int) (T, error) {
 		if n > 1 {
 			c.attempted(last, true)
 		}
 		o.again = n > 1
-		g, err := c.pool.acquire(ctx, o)
+		g, err := c.pool.acquire(bounded, o)
 		if err != nil {
 			last = Attempt{}
 			return zero, retry.Permanent(err)
 		}
-		ctx = g.begin(ctx, n)
+		g.IdempotencyKey = opts.IdempotencyKey
 		sent++
 		begun := time.Now()
-		value, verdict, err := guarded(ctx, g, send)
+		value, verdict, err := guarded(g.begin(ctx, n, c.plan.bound(bounded, opts)), g, send)
 		last = Attempt{
 			Key: g.Key, Account: g.Account, Number: n, Verdict: verdict, Err: err,
 			Latency: time.Since(begun), Status: status(value, err),
@@ -133,7 +139,7 @@ func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *G
 	returned := false
 	defer func() {
 		if !returned {
-			g.release()
+			g.end()
 		}
 	}()
 	value, verdict, err := send(ctx, g)

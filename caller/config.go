@@ -21,8 +21,22 @@ type Config struct {
 	// Profile says what the provider's requests and answers mean. Defaults to the HTTP standard: bearer tokens, status
 	// codes and Retry-After.
 	Profile Profile
-	// Retry bounds and spaces the attempts of a call. The zero Policy has the defaults of package retry.
+	// Retry bounds and spaces the attempts of a call. The zero Policy has the defaults of package retry. Its Budget, made
+	// by retry.NewBudget, bounds retries to a share of first attempts, in this process; share one among all Callers of a
+	// provider. Defaults to none.
 	Retry retry.Policy
+	// Timeout bounds a call as a whole, waits and attempts together, until its answer is there; with Transport, until the
+	// answer's headers are. A call whose turn comes later is refused at once. Defaults to 0: its context alone counts.
+	Timeout time.Duration
+	// AttemptTimeout bounds each attempt, from sending until its answer is there; with Transport, until the answer's
+	// headers are, or all that is read of an error. An attempt that takes longer is cancelled, and counts as a transient
+	// failure, which is tried again where that is safe. Defaults to 0: no bound.
+	AttemptTimeout time.Duration
+	// IdempotencyKeys gives every call an idempotency key of its own, the same for all its attempts: Transport adds the
+	// header Idempotency-Key to requests that aren't idempotent by themselves (see Idempotent), Do sets
+	// Grant.IdempotencyKey. Such calls are tried again after failures that leave open whether they were carried out, so
+	// use it only with providers that heed the key. Defaults to false.
+	IdempotencyKeys bool
 	// Slack is how much longer than another one call may take from its admission to the provider's counter. Limits
 	// keep their promise at the provider up to this much jitter; a window W loses Slack/(W+Slack) of its quota to it.
 	// Defaults to 100 ms.

@@ -1,7 +1,6 @@
 package caller
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -11,6 +10,8 @@ type Grant struct {
 	Key     string // key ID
 	Account string
 	Attempt int // from 1
+	// IdempotencyKey is the call's, the same for all its attempts; empty where none is wanted.
+	IdempotencyKey string
 
 	secret Secret
 	slot   time.Time // when the call may be sent
@@ -23,12 +24,6 @@ type Grant struct {
 
 // Secret returns the secret of the granted key.
 func (g *Grant) Secret() string { return g.secret.Reveal() }
-
-// begin makes the grant that of the n-th attempt, and returns the attempt's context.
-func (g *Grant) begin(ctx context.Context, n int) context.Context {
-	g.Attempt, g.ctx = n, attemptContext{ctx, n}
-	return &g.ctx
-}
 
 // release gives the permit back. Only the first call counts.
 func (g *Grant) release() {

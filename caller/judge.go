@@ -56,6 +56,9 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 		res := &http.Response{StatusCode: s.StatusCode, Header: s.Header, Request: s.Request}
 		return c.plan.Profile.Judge(res, s.Body)
 	}
+	if timeout(ctx) != nil {
+		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "timeout"}
+	}
 	if over(ctx) {
 		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}
 	}
@@ -68,6 +71,9 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 // over reports whether a context has ended, or ends in this moment: http.Client with a Timeout lets the request know
 // first, and its context after that.
 func over(ctx context.Context) bool {
+	if a, ok := ctx.(*attemptContext); ok {
+		ctx = a.call
+	}
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
@@ -157,16 +163,4 @@ func JudgeStatus(r *http.Response, _ []byte) Verdict {
 		v.Outcome = Fault
 	}
 	return v
-}
-
-// Idempotent is net/http's rule for requests that may be sent twice: GET, HEAD, OPTIONS, TRACE, and whatever has an
-// Idempotency-Key or X-Idempotency-Key header.
-func Idempotent(r *http.Request) bool {
-	switch r.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	_, key := r.Header["Idempotency-Key"]
-	_, xkey := r.Header["X-Idempotency-Key"]
-	return key || xkey
 }

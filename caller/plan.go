@@ -55,7 +55,7 @@ func newPlan(cfg Config) (*plan, error) {
 	p := &plan{Config: cfg}
 	accounts, err := accountsOf(cfg.Keys)
 	p.accounts = accounts
-	err = errors.Join(p.checkPool(), err, p.addLimits(), cfg.Retry.Validate())
+	err = errors.Join(p.checkPool(), p.checkSending(), err, p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Pool, err)
 	}

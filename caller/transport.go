@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
@@ -74,17 +73,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, &Error{Pool: t.caller.plan.Pool, Err: err}
 	}
+	profile, opts := &t.caller.plan.Profile, OptionsFrom(req.Context())
+	if !Idempotent(req) {
+		t.caller.plan.identify(&opts)
+	}
 	sent := false
 	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
 		attempt, err := t.prepare(ctx, req, g, sent)
 		if err != nil {
-			g.release()
+			g.end()
 			return nil, Verdict{Outcome: Fault}, retry.Permanent(err)
 		}
 		sent = true
-		return t.send(ctx, attempt, g)
+		return t.send(ctx, attempt, g, opts.Repeatable)
 	}
-	profile, opts := &t.caller.plan.Profile, OptionsFrom(req.Context())
 	if opts.Model == "" {
 		opts.Model = profile.Model(req, body)
 	}
@@ -135,58 +137,47 @@ func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, ag
 	if attempt.Header == nil {
 		attempt.Header = http.Header{}
 	}
+	if g.IdempotencyKey != "" && attempt.Header.Get("Idempotency-Key") == "" {
+		attempt.Header.Set("Idempotency-Key", g.IdempotencyKey)
+	}
 	attempt.Header.Del("Authorization")
 	t.caller.plan.Profile.Authorize(attempt, g.Secret())
 	return attempt, nil
 }
 
 // send makes one attempt. The grant goes with the answer's body.
-func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant) (*http.Response, Verdict, error) {
+func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant, word Repeatable) (*http.Response, Verdict, error) {
 	res, err := t.base.RoundTrip(req)
 	if err == nil && res == nil {
 		err = errors.New("the transport below returned neither an answer nor an error")
 	}
 	if err != nil {
-		g.release()
+		g.end()
 		v := t.caller.judgeError(ctx, err)
-		return nil, v, t.guard(req, v, err)
+		return nil, v, t.guard(req, word, v, explained(ctx, err))
 	}
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
-	if res.StatusCode < http.StatusBadRequest {
-		v := t.caller.plan.Profile.Judge(res, nil)
-		res.Body = hold(res, g)
-		return res, v, t.guard(req, v, nil)
+	var head []byte
+	if res.StatusCode >= http.StatusBadRequest {
+		head, _ = io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	}
-	// The provider is done with a request that failed: its permit goes back before anybody reads the answer.
-	head, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	g.release()
+	if !g.ctx.answered() {
+		_ = res.Body.Close()
+		g.end()
+		v := t.caller.judgeError(ctx, timeout(ctx))
+		return nil, v, t.guard(req, word, v, timeout(ctx))
+	}
 	v := t.caller.plan.Profile.Judge(res, head)
-	res.Body = &rest{Reader: io.MultiReader(bytes.NewReader(head), res.Body), Closer: res.Body}
-	return res, v, t.guard(req, v, nil)
-}
-
-// guard keeps what may have been carried out from being sent again, unless that is safe.
-func (t *Transport) guard(req *http.Request, v Verdict, err error) error {
-	refused := v.Outcome == Throttled || v.Outcome == Revoked || v.Outcome == OutOfCredit || neverSent(err)
-	if err == nil && v.Outcome == Success {
-		return nil
+	if head == nil {
+		res.Body = hold(res, g)
+	} else {
+		// The provider is done with a request that failed: its permit goes back before anybody reads the answer.
+		g.release()
+		res.Body = &rest{Reader: io.MultiReader(bytes.NewReader(head), res.Body), Closer: res.Body, grant: g}
 	}
-	replay := !hasBody(req) || req.GetBody != nil
-	if replay && (refused || t.caller.plan.Profile.Repeatable(req)) {
-		return err
-	}
-	if err == nil {
-		err = &outcomeError{v}
-	}
-	return retry.Permanent(err)
-}
-
-// neverSent reports whether err is that no connection could be made.
-func neverSent(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
+	return res, v, t.guard(req, word, v, nil)
 }
 
 // peekBody returns a copy of the request's body, nil where it can be read only once.

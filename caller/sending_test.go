@@ -1,0 +1,260 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/retry"
+)
+
+// hangs is a transport whose first n requests end with their context; the others are answered.
+func hangs(n int, answer func(*http.Request) *http.Response) tripper {
+	return func(r *http.Request) (*http.Response, error) {
+		if caller.AttemptFrom(r.Context()) <= n {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		}
+		return answer(r), nil
+	}
+}
+
+func ok(*http.Request) *http.Response {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("ok"))}
+}
+
+func quick(cfg *caller.Config) {
+	cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond}
+	cfg.Concurrency = 2
+	cfg.PlainErrors = true
+}
+
+func request(t *testing.T, ctx context.Context, method string) *http.Request { //nolint:revive // t first, as in every helper
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, "http://host.invalid/v1/x", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return req
+}
+
+func TestAttemptTimeout(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.AttemptTimeout = 20 * time.Millisecond })
+	res, err := c.Transport(hangs(2, ok)).RoundTrip(request(t, t.Context(), http.MethodGet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	// What may have been carried out isn't sent again.
+	_, err = c.Transport(hangs(2, ok)).RoundTrip(request(t, t.Context(), http.MethodPost))
+	var e *caller.Error
+	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 1 {
+		t.Errorf("POST: %v", err)
+	}
+	// The options' timeout takes the place of the configuration's.
+	ctx := caller.WithOptions(t.Context(), caller.Options{AttemptTimeout: time.Hour})
+	attempts := 0
+	_, err = caller.Do(ctx, c, nil, func(ctx context.Context, _ *caller.Grant) (int, error) {
+		attempts++
+		if at, ok := ctx.Deadline(); !ok || time.Until(at) < time.Minute {
+			t.Errorf("deadline %v, %v", at, ok)
+		}
+		return 0, nil
+	})
+	if err != nil || attempts != 1 {
+		t.Errorf("%d attempts, %v", attempts, err)
+	}
+	_, err = caller.Do(t.Context(), c, nil, func(ctx context.Context, _ *caller.Grant) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 3 {
+		t.Errorf("Do: %v", err)
+	}
+	if n := c.Stats().InFlight; n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+}
+
+// The bound is on the answer's beginning: a stream may last.
+func TestAttemptTimeoutLeavesTheBodyAlone(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{200, 400} {
+		var during context.Context
+		_, rdb := redistest.Mini(t)
+		c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.AttemptTimeout = 30 * time.Second })
+		res, err := c.Transport(hangs(0, func(r *http.Request) *http.Response {
+			during = r.Context()
+			res := ok(r)
+			res.StatusCode = status
+			return res
+		})).RoundTrip(request(t, t.Context(), http.MethodGet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if during.Err() != nil {
+			t.Errorf("%d: the context ended before the body was read: %v", status, context.Cause(during))
+		}
+		if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
+			t.Errorf("%d: read %q, %v", status, body, err)
+		}
+		res.Body.Close()
+		if during.Err() == nil {
+			t.Errorf("%d: the attempt's context outlives its answer", status)
+		}
+	}
+}
+
+func TestTimeoutBoundsTheCall(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Timeout = 50 * time.Millisecond })
+	_, err := c.Transport(hangs(9, ok)).RoundTrip(request(t, t.Context(), http.MethodGet))
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, caller.ErrTimeout) {
+		t.Errorf("got %v", err)
+	}
+	late := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}), func(cfg *caller.Config) {
+		cfg.Pool, cfg.Timeout = "late", 10*time.Minute
+	})
+	for i, want := range []error{nil, caller.ErrDeadline} {
+		if _, err := caller.Do(t.Context(), late, nil, nop); !errors.Is(err, want) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+}
+
+func TestIdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.IdempotencyKeys = true })
+	mine := caller.WithOptions(t.Context(), caller.Options{IdempotencyKey: "mine"})
+	send := func(ctx context.Context, method, header string) []string {
+		var seen []string
+		req := request(t, ctx, method)
+		if header != "" {
+			req.Header.Set("Idempotency-Key", header)
+		}
+		res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
+			seen = append(seen, r.Header.Get("Idempotency-Key"))
+			res := ok(r)
+			if len(seen) < 3 {
+				res.StatusCode = http.StatusInternalServerError
+			}
+			return res, nil
+		})).RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		return seen
+	}
+	first, second := send(t.Context(), http.MethodPost, ""), send(t.Context(), http.MethodPost, "")
+	for _, keys := range [][]string{first, second} {
+		if len(keys) != 3 || keys[0] == "" || keys[1] != keys[0] || keys[2] != keys[0] {
+			t.Errorf("the attempts of a call had the keys %q", keys)
+		}
+	}
+	if first[0] == second[0] {
+		t.Errorf("two calls have the same key %q", first[0])
+	}
+	for want, got := range map[string][]string{
+		"":     send(t.Context(), http.MethodGet, ""),
+		"mine": send(mine, http.MethodPost, ""),
+		"its":  send(mine, http.MethodPost, "its"),
+	} {
+		if !slices.Equal(got, []string{want, want, want}) {
+			t.Errorf("keys %q, want %q three times", got, want)
+		}
+	}
+	_, err := caller.Do(mine, c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
+		if g.IdempotencyKey != "mine" {
+			t.Errorf("Do: key %q", g.IdempotencyKey)
+		}
+		return 0, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// The caller's word stands above the profile's; neither is asked where the provider refused the call.
+func TestRepeatable(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick)
+	for _, test := range []struct {
+		word         caller.Repeatable
+		method       string
+		status, want int
+	}{
+		{caller.RepeatByProfile, http.MethodGet, 500, 3},
+		{caller.RepeatByProfile, http.MethodPost, 500, 1},
+		{caller.Repeat, http.MethodPost, 500, 3},
+		{caller.Once, http.MethodGet, 500, 1},
+		{caller.Once, http.MethodPost, 429, 3},
+	} {
+		ctx := caller.WithOptions(t.Context(), caller.Options{Repeatable: test.word})
+		sent := 0
+		res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
+			sent++
+			res := ok(r)
+			res.StatusCode = test.status
+			res.Header.Set("Retry-After-Ms", "1")
+			return res, nil
+		})).RoundTrip(request(t, ctx, test.method))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if sent != test.want {
+			t.Errorf("%+v: sent %d times", test, sent)
+		}
+	}
+	sent := 0
+	_, err := caller.Do(caller.WithOptions(t.Context(), caller.Options{Repeatable: caller.Once}), c, nil,
+		func(context.Context, *caller.Grant) (int, error) {
+			sent++
+			return 0, io.ErrUnexpectedEOF
+		})
+	if sent != 1 || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("Do: %d times, %v", sent, err)
+	}
+}
+
+func TestRetryBudgetIsShared(t *testing.T) {
+	t.Parallel()
+	budget, err := retry.NewBudget(0, 0.1) // one retry in ten seconds
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rdb := redistest.Mini(t)
+	sent := 0
+	for _, pool := range []string{"a", "b", "c"} {
+		c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Pool, cfg.Retry.Budget = pool, budget })
+		_, err = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			sent++
+			return 0, io.ErrUnexpectedEOF
+		})
+	}
+	if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || sent != 4 {
+		t.Errorf("sent %d times, %v", sent, err)
+	}
+}
+
+func TestSendingIsChecked(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	_, err := caller.New(rdb, caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Timeout: -1, AttemptTimeout: -1})
+	if err == nil || !strings.Contains(err.Error(), "Timeout is -1ns") || !strings.Contains(err.Error(), "AttemptTimeout is -1ns") {
+		t.Errorf("got %v", err)
+	}
+}
