@@ -7,13 +7,19 @@
 //	  - id: k1                     # the key's public name in Redis, metrics and messages. Required
 //	    secret: ${OPENAI_KEY_1}    # what the provider knows the key by; from the environment. Required
 //	    account: org-a             # keys of one account share its limits; default: the key itself
-//	limits:                        # what the provider allows each account; default: none
+//	    weight: 2                  # the key's part where the strategy goes by weights; default: 1
+//	limits:                        # what the provider allows; default: none
 //	  - metric: requests           # requests, tokens, input_tokens, output_tokens or micro_dollars. Required
-//	    limit: 600                 # units in a period, 1 to 2^53. Required
-//	    per: 60s                   # 1ms to 8784h. Required
-//	    algorithm: window          # window (never above the limit in any window) or bucket (refills continuously)
+//	    limit: 600                 # units in a period, 1 to 2^50. Required
+//	    per: 60s                   # 1ms to 8784h. Required, except for a daily limit
+//	    algorithm: window          # window (never above the limit in any window), bucket (refills continuously) or daily
 //	    burst: 1                   # units at once, 1 to limit; default: see caller.Limit
+//	    scope: account             # what has the limit: each account (default), each key, or the pool
+//	    models: [gpt-4o*]          # the models that it counts together, * for any text; default: every request
+//	    time_zone: UTC             # where a daily limit starts anew; default: UTC
+//	    reset_at: 0h               # and at what time of the day; default: midnight
 //	concurrency: 20                # calls in flight per account, over all processes; default: no limit
+//	strategy: headroom             # which ready account is taken: headroom, round_robin or in_order; default: headroom
 //	retry:                         # times between attempts: see retry.Policy, also for the defaults
 //	  attempts: 5                  # of one call, the first included, 1 to 100; default: 5
 //	  base: 250ms                  # ceiling of the first wait

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/config"
 	"github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/internal/redistest"
 )
 
 const canary = "sk-canary-4711"
@@ -33,6 +34,7 @@ keys:
   - id: k1
     secret: ${KEY_1}    # from the environment
     account: org-a
+    weight: 3
   - {id: 2, secret: "x-${KEY_2}-$${plain}"}
 limits:
   - metric: requests
@@ -43,7 +45,16 @@ limits:
     per: 1m
     algorithm: bucket
     burst: 500
+    scope: key
+    models: [gpt-4o*, o3]
+  - metric: requests
+    limit: 5000
+    algorithm: daily
+    scope: pool
+    time_zone: America/Los_Angeles
+    reset_at: 7h
 concurrency: 20
+strategy: in_order
 retry: {attempts: 7, base: 100ms}
 slack: 50ms
 ttl: 3s
@@ -64,16 +75,43 @@ func TestAWholeConfiguration(t *testing.T) {
 	if c.Retry.Attempts != 7 || c.Retry.Base != 100*time.Millisecond {
 		t.Errorf("retry %d %v", c.Retry.Attempts, c.Retry.Base)
 	}
-	keys := []caller.Key{{ID: "k1", Secret: caller.NewSecret(canary), Account: "org-a"}, {ID: "2", Secret: caller.NewSecret("x-sk-two-${plain}")}}
+	keys := []caller.Key{{ID: "k1", Secret: caller.NewSecret(canary), Account: "org-a", Weight: 3}, {ID: "2", Secret: caller.NewSecret("x-sk-two-${plain}")}}
 	if len(c.Keys) != 2 || c.Keys[0] != keys[0] || c.Keys[1] != keys[1] {
 		t.Errorf("keys differ")
 	}
-	limits := []caller.Limit{
-		{Metric: caller.Requests, Limit: 600, Per: time.Minute},
-		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500},
+	pacific, err := time.LoadLocation("America/Los_Angeles")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(c.Limits, limits) {
-		t.Errorf("limits %+v", c.Limits)
+	limits := []caller.Limit{
+		{Metric: caller.Requests, Limit: 600, Per: time.Minute, Algorithm: caller.Window, Scope: caller.PerAccount},
+		{
+			Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500,
+			Scope: caller.PerKey, Models: []string{"gpt-4o*", "o3"},
+		},
+		{
+			Metric: caller.Requests, Limit: 5000, Per: 24 * time.Hour, Algorithm: caller.Daily, Scope: caller.PerPool,
+			Location: pacific, ResetAt: 7 * time.Hour,
+		},
+	}
+	if !reflect.DeepEqual(c.Limits, limits) || c.Strategy != caller.InOrder {
+		t.Errorf("limits %+v, strategy %s", c.Limits, c.Strategy)
+	}
+}
+
+// What passes here must pass caller.New, which has no file and line to tell.
+func TestCallerTakesIt(t *testing.T) {
+	p, err := parse(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rdb := redistest.Mini(t)
+	c, err := caller.New(rdb, p.Caller)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -102,7 +140,7 @@ func TestProblems(t *testing.T) {
 		"same id":          {keys + "  - id: k1\n    secret: ${KEY_2}\n", "keys[1]: another key has this id"},
 		"same secret":      {keys + "  - id: k2\n    secret: ${KEY_1}\n", "keys[1]: another key has this secret"},
 		"limit nobody meets": {keys + "limits:\n  - metric: requests\n    limit: 0\n    per: 60s\n",
-			"pool.yaml:8:12: limits[0].limit: must be a whole number from 1 to 9007199254740992; no request could ever meet another"},
+			"pool.yaml:8:12: limits[0].limit: must be a whole number from 1 to 1125899906842624; no request could ever meet another"},
 		"negative limit":  {keys + "limits:\n  - {metric: requests, limit: -5, per: 1s}\n", "limits[0].limit: must be a whole number"},
 		"half a request":  {keys + "limits:\n  - {metric: requests, limit: 0.5, per: 1s}\n", "limits[0].limit: must be a whole number"},
 		"no unit":         {keys + "limits:\n  - {metric: requests, limit: 5, per: 60}\n", "limits[0].per: must be a time with its unit"},
@@ -112,6 +150,16 @@ func TestProblems(t *testing.T) {
 		"burst":           {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, burst: 6}\n", "limits[0]: burst must not be above limit"},
 		"same limit":      {keys + "limits:\n  - {metric: requests, limit: 5, per: 60s}\n  - {metric: requests, limit: 6, per: 1m}\n", "limits[1]: another limit counts the same metric"},
 		"concurrency":     {keys + "concurrency: 0\n", "concurrency: must be a whole number from 1 to 2147483647; leave it out"},
+		"daily per":       {keys + "limits:\n  - {metric: requests, limit: 5, algorithm: daily, per: 1h}\n", "limits[0]: a daily limit is per 24h"},
+		"daily burst":     {keys + "limits:\n  - {metric: requests, limit: 5, algorithm: daily, burst: 1}\n", "limits[0]: a daily limit has no burst"},
+		"no period":       {keys + "limits:\n  - {metric: requests, limit: 5}\n", "limits[0]: per is missing; add it"},
+		"reset of window": {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, reset_at: 0s}\n", "limits[0]: time_zone and reset_at are for the algorithm daily"},
+		"time zone":       {keys + "limits:\n  - {metric: requests, limit: 5, algorithm: daily, time_zone: Nowhere/City}\n", "limits[0].time_zone: unknown time zone"},
+		"reset at 24h":    {keys + "limits:\n  - {metric: requests, limit: 5, algorithm: daily, reset_at: 24h}\n", "limits[0].reset_at: must be from 0s to"},
+		"scope":           {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, scope: team}\n", "limits[0].scope: must be one of account, key, pool"},
+		"empty model":     {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, models: [\"\"]}\n", "limits[0].models[0]: is empty"},
+		"strategy":        {keys + "strategy: random\n", "strategy: must be one of headroom, round_robin, in_order"},
+		"weight":          {head + "keys: [{id: a, secret: b, weight: 0}]\n", "keys[0].weight: must be a whole number from 1 to 1000000"},
 		"provider":        {keys + "provider: opnai\n", "provider: unknown provider; use one of "},
 		"relative URL":    {"pool: p\nbase_url: api.openai.com\nkeys: [{id: a, secret: b}]\n", "pool.yaml:2:11: base_url: must be a full URL"},
 		"password in URL": {"pool: p\nbase_url: https://u:p@h\nkeys: [{id: a, secret: b}]\n", "base_url: must have no user"},

@@ -1,14 +1,11 @@
 package config
 
 import (
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
-	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/provider"
 	"github.com/penstock/penstock/retry"
 )
@@ -25,27 +22,6 @@ func (r *reader) provider(p *Pool) func(ast.Node, string) {
 			return
 		}
 		p.Provider, p.Caller.Profile = profile.Name, profile
-	}
-}
-
-// smallest is about the smallest request there is, in the form that most providers of language models share.
-const smallest = `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}`
-
-// unmet complains of a limit on what the provider's requests don't have, which would never hold anything back, and of
-// one that even the smallest request is above.
-func (r *reader) unmet(p *Pool, limits []limitAt) {
-	req := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/v1/chat/completions"}, Header: http.Header{}}
-	cost := p.Caller.Profile.Estimate(req, []byte(smallest))
-	for _, l := range limits {
-		units, counted := cost[l.Metric]
-		switch {
-		case l.Metric == "" || l.Limit.Limit == 0: // complained of already
-		case !counted && l.Metric != caller.Requests:
-			r.problemf(l.node, l.path, "%s of a request aren't known before it is made with provider %s, so a limit on them "+
-				"would never hold one back; take it out, or change provider", l.Metric, p.Provider)
-		case units > l.Limit.Limit:
-			r.problemf(l.node, l.path, "no request could ever meet it: the smallest costs %d %s", units, l.Metric)
-		}
 	}
 }
 

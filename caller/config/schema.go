@@ -14,16 +14,15 @@ import (
 	"github.com/penstock/penstock/caller/provider"
 )
 
-const (
-	maxUnits  = 1 << 53 // what Lua's numbers hold exactly
-	maxPeriod = 366 * 24 * time.Hour
-)
+// maxWeight is plenty for the proportion of two keys.
+const maxWeight = 1_000_000
 
 // pool reads and checks the whole document.
 func (r *reader) pool(n ast.Node) *Pool {
 	generic := provider.Generic()
 	p := &Pool{Provider: generic.Name, Caller: caller.Config{Profile: generic}}
 	var concurrency int64
+	var strategy string
 	var limits []limitAt
 	r.mapping(n, "", map[string]field{
 		"pool":        {r.text(&p.Caller.Pool), true},
@@ -32,11 +31,13 @@ func (r *reader) pool(n ast.Node) *Pool {
 		"keys":        {r.keys(&p.Caller.Keys), true},
 		"limits":      {r.limits(&limits), false},
 		"concurrency": {r.count(&concurrency, math.MaxInt32, "; leave it out for no limit"), false},
-		"retry":       {r.retry(&p.Caller.Retry), false},
-		"slack":       {r.duration(&p.Caller.Slack, time.Millisecond, time.Hour), false},
-		"ttl":         {r.duration(&p.Caller.TTL, time.Second, time.Hour), false},
+		"strategy": {r.choice(&strategy, string(caller.Headroom), string(caller.RoundRobin),
+			string(caller.InOrder)), false},
+		"retry": {r.retry(&p.Caller.Retry), false},
+		"slack": {r.duration(&p.Caller.Slack, time.Millisecond, time.Hour), false},
+		"ttl":   {r.duration(&p.Caller.TTL, time.Second, time.Hour), false},
 	})
-	p.Caller.Concurrency = int(concurrency)
+	p.Caller.Concurrency, p.Caller.Strategy = int(concurrency), caller.Strategy(strategy)
 	for _, l := range limits {
 		p.Caller.Limits = append(p.Caller.Limits, l.Limit)
 	}
@@ -109,55 +110,12 @@ func (r *reader) keys(dst *[]caller.Key) func(ast.Node, string) {
 
 func (r *reader) key(n ast.Node, path string) caller.Key {
 	var id, secret, account string
+	var weight int64
 	r.mapping(n, path, map[string]field{
 		"id":      {r.text(&id), true},
 		"secret":  {r.text(&secret), true},
 		"account": {r.text(&account), false},
+		"weight":  {r.count(&weight, maxWeight, ""), false},
 	})
-	return caller.Key{ID: id, Secret: caller.NewSecret(secret), Account: account}
-}
-
-// limitAt is a limit and where it stands.
-type limitAt struct {
-	caller.Limit
-
-	node ast.Node
-	path string
-}
-
-func (r *reader) limits(dst *[]limitAt) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		type rule struct {
-			metric caller.Metric
-			per    time.Duration
-		}
-		seen := make(map[rule]bool)
-		r.sequence(n, path, func(n ast.Node, path string) {
-			l := r.limit(n, path)
-			if id := (rule{l.Metric, l.Per}); id.metric != "" && seen[id] {
-				r.problemf(n, path, "another limit counts the same metric over the same period; keep the lower one")
-			} else {
-				seen[id] = true
-			}
-			*dst = append(*dst, limitAt{l, n, path})
-		})
-	}
-}
-
-func (r *reader) limit(n ast.Node, path string) caller.Limit {
-	var l caller.Limit
-	var metric, algorithm string
-	r.mapping(n, path, map[string]field{
-		"metric": {r.choice(&metric, string(caller.Requests), string(caller.Tokens), string(caller.InputTokens),
-			string(caller.OutputTokens), string(caller.MicroDollars)), true},
-		"limit":     {r.count(&l.Limit, maxUnits, "; no request could ever meet another"), true},
-		"per":       {r.duration(&l.Per, time.Millisecond, maxPeriod), true},
-		"algorithm": {r.choice(&algorithm, string(caller.Window), string(caller.Bucket)), false},
-		"burst":     {r.count(&l.Burst, maxUnits, ""), false},
-	})
-	l.Metric, l.Algorithm = caller.Metric(metric), caller.Algorithm(algorithm)
-	if l.Limit > 0 && l.Burst > l.Limit {
-		r.problemf(n, path, "burst must not be above limit")
-	}
-	return l
+	return caller.Key{ID: id, Secret: caller.NewSecret(secret), Account: account, Weight: int(weight)}
 }

@@ -26,15 +26,37 @@ func (r *reader) text(dst *string) func(ast.Node, string) {
 	}
 }
 
+// given notes that a field is there.
+func given(dst *bool, read func(ast.Node, string)) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		*dst = true
+		read(n, path)
+	}
+}
+
+// texts reads a list of values that must not be empty.
+func (r *reader) texts(dst *[]string) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		r.sequence(n, path, func(n ast.Node, path string) {
+			var s string
+			if r.text(&s)(n, path); s != "" {
+				*dst = append(*dst, s)
+			}
+		})
+	}
+}
+
 // choice reads one of a few words.
 func (r *reader) choice(dst *string, words ...string) func(ast.Node, string) {
 	return func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
-		if ok && !slices.Contains(words, s) {
+		switch {
+		case !ok:
+		case !slices.Contains(words, s):
 			r.problemf(n, path, "must be one of %s", strings.Join(words, ", "))
-			return
+		default:
+			*dst = s
 		}
-		*dst = s
 	}
 }
 

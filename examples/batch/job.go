@@ -71,7 +71,7 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	j.pool.Caller.Hooks.RedisFailed = j.redisFailed
 	j.pool.Caller.PlainErrors = true // no client library stands between
 	if j.caller, err = caller.New(rdb, j.pool.Caller); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", opts.config, err)
 	}
 	j.closers = append(j.closers, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -12,8 +12,15 @@ import (
 )
 
 var config = caller.Config{
-	Keys:        []caller.Key{{ID: "k1", Account: "org-a"}, {ID: "k2", Account: "org-b"}},
-	Limits:      []caller.Limit{{Metric: caller.Requests, Limit: 10, Per: time.Second}, {Metric: caller.Tokens, Limit: 1000, Per: time.Second}},
+	Keys: []caller.Key{{ID: "k1", Account: "org-a"}, {ID: "k2", Account: "org-b"}},
+	Limits: []caller.Limit{
+		{Metric: caller.Requests, Limit: 10, Per: time.Second},
+		{Metric: caller.Tokens, Limit: 1000, Per: time.Second},
+		{Metric: caller.Requests, Limit: 10, Per: time.Second, Scope: caller.PerPool},
+		{Metric: caller.Requests, Limit: 20, Per: time.Second, Scope: caller.PerKey},
+		{Metric: caller.Requests, Limit: 1, Per: time.Second, Models: []string{"m"}},
+		{Metric: caller.Requests, Limit: 1, Algorithm: caller.Daily},
+	},
 	Concurrency: 5,
 }
 
@@ -46,7 +53,7 @@ func sample(t *testing.T) *report.Summary {
 
 func TestSummary(t *testing.T) {
 	s := sample(t)
-	if s.Attempts != 10 || s.Retries != 1 || s.Throttled != 1 || s.Utilization != 0.5 || s.Errors["503 overloaded"] != 1 {
+	if s.Attempts != 10 || s.Retries != 1 || s.Throttled != 1 || s.Utilization != 1 || s.Errors["503 overloaded"] != 1 {
 		t.Errorf("%+v", s)
 	}
 	for got, want := range map[float64]float64{s.P50: 40, s.P95: 80, s.P99: 80} {
@@ -74,10 +81,12 @@ Latency, from sending to the answer
   p95  80.1 ms
   p99  80.1 ms
 
-Limits of each account, and how far they were used
-  requests     10 per 1s     50.0 %  ██████████··········
-  tokens       1,000 per 1s   2.0 %  ····················
-  concurrency  5 in flight    5.5 %  █···················
+Limits, and how far they were used
+  requests     10 per 1s     each account   50.0 %  ██████████··········
+  tokens       1,000 per 1s  each account    2.0 %  ····················
+  requests     10 per 1s     the pool      100.0 %  ████████████████████
+  requests     20 per 1s     each key       25.0 %  █████···············
+  concurrency  5 in flight   each account    5.5 %  █···················
 
 Keys
   k1  org-a  10  100.0 %  ████████████████████

@@ -29,12 +29,13 @@ type Summary struct {
 	Errors   map[string]int64 `json:"-"` // attempts that failed, by kind
 }
 
-// Limit is how far a limit was used, over all accounts.
+// Limit is how far a limit was used, over all that have it.
 type Limit struct {
 	Metric caller.Metric // or concurrency
-	Limit  int64         // per account
+	Limit  int64         // of each that has it
 	Per    time.Duration // 0 for concurrency
-	Used   float64       // share of what the limit allows in the time, 0 to 1
+	Scope  caller.LimitScope
+	Used   float64 // share of what the limit allows in the time, 0 to 1
 }
 
 // Concurrency names the limit on calls in flight beside the metrics.
@@ -66,24 +67,29 @@ func (t *Tally) Summarize(cfg caller.Config, elapsed time.Duration) Summary {
 // round keeps three decimals.
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
-func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) []Limit {
+// limits leaves out limits of some models only, since it isn't known which requests they count, and daily ones, of which
+// a run says little.
+func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) (out []Limit) {
+	if elapsed <= 0 {
+		return nil
+	}
 	accounts := make(map[string]bool)
 	for _, k := range cfg.Keys {
 		accounts[cmp.Or(k.Account, k.ID)] = true
 	}
-	whole := float64(len(accounts)) * elapsed.Seconds()
-	if whole == 0 {
-		return nil
-	}
-	var out []Limit
+	holders := map[caller.LimitScope]int{caller.PerAccount: len(accounts), caller.PerKey: len(cfg.Keys), caller.PerPool: 1}
 	for _, l := range cfg.Limits {
-		used := float64(t.charged[l.Metric]) / (whole * float64(l.Limit) / l.Per.Seconds())
+		if len(l.Models) > 0 || l.Algorithm == caller.Daily {
+			continue
+		}
+		scope := cmp.Or(l.Scope, caller.PerAccount)
+		allowed := float64(l.Limit) * float64(holders[scope]) * elapsed.Seconds() / l.Per.Seconds()
 		// What fits in less than a period may go at once.
-		out = append(out, Limit{l.Metric, l.Limit, l.Per, min(used, 1)})
+		out = append(out, Limit{l.Metric, l.Limit, l.Per, scope, min(float64(t.charged[l.Metric])/allowed, 1)})
 	}
 	if cfg.Concurrency > 0 {
-		used := t.busy.Seconds() / (whole * float64(cfg.Concurrency))
-		out = append(out, Limit{Metric: Concurrency, Limit: int64(cfg.Concurrency), Used: min(used, 1)})
+		allowed := float64(cfg.Concurrency) * float64(len(accounts)) * elapsed.Seconds()
+		out = append(out, Limit{Concurrency, int64(cfg.Concurrency), 0, caller.PerAccount, min(t.busy.Seconds()/allowed, 1)})
 	}
 	return out
 }

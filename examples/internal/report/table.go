@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/penstock/penstock/caller"
 )
 
 // Write shows the summary as text for people.
@@ -32,7 +34,7 @@ func (s *Summary) Write(w io.Writer) {
 	Section(w, "Latency, from sending to the answer", "<>", [][]string{
 		{"p50", millis(s.P50)}, {"p95", millis(s.P95)}, {"p99", millis(s.P99)},
 	})
-	Section(w, "Limits of each account, and how far they were used", "<<><", s.limitRows())
+	Section(w, "Limits, and how far they were used", "<<<><", s.limitRows())
 	Section(w, "Keys", "<<>><<", s.keyRows())
 	Section(w, "Attempts that failed", "<>", s.errorRows())
 }
@@ -43,7 +45,7 @@ func (s *Summary) limitRows() (rows [][]string) {
 		if l.Per > 0 {
 			allowed = fmt.Sprintf("%s per %s", Count(l.Limit), period(l.Per))
 		}
-		rows = append(rows, []string{string(l.Metric), allowed, percent(l.Used), Bar(l.Used)})
+		rows = append(rows, []string{string(l.Metric), allowed, holder(l.Scope), percent(l.Used), Bar(l.Used)})
 	}
 	return rows
 }
@@ -112,4 +114,12 @@ func period(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
+}
+
+// holder says what has a limit.
+func holder(scope caller.LimitScope) string {
+	if scope == caller.PerPool {
+		return "the pool"
+	}
+	return "each " + string(scope)
 }
