@@ -20,6 +20,12 @@
 --         12  normal    with normal priority,
 --         13  low       with low priority
 --         14  name      for people
+--         15  adaptive  'aimd' or 'gradient': the limit adapts to what calls meet; empty or none: not by this process,
+--                       and the rest is left out
+--         16  the lowest limit  17 the first  18 the factor after an overload  19 a window (µs)  20 tolerance of latency
+--         21  part of a change that takes effect at once  22 permits beyond what latency tells, to try for more
+--         since the last report:  23 calls that ended well  24 calls that met an overload  25 how long the calls took
+--         that ended well, together (µs)  26 the most permits held at a time
 --
 -- Reply    1  status    0: done; 1: revoked, the session's permits are taken back once it reports none;
 --                       2: late, 3: stale: nothing was done
@@ -68,7 +74,7 @@ if revoked and alloc > 0 then
   return { 1, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n + 1 }
 end
 
-if ARGV[15] ~= '' then
+if (ARGV[15] or '') ~= '' then
   s.adaptive = adapt(s.adaptive, {
     gradient = ARGV[15] == 'gradient', min = tonumber(ARGV[16]), initial = tonumber(ARGV[17]),
     backoff = tonumber(ARGV[18]), every = tonumber(ARGV[19]), tolerance = tonumber(ARGV[20]),
@@ -115,7 +121,7 @@ if header ~= s.text and (s.n > 0 or s.header.version > 0 or s.adaptive) then
   puts[#puts + 1] = 'c'
   puts[#puts + 1] = header
 end
-if ARGV[15] ~= '' then
+if (ARGV[15] or '') ~= '' then
   puts[#puts + 1] = 'a'
   puts[#puts + 1] = write_adaptive(s.adaptive)
 end

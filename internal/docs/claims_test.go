@@ -39,11 +39,12 @@ func TestACL(t *testing.T) {
 		t.Fatal("no ACL in the README")
 	}
 	server := redistest.Start(t)
+	admin := server.Client(t)
 	args := []any{}
 	for word := range strings.FieldsSeq(rule[0]) {
 		args = append(args, word)
 	}
-	if err := server.Client(t).Do(t.Context(), args...).Err(); err != nil {
+	if err := admin.Do(t.Context(), args...).Err(); err != nil {
 		t.Fatal(err)
 	}
 	opts := server.Options()
@@ -55,10 +56,20 @@ func TestACL(t *testing.T) {
 	t.Run("ratelimit", func(t *testing.T) { useLimiter(ctx, t, rdb) })
 	t.Run("caller", func(t *testing.T) { useCaller(ctx, t, rdb) })
 	t.Run("concurrency", func(t *testing.T) { useSemaphore(ctx, t, rdb) })
+	denied, err := admin.ACLLog(ctx, 10).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range denied {
+		t.Errorf("denied %s: %s %s", d.Context, d.Reason, d.Object)
+	}
 }
 
 func useLimiter(ctx context.Context, t *testing.T, rdb *redis.Client) {
-	limiter := ratelimit.NewLimiter(rdb)
+	limiter, err := ratelimit.New(rdb, ratelimit.Config{Away: ratelimit.LocalShare})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if res, err := limiter.Allow(ctx, "k", ratelimit.PerSecond(10)); err != nil || res.Allowed != 1 {
 		t.Errorf("%+v, %v", res, err)
 	}
