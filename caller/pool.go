@@ -66,7 +66,7 @@ type pool struct {
 }
 
 func newPool(rdb redis.UniversalClient, p *plan) *pool {
-	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // it lives until close
+	ctx, cancel := context.WithCancel(context.Background())
 	l := &pool{
 		plan: p, rdb: rdb,
 		kick:     make(chan struct{}, 1),

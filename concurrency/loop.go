@@ -47,7 +47,7 @@ func (s *Semaphore) wakeLoop() {
 
 func (s *Semaphore) run() {
 	defer close(s.done)
-	//nolint:forbidigo // the session outlives every caller, and ends with Close
+	// The session outlives every caller, and ends with Close
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer s.listen(ctx)()

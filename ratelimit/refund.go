@@ -68,7 +68,7 @@ func (ln *lane) flush() {
 	if len(ln.adjust) == 0 || ln.open != nil {
 		return // an open batch takes them
 	}
-	b := ln.newBatch(context.Background()) //nolint:forbidigo // no caller waits for a refund
+	b := ln.newBatch(context.Background())
 	b.endless = true
 	if ln.inFlight >= ln.l.cfg.MaxInFlight {
 		ln.open = b
