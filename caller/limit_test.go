@@ -25,6 +25,7 @@ type arrival struct {
 type rush struct {
 	limit    Limit
 	slack    time.Duration
+	horizon  time.Duration
 	shapes   []*scripts.PoolShape
 	arrivals []arrival
 }
@@ -41,12 +42,12 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 	if err != nil {
 		t.Skip(err.Error()) // a bucket that is too small for the slack
 	}
-	horizon := time.Duration(rapid.Int64Range(1, 300).Draw(t, "horizon")) * time.Millisecond
+	r.horizon = time.Duration(rapid.Int64Range(1, 300).Draw(t, "horizon")) * time.Millisecond
 	for i := range 3 {
 		r.shapes = append(r.shapes, scripts.NewPoolShape(&scripts.PoolConfig{
-			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: horizon, Metrics: 1,
+			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: r.horizon, Strategy: scripts.Headroom, Metrics: 1,
 			Counters: []scripts.PoolCounter{{Name: "c", Interval: pace.interval, Burst: pace.burst}},
-			Lanes:    []scripts.PoolLane{{Name: "k", Permits: -1, Counters: []int{0}, Keys: []string{"k"}}},
+			Lanes:    []scripts.PoolLane{{Name: "k", Weight: 1, Permits: -1, Counters: []int{0}, Keys: []string{"k"}}},
 		}))
 	}
 	return r
@@ -66,9 +67,11 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 		if rapid.Bool().Draw(t, "large") {
 			cost = rapid.Int64Range(1, r.limit.Limit).Draw(t, "cost")
 		}
+		demand := scripts.PoolDemand{Count: rapid.IntRange(1, 20).Draw(t, "count"), Prefer: -1, Cost: []int64{cost}}
+		demand.Ahead = time.Duration(rapid.Int64Range(0, int64(r.horizon)).Draw(t, "ahead"))
 		reply, err := scripts.Admit(t.Context(), rdb, "p", &scripts.PoolCall{
 			Shape: r.shapes[rapid.IntRange(0, len(r.shapes)-1).Draw(t, "session")], Seq: seq + 1, Now: now,
-			Demands: []scripts.PoolDemand{{Count: rapid.IntRange(1, 20).Draw(t, "count"), Cost: []int64{cost}}},
+			Demands: []scripts.PoolDemand{demand},
 		})
 		if err != nil {
 			t.Fatal(err)
