@@ -1,5 +1,6 @@
 // Package config reads a pool's configuration from YAML.
 //
+//	# yaml-language-server: $schema=./penstock.schema.json
 //	pool: openai-prod              # processes with the same pool and Redis share the quota. Required
 //	base_url: https://api.openai.com  # scheme, host and, where there is one, a path that every call starts with. Required
 //	provider: openai               # a name that package provider knows; default: generic
@@ -7,26 +8,50 @@
 //	  - id: k1                     # the key's public name in Redis, metrics and messages. Required
 //	    secret: ${OPENAI_KEY_1}    # what the provider knows the key by; from the environment. Required
 //	    account: org-a             # keys of one account share its limits; default: the key itself
-//	    weight: 2                  # the key's part where the strategy goes by weights; default: 1
+//	    weight: 2                  # its part where strategy goes by weights, 1 to 1000000; default: 1
+//	strategy: headroom             # headroom, round_robin or in_order: see caller.Strategy
 //	limits:                        # what the provider allows; default: none
-//	  - metric: requests           # requests, tokens, input_tokens, output_tokens or micro_dollars. Required
+//	  - metric: requests           # requests, tokens, input_tokens, output_tokens, micro_dollars, or one of your own. Required
 //	    limit: 600                 # units in a period, 1 to 2^50. Required
-//	    per: 60s                   # 1ms to 8784h. Required, except for a daily limit
-//	    algorithm: window          # window (never above the limit in any window), bucket (refills continuously) or daily
+//	    per: 60s                   # 1ms to 8784h. Required, but for daily limits
+//	    algorithm: window          # window (never above the limit in any window) or bucket (refills continuously)
 //	    burst: 1                   # units at once, 1 to limit; default: see caller.Limit
-//	    scope: account             # what has the limit: each account (default), each key, or the pool
-//	    models: [gpt-4o*]          # the models that it counts together, * for any text; default: every request
-//	    time_zone: UTC             # where a daily limit starts anew; default: UTC
-//	    reset_at: 0h               # and at what time of the day; default: midnight
+//	    scope: account             # what has the limit: account, key or pool; default: account
+//	    models: [gpt-5*, o4-mini]  # what the limit counts, together; * stands for any text; default: every call
+//	  - metric: tokens
+//	    limit: 2_000_000
+//	    algorithm: daily           # a count that starts anew every day
+//	    reset_at: "00:00"          # at that time; default: 00:00
+//	    time_zone: America/Los_Angeles  # there; default: UTC
 //	concurrency: 20                # calls in flight per account, over all processes; default: no limit
-//	strategy: headroom             # which ready account is taken: headroom, round_robin or in_order; default: headroom
 //	retry:                         # times between attempts: see retry.Policy, also for the defaults
 //	  attempts: 5                  # of one call, the first included, 1 to 100; default: 5
 //	  base: 250ms                  # ceiling of the first wait
 //	  max: 30s                     # ceiling of any wait
+//	  multiplier: 2                # what the ceiling grows by, 1 to 1000
+//	  jitter: full                 # full, decorrelated or none
 //	  max_elapsed: 10m             # the latest start of an attempt, from the call's beginning; default: no limit
+//	  budget:                      # of all retries of a process: see retry.NewBudget; default: no limit
+//	    share: 0.1                 # of first attempts, 0 to 1. Required
+//	    per_second: 1              # that are always allowed. Required
+//	timeout: 15m                   # of a call, waits and attempts together; default: none
+//	attempt_timeout: 2m            # of each attempt, until its answer is there; default: none
+//	idempotency_keys: false        # each call gets one, for providers that heed it: see caller.Config; default: false
 //	slack: 100ms                   # how unevenly calls may arrive; default: see caller.Config
+//	horizon: 200ms                 # how far ahead urgent calls may be booked; default: see caller.Config
+//	aging: 30s                     # how long a call waits until it counts as one of the next higher priority; default: 30s
+//	max_waiting: 100_000           # calls of a process that may wait; default: 100000
 //	ttl: 10s                       # how long a dead process's permits stay taken, at least 1s; default: 10s
+//	session: pod-7                 # names the process; default: host name and process number
+//	plain_errors: false            # see caller.Config; default: false
+//
+// A metric of your own has a name of letters, digits, _, . and -, and the program says with each call what it costs. A name
+// that differs from a common metric's by one or two letters is refused as a mistake.
+//
+// Zones are those of the machine's IANA database. Where there is none, as in some containers, import time/tzdata.
+//
+// The first line above lets editors that know YAML's language server complete and check the file, by the schema beside
+// this package's source, which [Schema] returns too.
 //
 // ${NAME} stands for an environment variable. It is replaced in values only, never in names of fields; a variable that
 // isn't set is an error. $${ is a plain ${. Quote a value with ${NAME} that stands in braces: {secret: "${NAME}"}.

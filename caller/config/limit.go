@@ -1,9 +1,10 @@
 package config
 
 import (
-	"fmt"
-	"net/http"
-	"net/url"
+	"cmp"
+	"math"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
@@ -12,9 +13,8 @@ import (
 )
 
 const (
-	maxUnits  = 1 << 50 // as in package caller
-	maxPeriod = 366 * day
-	day       = 24 * time.Hour
+	maxUnits = 1 << 50 // as in package caller
+	day      = 24 * time.Hour
 )
 
 // limitAt is a limit and where it stands.
@@ -25,92 +25,134 @@ type limitAt struct {
 	path string
 }
 
-func (r *reader) limits(dst *[]limitAt) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
+func (r *reader) limits(dst *[]limitAt) kind {
+	read := func(n ast.Node, path string) {
 		seen := make(map[string]bool)
 		r.sequence(n, path, func(n ast.Node, path string) {
 			l := r.limit(n, path)
-			rule := fmt.Sprint(l.Metric, l.Per, l.Scope, l.Models)
-			if l.Metric != "" && seen[rule] {
+			period := l.Per.String()
+			if l.Algorithm == caller.Daily {
+				period = "day"
+			}
+			id := strings.Join([]string{string(l.Scope), string(l.Metric), period, strings.Join(l.Models, ",")}, " ")
+			if l.Metric != "" && seen[id] {
 				r.problemf(n, path, "another limit counts the same metric over the same period; keep the lower one")
 			}
-			seen[rule] = true
+			seen[id] = true
 			*dst = append(*dst, limitAt{l, n, path})
 		})
+	}
+	return kind{read, object{"type": "array", "items": limitJSON(mappingJSON(r.limitFields(new(limitDraft))))}}
+}
+
+// limitJSON adds what depends on the algorithm to a limit's schema.
+func limitJSON(s object) object {
+	s["allOf"] = []object{
+		{
+			"if":   object{"properties": object{"algorithm": object{"enum": []caller.Algorithm{caller.Window, caller.Bucket}}}},
+			"then": object{"required": []string{"per"}, "properties": object{"reset_at": false, "time_zone": false}},
+		},
+		{
+			"if": object{
+				"properties": object{"algorithm": object{"const": caller.Daily}},
+				"required":   []string{"algorithm"},
+			},
+			"then": object{"properties": object{"burst": false}},
+		},
+	}
+	return s
+}
+
+// A limitDraft is a limit while it is read.
+type limitDraft struct {
+	caller.Limit
+
+	metric, algorithm, scope string
+	resetAt                  time.Duration
+}
+
+func (r *reader) limitFields(d *limitDraft) map[string]field {
+	return map[string]field{
+		"metric": required(r.metric(&d.metric), "What is counted: requests, tokens, input_tokens, output_tokens, "+
+			"micro_dollars, or a metric of your own that the program gives with each call."),
+		"limit": required(r.count(&d.Limit.Limit, maxUnits, "; no request could ever meet another"), "Units in a period."),
+		"per":   optional(r.duration(&d.Per, time.Millisecond, maxPeriod), "The period, from 1ms to 8784h. Required, but for daily limits."),
+		"algorithm": optional(r.choice(&d.algorithm, string(caller.Window), string(caller.Bucket), string(caller.Daily)),
+			"How the provider counts: window (never above the limit in any window), bucket (refills continuously), "+
+				"or daily (starts anew at reset_at). Default: window."),
+		"burst": optional(r.count(&d.Burst, maxUnits, ""),
+			"Units at once, up to the limit. Default: 1 of requests, a fiftieth of the limit of others, the limit of a bucket."),
+		"scope": optional(r.choice(&d.scope, string(caller.PerAccount), string(caller.PerKey), string(caller.PerPool)),
+			"What has the limit: each account, each key, or all of the pool together. Default: account."),
+		"models": optional(r.texts(&d.Models),
+			"The models that the limit counts, together; * stands for any text. Default: every call."),
+		"reset_at":  optional(r.clock(&d.resetAt), "When a daily limit starts anew, in time_zone. Default: 00:00."),
+		"time_zone": optional(r.zone(&d.Location), "Where reset_at is meant, as in the IANA database. Default: UTC."),
 	}
 }
 
 func (r *reader) limit(n ast.Node, path string) caller.Limit {
-	l := caller.Limit{Scope: caller.PerAccount, Algorithm: caller.Window}
-	var metric string
-	var perGiven, resetGiven bool
-	algorithm, scope := string(l.Algorithm), string(l.Scope)
-	r.mapping(n, path, map[string]field{
-		"metric": {r.choice(&metric, string(caller.Requests), string(caller.Tokens), string(caller.InputTokens),
-			string(caller.OutputTokens), string(caller.MicroDollars)), true},
-		"limit":     {r.count(&l.Limit, maxUnits, "; no request could ever meet another"), true},
-		"per":       {given(&perGiven, r.duration(&l.Per, time.Millisecond, maxPeriod)), false},
-		"algorithm": {r.choice(&algorithm, string(caller.Window), string(caller.Bucket), string(caller.Daily)), false},
-		"burst":     {r.count(&l.Burst, maxUnits, ""), false},
-		"scope":     {r.choice(&scope, string(caller.PerAccount), string(caller.PerKey), string(caller.PerPool)), false},
-		"models":    {r.texts(&l.Models), false},
-		"time_zone": {r.timeZone(&l.Location), false},
-		"reset_at":  {given(&resetGiven, r.duration(&l.ResetAt, 0, day-time.Nanosecond)), false},
-	})
-	l.Metric, l.Algorithm, l.Scope = caller.Metric(metric), caller.Algorithm(algorithm), caller.LimitScope(scope)
-
+	var d limitDraft
+	r.mapping(n, path, r.limitFields(&d))
+	l := d.Limit
+	l.Metric, l.ResetAt = caller.Metric(d.metric), d.resetAt
+	l.Algorithm = cmp.Or(caller.Algorithm(d.algorithm), caller.Window)
+	l.Scope = cmp.Or(caller.LimitScope(d.scope), caller.PerAccount)
 	daily := l.Algorithm == caller.Daily
 	switch {
-	case daily && !perGiven:
+	case daily && !has(n, "per"):
 		l.Per = day
 	case daily && l.Per != day:
-		r.problemf(n, path, "a daily limit is per 24h; leave per out")
-	case !daily && !perGiven:
+		r.problemf(n, path, "the period of a daily limit is 24h; leave per out")
+	case !daily && !has(n, "per"):
 		r.problemf(n, path, "per is missing; add it")
 	}
 	switch {
 	case daily && l.Burst != 0:
-		r.problemf(n, path, "a daily limit has no burst; take it out")
-	case !daily && (l.Location != nil || resetGiven):
-		r.problemf(n, path, "time_zone and reset_at are for the algorithm daily; take them out")
+		r.problemf(n, path, "a daily limit has no burst; leave it out")
+	case !daily && (has(n, "reset_at") || has(n, "time_zone")):
+		r.problemf(n, path, "reset_at and time_zone are for algorithm daily; set that, or leave them out")
 	case l.Limit > 0 && l.Burst > l.Limit:
 		r.problemf(n, path, "burst must not be above limit")
 	}
 	return l
 }
 
-func (r *reader) timeZone(dst **time.Location) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		var name string
-		if r.text(&name)(n, path); name == "" {
+// metric reads the name of a metric. One that is nearly the name of a common metric is a mistake, since a limit on
+// what no call costs would never hold one back.
+func (r *reader) metric(dst *string) kind {
+	read := func(n ast.Node, path string) {
+		s, ok := r.scalar(n, path)
+		if !ok {
 			return
 		}
-		zone, err := time.LoadLocation(name)
-		if err != nil || name == "Local" {
-			r.problemf(n, path, "unknown time zone; use a name such as UTC or America/Los_Angeles")
+		if !metricName.MatchString(s) {
+			r.problemf(n, path, "must be requests, tokens, input_tokens, output_tokens, micro_dollars, or a metric of "+
+				"your own: letters, digits, _, . and -")
 			return
 		}
-		*dst = zone
+		if m, mistaken := meant(s); mistaken {
+			r.problemf(n, path, "write %s if you mean that; a metric of your own needs a name that is less like it", m)
+			return
+		}
+		*dst = s
 	}
+	own := object{"type": []string{"string", "number", "boolean"}, "pattern": metricName.String()}
+	return kind{read, orVariable(object{"enum": common()}, own)}
 }
 
-// smallest is about the smallest request there is, in the form that most providers of language models share.
-const smallest = `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}`
+var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-// unmet complains of a limit on what the provider's requests don't have, which would never hold anything back, and of
-// one that even the smallest request is above.
-func (r *reader) unmet(p *Pool, limits []limitAt) {
-	req := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/v1/chat/completions"}, Header: http.Header{}}
-	cost := p.Caller.Profile.Estimate(req, []byte(smallest))
+// late complains of a bucket that is so small that the pool's slack is more than it holds.
+func (r *reader) late(p *Pool, limits []limitAt) {
+	slack := cmp.Or(p.Caller.Slack, caller.DefaultSlack)
 	for _, l := range limits {
-		units, counted := cost[l.Metric]
-		switch {
-		case l.Metric == "" || l.Limit.Limit == 0: // complained of already
-		case !counted && l.Metric != caller.Requests:
-			r.problemf(l.node, l.path, "%s of a request aren't known before it is made with provider %s, so a limit on them "+
-				"would never hold one back; take it out, or change provider", l.Metric, p.Provider)
-		case units > l.Limit.Limit:
-			r.problemf(l.node, l.path, "no request could ever meet it: the smallest costs %d %s", units, l.Metric)
+		if l.Algorithm != caller.Bucket || l.Per == 0 || l.Limit.Limit == 0 {
+			continue
+		}
+		units := float64(l.Limit.Limit)
+		if units-math.Ceil(slack.Seconds()*units/l.Per.Seconds()) < 1 {
+			r.problemf(l.node, l.path, "the bucket refills within the slack of %v; set a smaller slack", slack)
 		}
 	}
 }

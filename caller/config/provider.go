@@ -1,17 +1,19 @@
 package config
 
 import (
+	"net/http"
+	"net/url"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/provider"
-	"github.com/penstock/penstock/retry"
 )
 
-func (r *reader) provider(p *Pool) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
+func (r *reader) provider(p *Pool) kind {
+	read := func(n ast.Node, path string) {
 		name, ok := r.scalar(n, path)
 		if !ok {
 			return
@@ -23,21 +25,40 @@ func (r *reader) provider(p *Pool) func(ast.Node, string) {
 		}
 		p.Provider, p.Caller.Profile = profile.Name, profile
 	}
+	return kind{read, orVariable(object{"enum": provider.Names()}, object{"type": "string", "pattern": anyCase(provider.Names())})}
 }
 
-func (r *reader) retry(dst *retry.Policy) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		var attempts int64
-		before := len(r.problems)
-		r.mapping(n, path, map[string]field{
-			"attempts":    {r.count(&attempts, 100, "; 1 switches retrying off"), false},
-			"base":        {r.duration(&dst.Base, time.Millisecond, time.Hour), false},
-			"max":         {r.duration(&dst.Max, time.Millisecond, 24*time.Hour), false},
-			"max_elapsed": {r.duration(&dst.MaxElapsed, time.Millisecond, maxPeriod), false},
-		})
-		dst.Attempts = int(attempts)
-		if len(r.problems) == before && dst.Validate() != nil {
-			r.problemf(n, path, "base must not be above max (defaults: %v, %v)", retry.DefaultBase, retry.DefaultMax)
+// anyCase is a pattern of words in small or capital letters.
+func anyCase(words []string) string {
+	var b strings.Builder
+	for _, c := range strings.Join(words, "|") {
+		if c == '|' {
+			b.WriteRune(c)
+			continue
+		}
+		b.WriteString("[" + strings.ToUpper(string(c)) + string(c) + "]")
+	}
+	return "^(" + b.String() + ")$"
+}
+
+// smallest is about the smallest request there is, in the form that most providers of language models share.
+const smallest = `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}`
+
+// unmet complains of a limit on what the provider's requests don't have, which would never hold anything back, and of
+// one that even the smallest request is above.
+func (r *reader) unmet(p *Pool, limits []limitAt) {
+	req := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/v1/chat/completions"}, Header: http.Header{}}
+	cost := p.Caller.Profile.Estimate(req, []byte(smallest))
+	for _, l := range limits {
+		units, counted := cost[l.Metric]
+		switch {
+		case l.Metric == "" || l.Limit.Limit == 0: // complained of already
+		case !slices.Contains(common(), l.Metric): // the program gives its cost
+		case !counted && l.Metric != caller.Requests:
+			r.problemf(l.node, l.path, "%s of a request aren't known before it is made with provider %s, so a limit on them "+
+				"would never hold one back; take it out, or change provider", l.Metric, p.Provider)
+		case units > l.Limit.Limit:
+			r.problemf(l.node, l.path, "no request could ever meet it: the smallest costs %d %s", units, l.Metric)
 		}
 	}
 }

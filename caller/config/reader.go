@@ -17,11 +17,22 @@ type reader struct {
 	problems []error
 }
 
-// A field reads one field of a mapping.
+// A kind is how a value is read, and what the schema says of it.
+type kind struct {
+	read func(n ast.Node, path string)
+	json object
+}
+
+// A field is one field of a mapping.
 type field struct {
-	read     func(n ast.Node, path string)
+	kind
+	about    string // for whoever edits the file
 	required bool
 }
+
+func required(k kind, about string) field { return field{k, about, true} }
+
+func optional(k kind, about string) field { return field{k, about, false} }
 
 func (r *reader) at(n ast.Node, path, format string, args ...any) *Error {
 	e := &Error{File: r.file, Field: path, Msg: fmt.Sprintf(format, args...)}
@@ -59,6 +70,20 @@ func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 			r.problemf(n, path, "%s is missing; add it", name)
 		}
 	}
+}
+
+// has reports whether a mapping has a field.
+func has(n ast.Node, name string) bool {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		return false
+	}
+	for it := m.MapRange(); it.Next(); {
+		if it.KeyValue().Key.GetToken().Value == name {
+			return true
+		}
+	}
+	return false
 }
 
 // sequence reads the items of a list.

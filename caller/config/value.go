@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -11,8 +12,8 @@ import (
 )
 
 // text reads a value that must not be empty.
-func (r *reader) text(dst *string) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
+func (r *reader) text(dst *string) kind {
+	read := func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
 		switch {
 		case !ok:
@@ -24,31 +25,12 @@ func (r *reader) text(dst *string) func(ast.Node, string) {
 			*dst = s
 		}
 	}
-}
-
-// given notes that a field is there.
-func given(dst *bool, read func(ast.Node, string)) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		*dst = true
-		read(n, path)
-	}
-}
-
-// texts reads a list of values that must not be empty.
-func (r *reader) texts(dst *[]string) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
-		r.sequence(n, path, func(n ast.Node, path string) {
-			var s string
-			if r.text(&s)(n, path); s != "" {
-				*dst = append(*dst, s)
-			}
-		})
-	}
+	return kind{read, textJSON()}
 }
 
 // choice reads one of a few words.
-func (r *reader) choice(dst *string, words ...string) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
+func (r *reader) choice(dst *string, words ...string) kind {
+	read := func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
 		switch {
 		case !ok:
@@ -58,11 +40,23 @@ func (r *reader) choice(dst *string, words ...string) func(ast.Node, string) {
 			*dst = s
 		}
 	}
+	return kind{read, choiceJSON(words)}
+}
+
+// yes reads true or false.
+func (r *reader) yes(dst *bool) kind {
+	var word string
+	words := r.choice(&word, "true", "false")
+	read := func(n ast.Node, path string) {
+		words.read(n, path)
+		*dst = word == "true"
+	}
+	return kind{read, boolJSON()}
 }
 
 // count reads a whole number from 1 to high. Digits may be set apart by underscores.
-func (r *reader) count(dst *int64, high int64, hint string) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
+func (r *reader) count(dst *int64, high int64, hint string) kind {
+	read := func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
 		if !ok {
 			return
@@ -74,11 +68,29 @@ func (r *reader) count(dst *int64, high int64, hint string) func(ast.Node, strin
 		}
 		*dst = v
 	}
+	return kind{read, countJSON(high)}
+}
+
+// number reads a number from low to high.
+func (r *reader) number(dst *float64, low, high float64) kind {
+	read := func(n ast.Node, path string) {
+		s, ok := r.scalar(n, path)
+		if !ok {
+			return
+		}
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(v) || v < low || v > high {
+			r.problemf(n, path, "must be a number from %v to %v", low, high)
+			return
+		}
+		*dst = v
+	}
+	return kind{read, numberJSON(low, high)}
 }
 
 // duration reads a time from low to high.
-func (r *reader) duration(dst *time.Duration, low, high time.Duration) func(ast.Node, string) {
-	return func(n ast.Node, path string) {
+func (r *reader) duration(dst *time.Duration, low, high time.Duration) kind {
+	read := func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
 		if !ok {
 			return
@@ -93,6 +105,69 @@ func (r *reader) duration(dst *time.Duration, low, high time.Duration) func(ast.
 			return
 		}
 		*dst = v
+	}
+	return kind{read, durationJSON()}
+}
+
+// clock reads a time of day, as the time after midnight.
+func (r *reader) clock(dst *time.Duration) kind {
+	read := func(n ast.Node, path string) {
+		s, ok := r.scalar(n, path)
+		if !ok {
+			return
+		}
+		at, err := time.Parse(time.TimeOnly, s)
+		if err != nil {
+			at, err = time.Parse("15:04", s)
+		}
+		if err != nil || len(s) < len("15:04") {
+			r.problemf(n, path, `must be a time of day from 00:00 to 23:59, such as "07:30"`)
+			return
+		}
+		*dst = time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute +
+			time.Duration(at.Second())*time.Second
+	}
+	return kind{read, clockJSON()}
+}
+
+// zone reads the name of a time zone.
+func (r *reader) zone(dst **time.Location) kind {
+	var name string
+	text := r.text(&name)
+	read := func(n ast.Node, path string) {
+		if text.read(n, path); name == "" {
+			return
+		}
+		zone, err := time.LoadLocation(name)
+		switch {
+		case name == "Local":
+			r.problemf(n, path, "Local differs from machine to machine; name the provider's zone, such as America/Los_Angeles")
+		case err != nil: // not shown, since it shows the value
+			r.problemf(n, path, "no such time zone here; use a name of the IANA database, such as America/Los_Angeles, "+
+				`and see that the machine has that database (package tzdata) or the program imports _ "time/tzdata"`)
+		default:
+			*dst = zone
+		}
+	}
+	return kind{read, text.json}
+}
+
+// texts reads a list of texts with at least one.
+func (r *reader) texts(dst *[]string) kind {
+	read := func(n ast.Node, path string) {
+		r.sequence(n, path, func(n ast.Node, path string) {
+			var s string
+			r.text(&s).read(n, path)
+			*dst = append(*dst, s)
+		})
+		r.notEmpty(n, path, "name at least one, or leave the field out")
+	}
+	return kind{read, listJSON(textJSON())}
+}
+
+func (r *reader) notEmpty(n ast.Node, path, hint string) {
+	if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
+		r.problemf(n, path, "is empty; %s", hint)
 	}
 }
 

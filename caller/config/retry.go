@@ -1,0 +1,68 @@
+package config
+
+import (
+	"math"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/penstock/penstock/retry"
+)
+
+const maxAttempts = 100
+
+// A retryDraft is a policy while it is read.
+type retryDraft struct {
+	retry.Policy
+
+	attempts int64
+	jitter   string
+}
+
+func (r *reader) retryFields(d *retryDraft) map[string]field {
+	return map[string]field{
+		"attempts": optional(r.count(&d.attempts, maxAttempts, "; 1 switches retrying off"),
+			"Attempts of a call, the first included. Default: 5."),
+		"base":       optional(r.duration(&d.Base, time.Millisecond, time.Hour), "Ceiling of the first wait. Default: 250ms."),
+		"max":        optional(r.duration(&d.Max, time.Millisecond, 24*time.Hour), "Ceiling of any wait. Default: 30s."),
+		"multiplier": optional(r.number(&d.Multiplier, 1, 1000), "What the ceiling grows by from one attempt to the next. Default: 2."),
+		"jitter": optional(r.choice(&d.jitter, "full", "decorrelated", "none"),
+			"How waits are spread: from nothing to the ceiling, from base to three times the last wait, or not. Default: full."),
+		"max_elapsed": optional(r.duration(&d.MaxElapsed, time.Millisecond, maxPeriod),
+			"The latest start of an attempt, from the call's beginning. Default: no limit."),
+		"budget": optional(r.budget(&d.Budget), "Limits the retries of all calls of a process together. Default: no limit."),
+	}
+}
+
+func (r *reader) retry(dst *retry.Policy) kind {
+	read := func(n ast.Node, path string) {
+		var d retryDraft
+		before := len(r.problems)
+		r.mapping(n, path, r.retryFields(&d))
+		d.Attempts = int(d.attempts)
+		d.Jitter = map[string]retry.Jitter{"decorrelated": retry.DecorrelatedJitter, "none": retry.NoJitter}[d.jitter]
+		if len(r.problems) == before && d.Validate() != nil {
+			r.problemf(n, path, "base must not be above max (defaults: %v, %v)", retry.DefaultBase, retry.DefaultMax)
+		}
+		*dst = d.Policy
+	}
+	return kind{read, mappingJSON(r.retryFields(new(retryDraft)))}
+}
+
+func (r *reader) budgetFields(share, perSecond *float64) map[string]field {
+	return map[string]field{
+		"share":      required(r.number(share, 0, 1), "Retries as a share of first attempts. 0.1 is a good start."),
+		"per_second": required(r.number(perSecond, 0, 1e9), "Retries a second that are always allowed. 1 is a good start."),
+	}
+}
+
+func (r *reader) budget(dst **retry.Budget) kind {
+	read := func(n ast.Node, path string) {
+		share, perSecond := math.NaN(), math.NaN()
+		r.mapping(n, path, r.budgetFields(&share, &perSecond))
+		if b, err := retry.NewBudget(share, perSecond); err == nil { // else complained of already
+			*dst = b
+		}
+	}
+	return kind{read, mappingJSON(r.budgetFields(new(float64), new(float64)))}
+}
