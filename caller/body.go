@@ -9,6 +9,7 @@ import (
 type heldBody struct {
 	io.ReadCloser
 	grant *Grant
+	usage *usageReader // nil where nothing is to be learned
 }
 
 // hold ties the grant to the answer's body, or releases it where there is nothing to read.
@@ -17,7 +18,7 @@ func hold(res *http.Response, g *Grant) io.ReadCloser {
 		g.end()
 		return res.Body
 	}
-	held := &heldBody{res.Body, g}
+	held := &heldBody{res.Body, g, g.pool.plan.newUsageReader(res)}
 	if w, ok := res.Body.(io.Writer); ok { // 101 Switching Protocols
 		return struct {
 			*heldBody
@@ -40,7 +41,11 @@ func mayHaveBody(res *http.Response) bool {
 
 func (b *heldBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if n > 0 && b.usage != nil {
+		b.usage.write(p[:n])
+	}
 	if err != nil {
+		b.settle(err)
 		b.grant.end()
 	}
 	return n, err
@@ -48,6 +53,7 @@ func (b *heldBody) Read(p []byte) (int, error) {
 
 func (b *heldBody) Close() error {
 	err := b.ReadCloser.Close()
+	b.settle(nil)
 	b.grant.end()
 	return err
 }

@@ -82,6 +82,9 @@ func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Cont
 		defer g.end()
 		value, err := call(ctx, g)
 		v := c.judgeError(ctx, err)
+		if s, ok := errors.AsType[*StatusError](err); ok {
+			c.observe(g, s.response())
+		}
 		return value, v, guard(v, explained(ctx, err), opts.Repeatable != Once)
 	}
 	return do(ctx, c, opts, cost, send, func(T) {})
@@ -115,7 +118,7 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 			last = Attempt{}
 			return zero, retry.Permanent(err)
 		}
-		g.IdempotencyKey = opts.IdempotencyKey
+		g.IdempotencyKey, g.cost, g.model = opts.IdempotencyKey, price, opts.Model
 		sent++
 		begun := time.Now()
 		value, verdict, err := guarded(g.begin(ctx, n, c.plan.bound(bounded, opts)), g, send)

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,7 +20,11 @@ type Grant struct {
 	trial  bool // the key was disabled, and this call tries whether it still is
 	pool   *pool
 	once   sync.Once
-	ctx    attemptContext
+
+	cost    []int64 // as estimated, by metric
+	model   string
+	settled atomic.Bool
+	ctx     attemptContext
 }
 
 // Secret returns the secret of the granted key.

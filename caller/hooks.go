@@ -13,6 +13,10 @@ type Hooks struct {
 	CooledDown func(Cooldown)
 	// Disabled is called when this process disables a key or account.
 	Disabled func(Cooldown)
+	// Used is called when an answer, or Grant.Settle, has told what a call really cost.
+	Used func(Usage)
+	// Observed is called when an answer tells what is left of the provider's limits.
+	Observed func(Observation)
 	// RedisFailed is called when a call to Redis fails. It is tried again where that can help.
 	RedisFailed func(error)
 }
@@ -42,4 +46,22 @@ type Cooldown struct {
 	Account string
 	For     time.Duration // from now; of what is disabled, until it is tried again
 	Reason  string
+}
+
+// Usage is what a call really cost.
+type Usage struct {
+	Key       string // key ID
+	Account   string
+	Model     string // empty where none is known
+	Estimated Cost   // what was charged before the call, of each metric that a limit counts
+	Actual    Cost   // what the answer told, of any metric
+	Settled   Cost   // what is charged in addition now, or given back where negative; nil for nothing
+}
+
+// Observation is what the provider says is left of its limits.
+type Observation struct {
+	Key     string // key ID
+	Account string
+	Model   string // empty where none is known
+	Quotas  []Quota
 }

@@ -53,8 +53,7 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 		return v.Verdict()
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		res := &http.Response{StatusCode: s.StatusCode, Header: s.Header, Request: s.Request}
-		return c.plan.Profile.Judge(res, s.Body)
+		return c.plan.Profile.Judge(s.response(), s.Body)
 	}
 	if timeout(ctx) != nil {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "timeout"}
@@ -89,6 +88,11 @@ type StatusError struct {
 // Error tells the status. It doesn't tell the body, which may quote the key.
 func (e *StatusError) Error() string {
 	return fmt.Sprintf("HTTP status %d (%s)", e.StatusCode, http.StatusText(e.StatusCode))
+}
+
+// response is the answer without its body.
+func (e *StatusError) response() *http.Response {
+	return &http.Response{StatusCode: e.StatusCode, Header: e.Header, Request: e.Request}
 }
 
 // status returns the HTTP status of an attempt, 0 where there is none.

@@ -169,6 +169,7 @@ func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant, word 
 		v := t.caller.judgeError(ctx, timeout(ctx))
 		return nil, v, t.guard(req, word, v, timeout(ctx))
 	}
+	t.caller.observe(g, res)
 	v := t.caller.plan.Profile.Judge(res, head)
 	if head == nil {
 		res.Body = hold(res, g)

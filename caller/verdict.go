@@ -78,13 +78,15 @@ type Profile struct {
 	// TRACE, and whatever has an Idempotency-Key or X-Idempotency-Key header.
 	Repeatable func(r *http.Request) bool
 	// Usage says what a call really cost. data is the body of an answer, or the data of one event of a streamed one
-	// (server-sent events); what it doesn't tell is missing in the Cost, which is nil where it tells nothing. A later
-	// event's figure for a metric replaces an earlier one's. Defaults to nothing: the estimate stands.
+	// (server-sent events), or one element of an answer that is a list: JSON whose lists are emptied, and so are its
+	// strings of more than 256 bytes. It must not be kept. What it doesn't tell is missing in the Cost, which is nil where
+	// it tells nothing. A later event's figure for a metric replaces an earlier one's. Defaults to nothing: the estimate
+	// stands.
 	Usage func(data []byte) Cost
-	// Refunded are the metrics that the provider itself corrects to the real usage when a call is over. For these, what
-	// the estimate had too much may be used again; for others it stays spent, since a refund that the provider doesn't
-	// make ends in a 429. A usage above the estimate counts for all. Defaults to none.
-	Refunded []Metric
+	// Settled are the metrics that the provider itself corrects to the real usage when a call is over, up or down. Theirs
+	// is corrected likewise; for others the estimate stands, because it is what the provider counts: a refund that the
+	// provider doesn't make ends in a 429. Defaults to none.
+	Settled []Metric
 	// ErrorBody is the body, in JSON, of an answer by which Transport itself tells of an error, in the shape of the
 	// provider's own, so that its client libraries understand it. Defaults to OpenAI's shape.
 	ErrorBody func(status int, code, message string) []byte

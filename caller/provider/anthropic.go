@@ -25,7 +25,7 @@ func Anthropic() caller.Profile {
 		Judge:      judgeAnthropic,
 		Repeatable: repeatable("/messages", "/messages/count_tokens", "/complete"),
 		Usage:      usageAnthropic,
-		Refunded:   []caller.Metric{caller.InputTokens, caller.OutputTokens},
+		Settled:    []caller.Metric{caller.InputTokens, caller.OutputTokens},
 		ErrorBody:  errorAnthropic,
 		Quotas:     func(r *http.Response) []caller.Quota { return reported(r, anthropicHeaders) },
 	}

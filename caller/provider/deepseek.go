@@ -17,7 +17,7 @@ func DeepSeek() caller.Profile {
 		Judge:      judgeDeepSeek,
 		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
-		Refunded:   []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
+		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
 	}
 }
 

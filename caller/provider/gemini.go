@@ -25,7 +25,7 @@ func Gemini() caller.Profile {
 		}, openAIEndings...)...),
 		Usage:     usageGemini,
 		ErrorBody: errorGemini,
-		Refunded:  []caller.Metric{caller.InputTokens, caller.Tokens},
+		Settled:   []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 

@@ -19,7 +19,7 @@ func Zhipu() caller.Profile {
 		Judge:      judgeZhipu,
 		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
-		Refunded:   []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
+		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
 	}
 }
 
