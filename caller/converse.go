@@ -60,7 +60,7 @@ func (p *pool) next() (at time.Time, idle bool) {
 	if p.queue.len() > 0 {
 		sooner(p.askAt)
 	}
-	if p.news.urgent() {
+	if p.news.urgent {
 		sooner(time.Time{})
 	}
 	if !p.news.empty() {
@@ -144,6 +144,7 @@ func (p *pool) ask(ctx context.Context, q *question) {
 	if p.plan.Concurrency > 0 {
 		p.toldUse = q.held + len(reply.Grants)
 	}
+	q.news.heard()
 	p.handOut(reply, q)
 	p.schedule(received, reply, q.layout)
 }

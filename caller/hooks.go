@@ -17,6 +17,8 @@ type Hooks struct {
 	Used func(Usage)
 	// Observed is called when an answer tells what is left of the provider's limits.
 	Observed func(Observation)
+	// KeysFailed is called when WatchKeys couldn't load or use the keys.
+	KeysFailed func(error)
 	// RedisFailed is called when a call to Redis fails. It is tried again where that can help.
 	RedisFailed func(error)
 }

@@ -28,13 +28,16 @@ type lane struct {
 	family   string
 	keys     []Key
 	counters []string // names
+	limits   []int    // of the counters, indices in Config.Limits
 	hash     uint64   // of its name, for affinity
 }
 
 // counter is one limit of one account, key, or the pool.
 type counter struct {
-	name  string
-	limit int // index in Config.Limits
+	name    string
+	limit   int    // index in Config.Limits
+	account string // empty: the pool's
+	key     string // empty: not a key's own
 }
 
 // layout is what the pool's script is told of accounts, limits and keys, and what its indices stand for. It never
@@ -106,6 +109,7 @@ func (b *builder) lane(f family, at int, keys []Key, key string) {
 		i := b.counter(limit, a.id, key)
 		made.Counters = append(made.Counters, i)
 		its.counters = append(its.counters, b.layout.counters[i].name)
+		its.limits = append(its.limits, limit)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(made.Name))
@@ -117,21 +121,21 @@ func (b *builder) lane(f family, at int, keys []Key, key string) {
 // counter returns the counter of a limit for an account and key, and makes it if it isn't there yet.
 func (b *builder) counter(limit int, accountID, key string) int {
 	pace := b.plan.paces[limit]
-	var name string
+	c := counter{limit: limit}
 	switch b.plan.Limits[limit].Scope {
 	case PerPool:
-		name = scripts.PoolLimitName(pace.name)
+		c.name = scripts.PoolLimitName(pace.name)
 	case PerKey:
-		name = scripts.KeyLimitName(key, pace.name)
+		c.name, c.account, c.key = scripts.KeyLimitName(key, pace.name), accountID, key
 	default:
-		name = scripts.AccountLimitName(accountID, pace.name)
+		c.name, c.account = scripts.AccountLimitName(accountID, pace.name), accountID
 	}
-	if i, ok := b.layout.byName[name]; ok {
+	if i, ok := b.layout.byName[c.name]; ok {
 		return i
 	}
 	i := len(b.layout.counters)
 	made := scripts.PoolCounter{
-		Name: name, Metric: slices.Index(b.plan.metrics, b.plan.Limits[limit].Metric),
+		Name: c.name, Metric: slices.Index(b.plan.metrics, b.plan.Limits[limit].Metric),
 		Interval: pace.interval, Burst: pace.burst,
 	}
 	if l := b.plan.Limits[limit]; l.Algorithm == Daily {
@@ -142,8 +146,8 @@ func (b *builder) counter(limit int, accountID, key string) int {
 		}
 	}
 	b.cfg.Counters = append(b.cfg.Counters, made)
-	b.layout.counters = append(b.layout.counters, counter{name: name, limit: limit})
-	b.layout.byName[name] = i
+	b.layout.counters = append(b.layout.counters, c)
+	b.layout.byName[c.name] = i
 	return i
 }
 

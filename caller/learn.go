@@ -87,14 +87,8 @@ func (c *Caller) disable(g *Grant, v Verdict) {
 // slower reports that the limits of a grant's account are to be used at a share of their pace.
 func (c *Caller) slower(g *Grant, pace float64, until func(per time.Duration) time.Duration) []item {
 	var items []item
-	c.pool.mu.Lock()
-	defer c.pool.mu.Unlock()
-	for _, name := range g.lane.counters {
-		at, ok := c.pool.layout.byName[name]
-		if !ok {
-			continue
-		}
-		l := c.plan.Limits[c.pool.layout.counters[at].limit]
+	for i, name := range g.lane.counters {
+		l := c.plan.Limits[g.lane.limits[i]]
 		if l.Scope == PerPool {
 			continue // other accounts use it, too
 		}

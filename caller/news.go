@@ -10,7 +10,8 @@ import (
 type news struct {
 	list    []item
 	settled map[string]int64 // units by counter, actual less estimated
-	since   time.Time        // of the oldest settlement
+	since   time.Time        // of the oldest
+	urgent  bool             // something is to be told at once
 }
 
 // item is one report. What counts is told of blocks until a time, of counters by their names: both outlast a layout.
@@ -18,10 +19,8 @@ type item struct {
 	scripts.PoolReport
 	counter string
 	until   time.Time
+	heard   chan struct{} // closed when Redis has heard; nil: nobody waits for that
 }
-
-// urgent reports whether there is something that should be told at once.
-func (n *news) urgent() bool { return len(n.list) > 0 }
 
 func (n *news) empty() bool { return len(n.list)+len(n.settled) == 0 }
 
@@ -29,10 +28,28 @@ func (n *news) settle(counter string, units int64) {
 	if n.settled == nil {
 		n.settled = map[string]int64{}
 	}
-	if len(n.settled) == 0 {
+	n.begin()
+	n.settled[counter] += units
+}
+
+func (n *news) mention(items []item) {
+	n.begin()
+	n.list = append(n.list, items...)
+}
+
+func (n *news) begin() {
+	if n.empty() {
 		n.since = time.Now()
 	}
-	n.settled[counter] += units
+}
+
+// heard tells those who wait for it that Redis has heard.
+func (n *news) heard() {
+	for _, i := range n.list {
+		if i.heard != nil {
+			close(i.heard)
+		}
+	}
 }
 
 // reports returns the news as the script wants them.
@@ -70,7 +87,9 @@ func (n *news) take() news {
 // again takes back what Redis may not have heard. What may have been heard is told again where twice does no harm: a
 // block, a debt, but not a refund.
 func (n *news) again(told news, outcome scripts.Outcome) {
+	n.begin()
 	n.list = append(told.list, n.list...)
+	n.urgent = n.urgent || told.urgent
 	for counter, units := range told.settled {
 		if units > 0 || outcome == scripts.NotRun {
 			n.settle(counter, units)

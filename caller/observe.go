@@ -1,6 +1,15 @@
 package caller
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// observedPace is what a limit's pace is multiplied by when the provider says that more of it is used than the fleet
+// can have used.
+const observedPace = 0.95
 
 // observe takes in what an answer's headers say is left of the limits.
 func (c *Caller) observe(g *Grant, res *http.Response) {
@@ -17,5 +26,40 @@ func (c *Caller) observe(g *Grant, res *http.Response) {
 	}
 }
 
-// observe lowers the fleet's view of what is left of a grant's limits to what the provider says.
-func (p *pool) observe(*Grant, []Quota) {}
+// observe takes in what the provider says is left of its limits. It only ever slows the fleet down: what is left may
+// have been told late, and may be less than it was when the next call comes, never more than the limit.
+//
+// Of a limit that is kept with the given slack, the fleet leaves slack/(per+slack) unused. If less than half of that is
+// left, somebody else uses the limit, too.
+func (p *pool) observe(g *Grant, quotas []Quota) {
+	var items []item
+	for _, q := range quotas {
+		for i, limit := range g.lane.limits {
+			l := &p.plan.Limits[limit]
+			if l.Metric != q.Metric || l.Scope == PerPool || q.Per != 0 && q.Per != l.Per || q.Limit != 0 && q.Limit != l.Limit {
+				continue
+			}
+			if r, ok := l.overused(q, p.plan.Slack); ok {
+				items = append(items, item{counter: g.lane.counters[i], PoolReport: r})
+			}
+		}
+	}
+	if len(items) > 0 {
+		p.mention(items)
+	}
+}
+
+// overused returns what Redis should hear of a limit of which so much is left.
+func (l *Limit) overused(q Quota, slack time.Duration) (scripts.PoolReport, bool) {
+	if l.Algorithm == Daily {
+		return scripts.PoolReport{Kind: scripts.UsedCounter, Units: l.Limit - q.Remaining}, q.Remaining < l.Limit
+	}
+	spare := float64(l.Limit) * slack.Seconds() / (l.Per + slack).Seconds()
+	left := float64(q.Remaining)
+	if left > spare/2 || left > spare-1 {
+		return scripts.PoolReport{}, false
+	}
+	return scripts.PoolReport{
+		Kind: scripts.SlowCounter, Factor: observedPace, For: recovery * l.Per, Quiet: max(l.Per/20, 50*time.Millisecond),
+	}, true
+}

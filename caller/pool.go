@@ -106,9 +106,9 @@ func (p *pool) acquire(ctx context.Context, o order) (*Grant, error) {
 			return nil, err
 		}
 		// A process that was held up for longer than the slack allows for (a quarter of it is the network's) would bring
-		// its calls to the provider in a bunch. The slot is given up for a new one; but not for ever where every slot is
-		// missed.
-		if len(o.cost) == 0 || late == 3 || time.Since(g.slot) < p.plan.Slack*3/4 {
+		// its calls to the provider in a bunch. The slot is given up for a new one, once: where every slot is missed, all
+		// calls are late alike, and nothing would be left of the quota.
+		if len(o.cost) == 0 || late == 1 || time.Since(g.slot) < p.plan.Slack*3/4 {
 			if hook := p.plan.Hooks.Admitted; hook != nil {
 				hook(Admission{Key: g.Key, Account: g.Account, Waited: time.Since(begun)})
 			}
@@ -196,7 +196,8 @@ func (p *pool) release(a *account) {
 // tell takes in what Redis is to hear at once.
 func (p *pool) tell(items ...item) {
 	p.mu.Lock()
-	p.news.list = append(p.news.list, items...)
+	p.news.mention(items)
+	p.news.urgent = true
 	p.askAt = time.Time{}
 	p.mu.Unlock()
 	p.wake()
@@ -207,16 +208,18 @@ func (p *pool) tell(items ...item) {
 func (p *pool) settle(g *Grant, difference Cost) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, name := range g.lane.counters {
-		at, ok := p.layout.byName[name]
-		if !ok {
-			continue
-		}
-		metric := p.plan.Limits[p.layout.counters[at].limit].Metric
-		if units := difference[metric]; units != 0 {
+	for i, name := range g.lane.counters {
+		if units := difference[p.plan.Limits[g.lane.limits[i]].Metric]; units != 0 {
 			p.news.settle(name, units)
 		}
 	}
+}
+
+// mention takes in what Redis is to hear with the next call.
+func (p *pool) mention(items []item) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.news.mention(items)
 }
 
 // close ends all waiters, waits for the calls in flight until ctx ends, and leaves.

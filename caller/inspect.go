@@ -1,0 +1,101 @@
+package caller
+
+import (
+	"context"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// State is what the fleet knows of a pool.
+type State struct {
+	Keys     []KeyState
+	Limits   []LimitState
+	Sessions []SessionState
+}
+
+// KeyState is a key of this process's configuration.
+type KeyState struct {
+	ID, Account string
+	// CoolingDown and Disabled are for how long, from now, the key or its account isn't used. A key that is disabled is
+	// then tried by one call; until that succeeds, Disabled isn't positive and Trial is set. Both are 0 for a key in use.
+	CoolingDown, Disabled time.Duration
+	Trial                 bool
+	Reason                string // of either
+}
+
+// Ready reports whether the key is in use.
+func (k KeyState) Ready() bool { return k.CoolingDown <= 0 && k.Disabled <= 0 && !k.Trial }
+
+// LimitState is a limit of an account or key, or of the pool.
+type LimitState struct {
+	Limit   Limit
+	Account string // empty for a limit of the pool
+	Key     string // empty for a limit of an account or the pool
+	// Booked is how far ahead of now the limit is used up: 0 where the next unit may be used now, 10 s where it may in
+	// 10 s, less what the burst allows at once.
+	Booked time.Duration
+	Used   int64   // units of a Daily limit used since it started anew
+	Pace   float64 // share of its pace at which the limit is used; less than 1 after the provider said it was too much
+}
+
+// SessionState is a process that holds permits or waits.
+type SessionState struct {
+	Name    string // Config.Session and a random suffix
+	Waiting int    // calls
+	Ends    time.Duration
+	Held    map[string]int // permits by account
+}
+
+// Inspect asks Redis what the fleet knows of the pool. It changes nothing.
+func (c *Caller) Inspect(ctx context.Context) (*State, error) {
+	s, err := scripts.InspectPool(ctx, c.pool.rdb, c.plan.Pool)
+	if err != nil {
+		return nil, &Error{Pool: c.plan.Pool, Err: err}
+	}
+	out := &State{}
+	c.pool.mu.Lock()
+	l := c.pool.layout
+	for _, a := range l.accounts {
+		for _, k := range a.keys {
+			out.Keys = append(out.Keys, keyState(s, k.ID, a.id))
+		}
+	}
+	c.pool.mu.Unlock()
+	for i := range l.counters {
+		out.Limits = append(out.Limits, c.limitState(s, &l.counters[i]))
+	}
+	for name, session := range s.Sessions {
+		out.Sessions = append(out.Sessions, SessionState{
+			Name: name, Waiting: session.Waiting, Ends: session.Ends, Held: session.Held,
+		})
+	}
+	return out, nil
+}
+
+// keyState puts together what blocks a key.
+func keyState(s *scripts.PoolState, key, account string) KeyState {
+	out := KeyState{ID: key, Account: account}
+	for _, name := range []string{scripts.AccountBlock(account, ""), scripts.KeyBlock(key)} {
+		b, ok := s.Blocks[name]
+		switch {
+		case !ok:
+		case b.Off:
+			out.Disabled, out.Trial, out.Reason = max(out.Disabled, b.Until), out.Trial || b.Until <= 0, b.Reason
+		case b.Until > 0:
+			out.CoolingDown, out.Reason = max(out.CoolingDown, b.Until), b.Reason
+		}
+	}
+	return out
+}
+
+func (c *Caller) limitState(s *scripts.PoolState, r *counter) LimitState {
+	out := LimitState{Limit: c.plan.Limits[r.limit], Account: r.account, Key: r.key, Pace: 1}
+	if state, ok := s.Counters[r.name]; ok {
+		out.Booked, out.Pace = max(0, state.Ahead), state.Pace
+		if state.Ends > 0 {
+			out.Used = state.Used
+		}
+	}
+	return out
+}

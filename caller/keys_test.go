@@ -1,0 +1,151 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+func secretKeys(ids ...string) []caller.Key {
+	var out []caller.Key
+	for _, id := range ids {
+		out = append(out, caller.Key{ID: id, Secret: caller.NewSecret("the secret of " + id)})
+	}
+	return out
+}
+
+// served makes n calls and returns how many each key served.
+func served(t *testing.T, c *caller.Caller, n int) map[string]int {
+	t.Helper()
+	count := map[string]int{}
+	for range n {
+		key, err := caller.Do(t.Context(), c, nil, func(_ context.Context, g *caller.Grant) (string, error) { return g.Key, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		count[key]++
+	}
+	return count
+}
+
+func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	here := join(t, rdb, keys(secretKeys("a", "b")...))
+	there := join(t, redistest.Another(t, rdb), keys(secretKeys("a", "b")...))
+	if n := served(t, there, 10); n["a"] == 0 || n["b"] == 0 {
+		t.Fatalf("calls by key %v: want both in use", n)
+	}
+	if err := here.Disable(t.Context(), "a", "leaked in a log"); err != nil {
+		t.Fatal(err)
+	}
+	if n := served(t, there, 10); n["a"] != 0 {
+		t.Errorf("calls by key %v, although a is disabled", n)
+	}
+	state, err := there.Inspect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := state.Keys[0]; a.ID != "a" || a.Ready() || a.Reason != "leaked in a log" || a.Disabled < 24*time.Hour {
+		t.Errorf("key a: %+v", a)
+	}
+	if b := state.Keys[1]; b.ID != "b" || !b.Ready() {
+		t.Errorf("key b: %+v", b)
+	}
+	if err := here.Disable(t.Context(), "b", "so is this"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caller.Do(t.Context(), there, nil, nop); !errors.Is(err, caller.ErrNoKeys) || !strings.Contains(err.Error(), "so is this") {
+		t.Errorf("all keys disabled: %v", err)
+	}
+	if err := there.Enable(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if n := served(t, here, 10); n["a"] != 10 {
+		t.Errorf("calls by key %v, although a alone is enabled", n)
+	}
+}
+
+func TestKeysChangeWhileCallsGoOn(t *testing.T) {
+	t.Parallel()
+	c := join(t, redistest.Client(t), keys(secretKeys("a", "b")...), concurrency(1))
+	endA, endB := hold(t, c), hold(t, c) // one on each
+	fresh := []caller.Key{
+		{ID: "b", Secret: caller.NewSecret("rotated"), Account: "b"},
+		{ID: "c", Secret: caller.NewSecret("new")},
+	}
+	if err := c.SetKeys(fresh); err != nil {
+		t.Fatal(err)
+	}
+	// b's permit is still in use: c alone serves.
+	if n := served(t, c, 3); n["c"] != 3 {
+		t.Errorf("calls by key %v, want c alone", n)
+	}
+	endA()
+	endB()
+	seen := map[string]string{}
+	eventually(t, "both keys serve", func() bool {
+		_, err := caller.Do(t.Context(), c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
+			seen[g.Key] = g.Secret()
+			return 0, nil
+		})
+		return err == nil && len(seen) == 2
+	})
+	if seen["b"] != "rotated" || seen["c"] != "new" {
+		t.Errorf("secrets by key %v", seen)
+	}
+	if err := c.SetKeys(nil); err == nil {
+		t.Error("no keys at all were accepted")
+	}
+	if err := c.SetKeys(append(fresh, fresh[0])); err == nil || strings.Contains(err.Error(), "rotated") {
+		t.Errorf("the same key twice: %v", err)
+	}
+	if n := served(t, c, 4); n["b"]+n["c"] != 4 {
+		t.Errorf("calls by key %v after a set that was refused", n)
+	}
+}
+
+func TestKeysAreWatched(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	var failed []error
+	c := join(t, rdb, keys(secretKeys("a")...), func(cfg *caller.Config) {
+		cfg.Hooks.KeysFailed = func(err error) { failed = append(failed, err) }
+	})
+	synctest.Test(t, func(*testing.T) {
+		loads := [][]caller.Key{nil, secretKeys("b"), secretKeys("b", "b"), secretKeys("c")}
+		broken, done := errors.New("the file is gone"), make(chan error, 1)
+		ctx, stop := context.WithCancelCause(context.Background())
+		go func() {
+			done <- c.WatchKeys(ctx, time.Minute, func(context.Context) ([]caller.Key, error) {
+				if len(loads) == 4 {
+					loads = loads[1:]
+					return nil, broken
+				}
+				next := loads[0]
+				if loads = loads[1:]; len(loads) == 0 {
+					stop(errors.New("that was all"))
+				}
+				return next, nil
+			})
+		}()
+		if err := <-done; err.Error() != "that was all" {
+			t.Errorf("ended with %v", err)
+		}
+		if len(failed) != 2 || !errors.Is(failed[0], broken) || !strings.Contains(failed[1].Error(), "there twice") {
+			t.Errorf("failures %v", failed)
+		}
+	})
+	if n := served(t, c, 2); n["c"] != 2 {
+		t.Errorf("calls by key %v", n)
+	}
+	if err := c.WatchKeys(t.Context(), 0, nil); err == nil {
+		t.Error("an interval of 0 was accepted")
+	}
+}
