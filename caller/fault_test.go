@@ -143,6 +143,47 @@ func TestBlackhole(t *testing.T) {
 	}
 }
 
+// Close doesn't wait for a Redis that is away, also where the process listens for permits, or is about to.
+func TestCloseWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]func(*redistest.Faults){
+		"blackhole": (*redistest.Faults).Blackhole,
+		"refused":   (*redistest.Faults).Refuse,
+		"cut":       func(f *redistest.Faults) { f.Blackhole(); f.Cut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := redistest.Client(t)
+			faults := redistest.NewFaults(t)
+			c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Concurrency: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			end := hold(t, c)
+			waiter := make(chan error)
+			go func() {
+				_, err := caller.Do(context.Background(), c, nil, nop)
+				waiter <- err
+			}()
+			eventually(t, "one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
+			fault(faults)
+			begun := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			if err := c.Close(ctx); err == nil || !strings.Contains(err.Error(), "in flight") {
+				t.Errorf("Close: %v", err)
+			}
+			if d := time.Since(begun); d > 2900*time.Millisecond {
+				t.Errorf("Close took %v", d)
+			}
+			if err := <-waiter; !errors.Is(err, caller.ErrClosed) {
+				t.Errorf("the waiter got %v", err)
+			}
+			end()
+		})
+	}
+}
+
 // After an outage everything goes on: waiters are admitted, permits are right.
 func TestOutageAndReturn(t *testing.T) {
 	t.Parallel()

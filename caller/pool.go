@@ -40,8 +40,8 @@ type pool struct {
 	lines  chan struct{} // one element for each script call that hasn't ended
 	ended  chan struct{} // closed when the loop has ended
 	cancel context.CancelFunc
-	heed   func() // starts listening, once
-	ears   sync.WaitGroup
+	heed   func()        // starts listening, once
+	deaf   chan struct{} // closed when that has ended; nil: it hasn't begun
 
 	mu       sync.Mutex
 	queue    queue
@@ -77,7 +77,13 @@ func newPool(rdb redis.UniversalClient, p *plan) *pool {
 		accounts: p.accounts,
 		families: families{models: map[string]int{}},
 	}
-	l.heed = sync.OnceFunc(func() { l.ears.Go(func() { l.listen(ctx) }) })
+	l.heed = sync.OnceFunc(func() {
+		l.deaf = make(chan struct{})
+		go func() {
+			defer close(l.deaf)
+			l.listen(ctx)
+		}()
+	})
 	l.families.of(p, "")
 	l.layout = p.layOut(l.accounts, l.families.list, time.Now())
 	l.stats.begin()
@@ -237,7 +243,13 @@ func (p *pool) close(ctx context.Context) error {
 	}
 	p.cancel()
 	<-p.ended
-	p.ears.Wait()
+	if p.deaf != nil {
+		// A subscription that is being restored, to a Redis that is away, ends with the client's timeouts only.
+		select {
+		case <-p.deaf:
+		case <-ctx.Done():
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
