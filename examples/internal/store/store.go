@@ -14,6 +14,7 @@ import (
 
 // Store is a Redis to connect to.
 type Store struct {
+	url      string
 	options  redis.Options
 	embedded *miniredis.Miniredis
 }
@@ -26,7 +27,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		if err := m.Start(); err != nil {
 			return nil, fmt.Errorf("embedded Redis: %w", err)
 		}
-		return &Store{options: redis.Options{Addr: m.Addr(), ContextTimeoutEnabled: true}, embedded: m}, nil
+		return &Store{url: "redis://" + m.Addr(), options: redis.Options{Addr: m.Addr(), ContextTimeoutEnabled: true}, embedded: m}, nil
 	}
 	options, err := redis.ParseURL(url)
 	if err != nil {
@@ -34,7 +35,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	}
 	options.ContextTimeoutEnabled = true
 	logging.Disable() // go-redis would write to standard error, in the middle of the progress bar
-	s := &Store{options: *options}
+	s := &Store{url: url, options: *options}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	rdb := s.Connect()
@@ -47,6 +48,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 
 // Embedded says whether the Redis lives in this process, so that no other process shares it.
 func (s *Store) Embedded() bool { return s.embedded != nil }
+
+// URL returns where other processes find the Redis. It may hold a password.
+func (s *Store) URL() string { return s.url }
 
 // Connect returns a client of its own, for the caller to close.
 func (s *Store) Connect() *redis.Client {

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/internal/apisim"
+	"github.com/penstock/penstock/retry"
+)
+
+// scenario is what a run is about: the limits of each account, the provider's temper, and what the callers want. Its
+// JSON is how a child process learns of it.
+type scenario struct {
+	Name        string          `json:"name"`
+	Per         time.Duration   `json:"per_ns"`
+	Requests    int64           `json:"requests"` // per account and Per
+	Tokens      int64           `json:"tokens"`   // per account and Per
+	Concurrency int             `json:"concurrency"`
+	Latency     apisim.Latency  `json:"latency"`
+	Failures    apisim.Failures `json:"failures"`
+	// Trouble revokes a key, takes an account's credit, and lets a stranger use half of another account.
+	Trouble bool `json:"trouble"`
+	// AttemptTimeout ends attempts that hang.
+	AttemptTimeout time.Duration `json:"attempt_timeout_ns"`
+	// Urgent is how many Interactive calls per second all processes make together, and as many Normal ones, beside
+	// the Bulk ones that keep every caller busy.
+	Urgent float64 `json:"urgent"`
+}
+
+// The cost of a call in tokens is evenly distributed between these. The limits on tokens leave some room, so that
+// requests are what binds.
+const leastTokens, mostTokens = 20, 60
+
+// scenarios are sized so that two cores are far from busy: what is measured is how exact admission is, not how fast.
+var scenarios = []scenario{
+	{
+		Name: "steady", Per: 10 * time.Second, Requests: 150, Tokens: 150 * 52, Concurrency: 8,
+		Latency:        apisim.Latency{Min: 50 * time.Millisecond, Max: 300 * time.Millisecond},
+		AttemptTimeout: 10 * time.Second, Urgent: 6,
+	},
+	{
+		Name: "faults", Per: time.Second, Requests: 50, Tokens: 50 * 52, Concurrency: 24,
+		Latency:  apisim.Latency{Min: 50 * time.Millisecond, Max: 300 * time.Millisecond},
+		Failures: apisim.Failures{Overloaded: 0.02, Hang: 0.01}, Trouble: true,
+		AttemptTimeout: 1500 * time.Millisecond, Urgent: 20,
+	},
+}
+
+// keys are ten keys in six accounts.
+var keys = []struct{ id, account string }{
+	{"a1", "org-a"}, {"a2", "org-a"}, {"b1", "org-b"}, {"b2", "org-b"}, {"c1", "org-c"}, {"c2", "org-c"},
+	{"d1", "org-d"}, {"d2", "org-d"}, {"e1", "org-e"}, {"f1", "org-f"},
+}
+
+// What the trouble of a scenario befalls.
+const (
+	revokedKey     = "b2"
+	brokeAccount   = "org-e"
+	foreignAccount = "org-f"
+)
+
+func secret(key string) string { return "sk-accuracy-" + key }
+
+// provider returns what the simulated provider enforces.
+func (s *scenario) provider() apisim.Config {
+	cfg := apisim.Config{Latency: s.Latency, Failures: s.Failures}
+	index := map[string]int{}
+	for _, k := range keys {
+		at, ok := index[k.account]
+		if !ok {
+			at = len(cfg.Accounts)
+			index[k.account] = at
+			cfg.Accounts = append(cfg.Accounts, apisim.Account{
+				ID: k.account, Concurrency: s.Concurrency,
+				Limits: []apisim.Limit{
+					{Metric: apisim.Requests, Limit: s.Requests, Per: s.Per}, {Metric: apisim.Tokens, Limit: s.Tokens, Per: s.Per},
+				},
+			})
+		}
+		cfg.Accounts[at].Keys = append(cfg.Accounts[at].Keys, apisim.Key{ID: k.id, Secret: secret(k.id)})
+	}
+	return cfg
+}
+
+// pool returns the configuration of every process's Caller: the provider's figures, and defaults.
+func (s *scenario) pool(name string) caller.Config {
+	cfg := caller.Config{
+		Pool: name, Profile: provider.OpenAI(), Concurrency: s.Concurrency, Retry: s.retries(), PlainErrors: true,
+		Limits: []caller.Limit{
+			{Metric: caller.Requests, Limit: s.Requests, Per: s.Per}, {Metric: caller.Tokens, Limit: s.Tokens, Per: s.Per},
+		},
+	}
+	for _, k := range keys {
+		cfg.Keys = append(cfg.Keys, caller.Key{ID: k.id, Secret: caller.NewSecret(secret(k.id)), Account: k.account})
+	}
+	return cfg
+}
+
+// retries is the policy of both ways to make calls.
+func (s *scenario) retries() retry.Policy { return retry.Policy{Attempts: 10} }
+
+// slot is the time between two calls on one account, as the pool spaces them.
+func (s *scenario) slot() time.Duration {
+	return (s.Per + caller.DefaultSlack) / time.Duration(s.Requests)
+}
+
+// task is what a child process is to do.
+type task struct {
+	Scenario  scenario `json:"scenario"`
+	Redis     string   `json:"redis"`    // URL
+	Provider  string   `json:"provider"` // URL
+	Pool      string   `json:"pool"`
+	Process   int      `json:"process"`
+	Processes int      `json:"processes"`
+	Callers   int      `json:"callers"`
+	RedisRate bool     `json:"redis_rate"`
+}
+
+// poolName is new for each run, where the Redis outlives it.
+func poolName() string { return "accuracy-" + rand.Text() }
+
+// chosen returns the scenarios of a name.
+func chosen(name string) ([]scenario, error) {
+	if name == "all" {
+		return scenarios, nil
+	}
+	for _, s := range scenarios {
+		if s.Name == name {
+			return []scenario{s}, nil
+		}
+	}
+	return nil, fmt.Errorf("-scenario is %q: use steady, faults or all", name)
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/caller"
+)
+
+// sender makes calls, by whatever means, and tries them again.
+type sender interface {
+	send(ctx context.Context, c *call) error
+	// missed returns how many slots went unused because the machine held the process up.
+	missed() int64
+	close(ctx context.Context) error
+}
+
+// pooled sends by Penstock.
+type pooled struct {
+	url    string
+	caller *caller.Caller
+	http   *http.Client
+}
+
+func newPooled(rdb *redis.Client, l *line, t *task) (*pooled, error) {
+	c, err := caller.New(rdb, t.Scenario.pool(t.Pool))
+	if err != nil {
+		return nil, err
+	}
+	return &pooled{t.Provider, c, &http.Client{Transport: c.Transport(l)}}, nil
+}
+
+func (p *pooled) send(ctx context.Context, c *call) error {
+	req, err := c.request(caller.WithOptions(ctx, caller.Options{Priority: c.priority}), p.url)
+	if err != nil {
+		return err
+	}
+	res, err := p.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	return caller.CheckResponse(res)
+}
+
+func (p *pooled) missed() int64 { return p.caller.Stats().Missed }
+
+func (p *pooled) close(ctx context.Context) error { return p.caller.Close(ctx) }
