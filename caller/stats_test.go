@@ -57,7 +57,7 @@ func TestStatsNameWhatBinds(t *testing.T) {
 		} {
 			t.Run(test.want, func(t *testing.T) {
 				t.Parallel()
-				c := join(t, rdb, test.change, func(cfg *caller.Config) { cfg.Pool = t.Name() })
+				c := join(t, rdb, test.change, roomy, func(cfg *caller.Config) { cfg.Pool = t.Name() })
 				work(t, c, test.workers, caller.Cost{caller.Tokens: 50}, 5*time.Millisecond)
 				s := c.Stats()
 				if s.Binding != test.want {
