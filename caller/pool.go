@@ -24,6 +24,8 @@ const (
 	maxLines = 4
 	// Redis in trouble is asked again after a backoff between these, with jitter.
 	minBackoff, maxBackoff = 20 * time.Millisecond, time.Second
+	// longWait is what calls that come later don't wait for without asking themselves.
+	longWait = time.Second
 	// closingTries is how often Close tries to tell a Redis in trouble.
 	closingTries = 3
 )
@@ -171,9 +173,10 @@ func (p *pool) enqueue(w *waiter) (ask bool, err error) {
 		p.layout = p.plan.layOut(p.accounts, p.families.list, time.Now())
 	}
 	// The time to ask is that of the calls that came before. A call that is alone, or goes before them, may fit
-	// earlier, and one that can't wait so long is to hear of it at once.
+	// earlier, and one that can't wait so long is to hear of it at once. Where those wait for long, as for the next day
+	// of a daily limit, one that costs less may fit at once, too.
 	ask = p.queue.len() == 0
-	if (p.queue.urgent(w.priority) || w.before(p.askAt)) && !p.permits {
+	if (p.queue.urgent(w.priority) || w.before(p.askAt) || time.Until(p.askAt) > longWait) && !p.permits {
 		p.askAt, ask = time.Time{}, true
 	}
 	p.queue.add(w)

@@ -2,12 +2,13 @@
 
 -- price works out when a lane could serve a call: from when a place may be booked, the same for every cost, so that
 -- small calls don't starve large ones; and the slot itself. Both may lie in the past: the further, the more headroom.
+-- What a count has no room for isn't booked before it starts anew.
 local function price(lane, cost)
   local opens, slot, binding = 0, 0, NONE
   for _, c in ipairs(lane.counters) do
     local units = cost[c.metric]
     if units > 0 then
-      opens = counter_slot(c, opens, 1)
+      opens = counter_slot(c, opens, c.used and units or 1)
       local its_slot = counter_slot(c, 0, units)
       if its_slot > slot then
         slot, binding = its_slot, c.index
@@ -161,8 +162,9 @@ local function admit(n, first, last, reach, preferred, cost)
       return n
     end
     if lane.opens > now + ahead then
-      -- First come, first served: nobody behind gets this lane before.
-      lane.claimed = true
+      -- First come, first served: nobody behind gets this lane before; but for the rest of a count, which is of no use
+      -- to this call.
+      lane.claimed = not counters[lane.binding + 1].used
       poll = poll or no_permit -- another lane may get one back before
       local at = lane.opens - ahead
       if not my_turn then

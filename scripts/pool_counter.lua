@@ -2,6 +2,7 @@
 -- starts anew at a given time.
 
 local SLOWEST = 0.05 -- of a limit's pace
+local DAY = 86400
 
 -- pace returns a counter's pace now, as a share of the whole, and when it last became slower.
 local function pace(c)
@@ -23,6 +24,9 @@ for _, c in ipairs(counters) do
     ends, used = tonumber(ends), tonumber(used)
     if ends <= now then
       ends, used = c.ends, 0
+      if ends <= now then -- the process's clock is late, or the call was under way for long
+        ends = ends + (math.floor((now - ends) / DAY) + 1) * DAY
+      end
     end
     c.ends, c.used = ends, used
   end

@@ -18,7 +18,11 @@ func (c *modelCall) price(l *modelLane, cost []int64) {
 		if units == 0 {
 			continue
 		}
-		l.opens = r.slot(l.opens, 1)
+		least := 1.0
+		if r.End > 0 {
+			least = units
+		}
+		l.opens = r.slot(l.opens, least)
 		if slot := r.slot(0, units); slot > l.slot {
 			l.slot, l.binding = slot, i
 		}
@@ -108,7 +112,7 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 			return n
 		}
 		if l.opens > c.now+ahead {
-			l.claimed = true
+			l.claimed = c.counters[l.binding].End == 0
 			c.poll = c.poll || noPermit
 			at := l.opens - ahead
 			if !mine {

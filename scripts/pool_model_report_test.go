@@ -93,6 +93,9 @@ func (c *modelCall) counter(p *PoolCounter) *modelCounter {
 	s := c.poolModel.used[p.Name]
 	if s.end <= c.now {
 		s = modelCount{end: float64(p.End) / 1e6}
+		if s.end <= c.now {
+			s.end += float64((math.Floor(float64(c.now-s.end)/86400) + 1) * 86400)
+		}
 	}
 	r.end, r.used = s.end, s.used
 	return r

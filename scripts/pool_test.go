@@ -110,7 +110,7 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 		c.Reports = append(c.Reports, r.report())
 	}
 	for i := range cfg.Counters {
-		if cfg.Counters[i].End > 0 && cfg.Counters[i].End <= r.now {
+		if cfg.Counters[i].End > 0 && cfg.Counters[i].End <= r.now && r.roll(8) > 0 {
 			cfg.Counters = slices.Clone(cfg.Counters)
 			cfg.Counters[i].End = r.now + 700_000
 			c.Shape = NewPoolShape(&cfg)
