@@ -1,4 +1,4 @@
-// Package apisim is an HTTP provider for tests: OpenAI's chat completions, with limits that are enforced strictly, and
+// Package apisim is an HTTP provider for tests: OpenAI's chat completions, and Anthropic's messages, with limits that are enforced strictly, and
 // failures on demand.
 //
 // It judges the library by a method of its own. Where the library paces calls with GCRA, apisim keeps a sliding log:

@@ -62,7 +62,7 @@ func obey(w http.ResponseWriter, r *http.Request, do func(order) (any, error)) {
 	}
 	if err != nil {
 		e := badRequest(err.Error())
-		writeError(w, e.status, *e)
+		openAI.fail(w, e.status, *e)
 		return
 	}
 	if out == nil {

@@ -13,10 +13,11 @@ const maxBody = 16 << 20
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/chat/completions", s.chat)
+	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.chat(w, r, openAI) })
+	mux.HandleFunc("POST /v1/messages", func(w http.ResponseWriter, r *http.Request) { s.chat(w, r, anthropic) })
 	s.controls(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeError(w, http.StatusNotFound, apiError{
+		openAI.fail(w, http.StatusNotFound, apiError{
 			Type: "invalid_request_error", Message: "Unknown request URL: " + r.Method + " " + r.URL.Path,
 		})
 	})
@@ -26,6 +27,7 @@ func (s *Server) routes() http.Handler {
 // call is one attempt on its way through the server.
 type call struct {
 	*chatRequest
+	shape   shape
 	id      uint64
 	named   bool // id is the client's, not a running number
 	key     *key
@@ -34,7 +36,7 @@ type call struct {
 }
 
 // chat is the whole life of a call; see the package comment.
-func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
+func (s *Server) chat(w http.ResponseWriter, r *http.Request, as shape) {
 	if !s.enter() {
 		abort(w)
 		return
@@ -43,13 +45,14 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) {
 
 	c, failed := s.receive(w, r)
 	if failed != nil {
-		writeError(w, failed.status, *failed)
+		as.fail(w, failed.status, *failed)
 		return
 	}
+	c.shape = as
 	d := s.admit(c)
 	setQuotaHeaders(w.Header(), d.quotas)
 	if !d.admitted {
-		refuse(w, d, c.key.account.id)
+		as.refuse(w, d, c.key.account.id)
 		return
 	}
 	defer c.release()
@@ -66,6 +69,9 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiErr
 		return nil, badRequest("read the body: " + err.Error())
 	}
 	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if secret == "" {
+		secret = r.Header.Get("X-Api-Key") // Anthropic's
+	}
 	k := s.keys[secret]
 	if k == nil {
 		s.unknown.Add(1)
@@ -127,7 +133,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call) {
 		abort(w)
 	case kind.status() != 0:
 		c.release()
-		writeError(w, kind.status(), injected(kind))
+		c.shape.fail(w, kind.status(), injected(kind))
 	case c.Stream:
 		s.stream(w, r, c)
 	case !sleep(r.Context(), c.fate.latency):

@@ -37,10 +37,10 @@ func injected(k Kind) apiError {
 }
 
 // refuse writes the answer to a call that was not admitted.
-func refuse(w http.ResponseWriter, d decision, account string) {
+func (s shape) refuse(w http.ResponseWriter, d decision, account string) {
 	if d.revoked {
 		e := invalidKey()
-		writeError(w, e.status, *e)
+		s.fail(w, e.status, *e)
 		return
 	}
 	e := apiError{Type: string(d.reason), Code: new("rate_limit_exceeded")}
@@ -58,7 +58,7 @@ func refuse(w http.ResponseWriter, d decision, account string) {
 		e.Message = fmt.Sprintf("Rate limit reached for organization %s on %s: Limit %d per %v. Please try again in %v.",
 			account, d.reason, d.broken.Limit, d.broken.Per, d.retryAfter)
 	}
-	writeError(w, http.StatusTooManyRequests, e)
+	s.fail(w, http.StatusTooManyRequests, e)
 }
 
 // setRetryAfter rounds up: a client that keeps to either header is not early.
@@ -77,10 +77,9 @@ func setQuotaHeaders(h http.Header, quotas []quota) {
 	}
 }
 
-func writeError(w http.ResponseWriter, status int, e apiError) {
-	body, err := json.Marshal(struct {
-		Error apiError `json:"error"`
-	}{e})
+// fail writes an error in the shape.
+func (s shape) fail(w http.ResponseWriter, status int, e apiError) {
+	body, err := json.Marshal(s.failure(status, e))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -110,13 +109,21 @@ type text struct {
 	Content string `json:"content"`
 }
 
+// whole is an answer that isn't streamed.
+func (c *call) whole(a answer) any {
+	if c.shape == anthropic {
+		return c.message(a)
+	}
+	return completion{
+		ID: c.name(), Object: "chat.completion", Created: time.Now().Unix(), Model: c.Model, Usage: &a.usage,
+		Choices: []choice{{Message: &text{Role: "assistant", Content: a.text}, FinishReason: &a.finish}},
+	}
+}
+
 // writeCompletion writes the answer, or half of it and then a reset.
 func writeCompletion(w http.ResponseWriter, c *call, cut bool) {
 	a := c.answer()
-	body, err := json.Marshal(completion{
-		ID: c.name(), Object: "chat.completion", Created: time.Now().Unix(), Model: c.Model, Usage: &a.usage,
-		Choices: []choice{{Message: &text{Role: "assistant", Content: a.text}, FinishReason: &a.finish}},
-	})
+	body, err := json.Marshal(c.whole(a))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -32,7 +32,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 		case i == 0:
 			w.Header().Set("Content-Type", "text/event-stream")
 		}
-		_, _ = w.Write(c.event(&choice{Delta: &text{Role: "assistant", Content: part}}, nil))
+		_, _ = w.Write(c.piece(i, part, a))
 		_ = rc.Flush()
 	}
 	if !sleep(r.Context(), pause) {
@@ -42,11 +42,27 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 	}
 	s.record(c, func(r *record) { r.served++ })
 	c.release()
+	_, _ = w.Write(c.ending(a))
+}
+
+// piece is the i-th part of a streamed answer's text.
+func (c *call) piece(i int, part string, a answer) []byte {
+	if c.shape == anthropic {
+		return c.messagePiece(i, part, a)
+	}
+	return c.event(&choice{Delta: &text{Role: "assistant", Content: part}}, nil)
+}
+
+// ending is the end of a streamed answer.
+func (c *call) ending(a answer) []byte {
+	if c.shape == anthropic {
+		return c.messageEnding(a)
+	}
 	last := c.event(&choice{Delta: &text{}, FinishReason: &a.finish}, nil)
 	if c.StreamOptions.IncludeUsage {
 		last = append(last, c.event(nil, &a.usage)...)
 	}
-	_, _ = w.Write(append(last, "data: [DONE]\n\n"...))
+	return append(last, "data: [DONE]\n\n"...)
 }
 
 // event is one server-sent event: a choice, or none and the usage.
