@@ -99,7 +99,7 @@ local contended = fair_shares(limit, s, now_us)
 -- What is free goes to this session up to its share, if it is enough for its next request.
 if active then
   share = s.share[me]
-  local grant = math.min(demand, share, alloc + limit - s.used) - alloc
+  local grant = math.min(demand, share, alloc + limit - s.used - share_owed(s, me)) - alloc
   if need > 0 and grant > 0 and grant >= need - (alloc - held) then
     row.alloc, s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
     row.held = held + grant -- at once, since it was waited for
@@ -160,9 +160,9 @@ if free > 0 then
     return turn[a] < turn[b]
   end)
   for _, i in ipairs(under) do
-    if free > 0 and i ~= me and lacks(i) <= free then
+    if i ~= me and free > 0 and lacks(i) <= free - share_owed(s, i) then
       wake(field_of(s.value[i]), ARGV[3])
-      free = free - (s.share[i] - s.alloc[i])
+      free, s.alloc[i] = free - (s.share[i] - s.alloc[i]), s.share[i]
     end
   end
 end

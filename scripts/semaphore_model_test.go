@@ -184,7 +184,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 	reply.Sessions = int64(len(all))
 	if me != nil {
 		demand := mine.want[0] + mine.want[1] + mine.want[2]
-		grant := min(demand, me.share, mine.alloc+limit-used) - mine.alloc
+		grant := min(demand, me.share, mine.alloc+limit-used-me.owed(all)) - mine.alloc
 		if r.Need > 0 && grant > 0 && grant >= r.Need-(r.Alloc-r.Held) {
 			mine.alloc += grant
 			mine.held += grant

@@ -49,7 +49,7 @@ local function share_turns(s, want, open, n, left, now)
     local lack = need[i] - share[i]
     if lack > give then
       give = lack
-      if lack > left then
+      if lack > left or lack > want[i] then
         give, parked[i] = 0, true
       end
     end
@@ -65,19 +65,52 @@ local function share_turns(s, want, open, n, left, now)
   end
 end
 
+-- share_large serves large requests, which wait for more than an even part: the others, who could be served all the
+-- time, would else keep them waiting for ever. It sets aside what the next request of every session needs that has
+-- nothing to serve it with, in the order in which they began to wait, notes them in s.aside, and returns what is left.
+-- Once a large request is served, it is the others' turn again.
+local function share_large(s, want, open, n, left, now)
+  local part, due, turn, large = math.floor(left / n), {}, s.turn, false
+  for k = 1, n do
+    local i = open[k]
+    if s.alloc[i] < s.need[i] and now - turn[i] >= SHARE_QUICK then
+      due[#due + 1] = i
+      large = large or s.need[i] - s.share[i] > part
+    end
+  end
+  if not large then
+    return left
+  end
+  table.sort(due, function(a, b)
+    return turn[a] < turn[b]
+  end)
+  for _, i in ipairs(due) do
+    local lack = s.need[i] - s.share[i]
+    if lack > 0 and lack <= left and lack <= want[i] then
+      s.share[i], want[i], left = s.share[i] + lack, want[i] - lack, left - lack
+      s.aside[#s.aside + 1] = i
+    end
+  end
+  return left
+end
+
 -- share_level gives left units to sessions that want more than that together: those that want no more than an even
 -- part of what is left get what they want, the others the rest in equal parts.
 local function share_level(s, want, left, now)
-  local open, n, share = {}, 0, s.share
+  local open, n, share, large = {}, 0, s.share, false
   for i = 1, s.n do
     if want[i] > 0 then
       n = n + 1
       open[n] = i
+      large = large or s.need[i] > 1
     end
   end
-  -- With an even part of 0 nobody can want less.
+  if large then
+    left = share_large(s, want, open, n, left, now)
+  end
+  -- With an even part of 0 nobody wants less, except those for whom everything was set aside.
   local before
-  while left >= n and before ~= n do
+  while (left >= n or large) and before ~= n do
     before = n
     local part = math.floor(left / n)
     n = 0
@@ -94,6 +127,18 @@ local function share_level(s, want, left, now)
   share_turns(s, want, open, n, left, now)
 end
 
+-- share_owed returns how many free units must be left for sessions before session me, or before all others if me is nil.
+local function share_owed(s, me)
+  local owed = 0
+  for _, i in ipairs(s.aside) do
+    if i == me then
+      break
+    end
+    owed = owed + math.max(0, s.share[i] - s.alloc[i])
+  end
+  return owed
+end
+
 -- fair_shares fills s.share with every session's fair share of limit units at the time now (microseconds), and returns
 -- whether the sessions want more than the limit together.
 --
@@ -102,11 +147,14 @@ end
 -- the highest to the lowest, what it could use at that priority. s.total has the sum of each of those. s.want is used
 -- up.
 --
+-- s.aside lists, in order, the sessions for which free units are set aside: nobody behind or outside that list may take
+-- units that they lack, even within its share, while others still have more than theirs.
+--
 -- A higher priority is served before a lower one. Within a priority the shares are max-min fair: no session gets more
 -- by having more demand while another gets less than it could use.
 local function fair_shares(limit, s, now)
   local left, share = limit, {}
-  s.share = share
+  s.share, s.aside = share, {}
   for i = 1, s.n do
     share[i] = 0
   end

@@ -18,13 +18,15 @@ type sharer struct {
 	want              [3]int64
 
 	share int64
+	aside int // position, from 1, among those for whom free units are set aside; 0: not among them
 }
 
 // fairShares fills in the shares and reports whether the sessions want more than the limit together.
 func fairShares(limit int64, sessions []*sharer, now int64) bool {
 	left := limit
 	for _, s := range sessions {
-		s.share = 0
+		s.share, s.aside = 0, 0
+		defer func(want [3]int64) { s.want = want }(s.want)
 	}
 	for level := range 3 {
 		var total int64
@@ -50,6 +52,7 @@ func shareLevel(left int64, sessions []*sharer, level int, now int64) {
 			open = append(open, s)
 		}
 	}
+	left = shareLarge(left, open, level, now)
 	for {
 		part := left / int64(len(open))
 		rest := open[:0:0]
@@ -81,7 +84,7 @@ func shareLevel(left int64, sessions []*sharer, level int, now int64) {
 		give := min(s.want[level], (left+n-1)/n)
 		if lack := s.need - s.share; lack > give {
 			give = lack
-			if lack > left {
+			if lack > left || lack > s.want[level] {
 				give, parked[k] = 0, true
 			}
 		}
@@ -98,6 +101,42 @@ func shareLevel(left int64, sessions []*sharer, level int, now int64) {
 		}
 		s.share += got[k]
 	}
+}
+
+// shareLarge sets aside what large requests need whose turn it is.
+func shareLarge(left int64, open []*sharer, level int, now int64) int64 {
+	if !slices.ContainsFunc(open, func(s *sharer) bool { return s.need > 1 }) {
+		return left
+	}
+	part := left / int64(len(open))
+	due := slices.DeleteFunc(slices.Clone(open), func(s *sharer) bool {
+		return s.alloc >= s.need || now-s.turn < modelQuick
+	})
+	if !slices.ContainsFunc(due, func(s *sharer) bool { return s.need-s.share > part }) {
+		return left
+	}
+	slices.SortFunc(due, func(a, b *sharer) int { return cmp.Compare(a.turn, b.turn) })
+	aside := 0
+	for _, s := range due {
+		if lack := s.need - s.share; lack > 0 && lack <= left && lack <= s.want[level] {
+			s.share += lack
+			s.want[level] -= lack
+			left -= lack
+			aside++
+			s.aside = aside
+		}
+	}
+	return left
+}
+
+// owed is how many free units s must leave for others.
+func (s *sharer) owed(sessions []*sharer) (units int64) {
+	for _, o := range sessions {
+		if o.aside > 0 && (s.aside == 0 || o.aside < s.aside) {
+			units += max(0, o.share-o.alloc)
+		}
+	}
+	return units
 }
 
 // rank says where the session stands when what doesn't divide evenly is offered; lower comes first.
