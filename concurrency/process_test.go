@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -54,6 +55,8 @@ type reply struct {
 	Count      int64         // load: leases released while counting
 	Held       time.Duration // load: how long they were held, in total
 	Stats      Stats
+	Lost       bool  // release: the lease had ended before
+	Alive      int64 // release: when the process last saw that it had not
 }
 
 // processMain is the other side.
@@ -70,7 +73,7 @@ func processMain() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	w := &worker{s: s, out: json.NewEncoder(os.Stdout), leases: map[int]*Lease{}}
+	w := &worker{s: s, out: json.NewEncoder(os.Stdout), leases: map[int]*watched{}}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		var c command
@@ -88,8 +91,30 @@ type worker struct {
 	s      *Semaphore
 	mu     sync.Mutex
 	out    *json.Encoder
-	leases map[int]*Lease
+	leases map[int]*watched
 	wg     sync.WaitGroup
+}
+
+// watched is a lease, and when it was last seen alive.
+type watched struct {
+	*Lease
+	alive atomic.Int64
+}
+
+// watch looks at the lease as a caller would that uses it.
+func (l *watched) watch() {
+	for {
+		now := time.Now().UnixNano()
+		if l.Context().Err() != nil {
+			return
+		}
+		l.alive.Store(now)
+		select {
+		case <-l.Context().Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (w *worker) do(c command) {
@@ -99,7 +124,9 @@ func (w *worker) do(c command) {
 	case "acquire":
 		err = w.acquire(c)
 	case "release":
-		w.lease(c.Lease).Release()
+		l := w.lease(c.Lease)
+		r.Alive, r.Lost = l.alive.Load(), l.Err() != nil
+		l.Release()
 	case "err":
 		err = w.lease(c.Lease).Context().Err()
 	case "load":
@@ -117,7 +144,7 @@ func (w *worker) do(c command) {
 	_ = w.out.Encode(r)
 }
 
-func (w *worker) lease(id int) *Lease {
+func (w *worker) lease(id int) *watched {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.leases[id]
@@ -132,9 +159,11 @@ func (w *worker) acquire(c command) error {
 	}
 	// The lease outlives the command's context, which only bounds the wait.
 	l.parent = context.Background()
+	seen := &watched{Lease: l}
+	w.wg.Go(seen.watch)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.leases[c.Lease] = l
+	w.leases[c.Lease] = seen
 	return nil
 }
 
@@ -253,17 +282,26 @@ func (p *process) start(c command) <-chan reply {
 	return answer
 }
 
+// try gives a command and waits for its answer; false if the process ended before.
+func (p *process) try(c command) (reply, bool) {
+	select {
+	case r := <-p.start(c):
+		return r, true
+	case <-p.gone:
+	case <-time.After(60 * time.Second):
+		p.t.Errorf("no answer to %+v", c)
+	}
+	return reply{}, false
+}
+
 // do gives a command and waits for its answer.
 func (p *process) do(c command) reply {
 	p.t.Helper()
-	select {
-	case r := <-p.start(c):
-		return r
-	case <-p.gone:
-	case <-time.After(60 * time.Second):
+	r, alive := p.try(c)
+	if !alive {
+		p.t.Fatalf("no answer to %+v", c)
 	}
-	p.t.Fatalf("no answer to %+v", c)
-	return reply{}
+	return r
 }
 
 func (p *process) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
