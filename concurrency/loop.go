@@ -50,7 +50,7 @@ func (s *Semaphore) run() {
 	// The session outlives every caller, and ends with Close
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	defer s.listen(ctx)()
+	go s.listen(ctx) // not here: to subscribe is to connect
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var c *call

@@ -25,6 +25,7 @@ type Semaphore struct {
 	ends  atomic.Int64  // a copy of session.ends for whoever doesn't hold the mutex; 0: none
 	kick  chan struct{} // something happened that the loop should look at
 	done  chan struct{} // the loop has ended
+	deaf  chan struct{} // and the goroutine that listens
 	calls atomic.Int64  // script calls under way, abandoned ones included
 
 	waiters sync.Pool
@@ -54,7 +55,7 @@ func NewSemaphore(rdb redis.UniversalClient, name string, limit int, opts ...Opt
 	}
 	s := &Semaphore{
 		rdb: rdb, name: name, id: rand.Text(), cfg: cfg, base: time.Now(),
-		kick: make(chan struct{}, 1), done: make(chan struct{}),
+		kick: make(chan struct{}, 1), done: make(chan struct{}), deaf: make(chan struct{}),
 	}
 	s.session = newSession(&s.cfg)
 	return s, nil
@@ -183,7 +184,8 @@ func (s *Semaphore) lost(n int, cause error) {
 }
 
 // Close ends all waits with ErrClosed, ends the contexts of leases still held, and gives every permit back to Redis.
-// It waits for that until ctx ends; what Redis couldn't be told comes back with the TTL. Closing again waits again.
+// It waits for that until ctx ends; what Redis couldn't be told comes back with the TTL. Closing again waits again. The
+// goroutines end with it, but for what the client does while it tries to reach a Redis that hangs.
 func (s *Semaphore) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -206,9 +208,14 @@ func (s *Semaphore) Close(ctx context.Context) error {
 		return s.fail(context.Cause(ctx))
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.session.err != nil {
-		return s.fail(fmt.Errorf("the permits come back when the session ends: %w", s.session.err))
+	told, err := !s.session.listed, s.session.err
+	s.mu.Unlock()
+	if !told {
+		return s.fail(fmt.Errorf("%w: the permits come back when the session ends: %w", ErrUnavailable, err))
+	}
+	select {
+	case <-s.deaf:
+	case <-ctx.Done():
 	}
 	return nil
 }

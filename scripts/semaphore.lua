@@ -83,8 +83,9 @@ if (ARGV[15] or '') ~= '' then
 end
 local limit = limit_of(s)
 
--- Waiting begins when the first waiter comes, and with it the session's turn.
-if need > 0 and not waited then
+-- A session's turn begins anew when its first waiter comes, when it gets something, and when it gives back although it
+-- could use it: then it is the others' turn, also in this very report.
+if need > 0 and (not waited or alloc < had) then
   row.turn = now_us
 end
 local demand = want[1] + want[2] + want[3]
@@ -104,7 +105,7 @@ if active then
     row.alloc, s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
     row.held = held + grant -- at once, since it was waited for
   end
-  if row.alloc > had or (had > share and alloc < had) then
+  if row.alloc > had then
     row.turn = now_us
   end
 end

@@ -139,7 +139,7 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 		}
 		m.adaptive.adapt(p, used, h.limit, r.Now)
 	}
-	if r.Need > 0 && !waited {
+	if r.Need > 0 && (!waited || r.Alloc < had) {
 		mine.turn = r.Now
 	}
 	mine.ends, mine.alloc, mine.held, mine.need, mine.want = now+mine.ttl, r.Alloc, r.Held, r.Need, r.Want
@@ -190,7 +190,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 			mine.held += grant
 			me.alloc = mine.alloc
 		}
-		if mine.alloc > had || (had > me.share && r.Alloc < had) {
+		if mine.alloc > had {
 			mine.turn = r.Now
 		}
 		reply.Alloc = mine.alloc
