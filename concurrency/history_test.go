@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,11 +53,10 @@ var historyModel = porcupine.Model{
 		}
 		used := in.n
 		for e := range strings.SplitSeq(strings.TrimSuffix(held, ";"), ";") {
-			var name, n = "", 0
-			if name, _, _ = strings.Cut(e, "="); name != "" {
-				_, _ = fmt.Sscanf(e[len(name)+1:], "%d", &n)
+			if _, n, ok := strings.Cut(e, "="); ok {
+				k, _ := strconv.Atoi(n)
+				used += k
 			}
-			used += n
 		}
 		return used <= historyLimit, held + entry
 	},
@@ -181,11 +182,10 @@ func (h *history) check(t *testing.T) {
 	result, info := porcupine.CheckOperationsVerbose(historyModel, h.ops, 20*time.Second)
 	switch result {
 	case porcupine.Illegal:
-		file, err := os.CreateTemp("", "history*.html")
-		if err == nil {
+		// go test -artifacts keeps the picture.
+		if file, err := os.Create(filepath.Join(t.ArtifactDir(), "history.html")); err == nil {
 			_ = porcupine.Visualize(historyModel, info, file)
-			t.Errorf("no semaphore of %d permits does this; see %s", historyLimit, file.Name())
-			return
+			_ = file.Close()
 		}
 		t.Errorf("no semaphore of %d permits does this", historyLimit)
 	case porcupine.Unknown:

@@ -18,7 +18,7 @@ for i = 1, s.n do
   for level = 1, 3 do
     s.want[level][i] = tonumber(ARGV[a + 3 + level])
     s.total[level] = s.total[level] + s.want[level][i]
-  end
+  end --
 end
 local contended = fair_shares(tonumber(ARGV[1]), s, tonumber(ARGV[2]))
 return { contended and 1 or 0, unpack(s.share) }`)
