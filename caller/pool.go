@@ -168,7 +168,7 @@ func (p *pool) enqueue(w *waiter) (ask bool, err error) {
 	case p.queue.len() >= p.plan.MaxWaiting:
 		return false, &Error{Pool: p.plan.Pool, Err: ErrQueueFull}
 	}
-	added := false
+	var added bool
 	if w.family, added = p.families.of(p.plan, w.model); added {
 		p.layout = p.plan.layOut(p.accounts, p.families.list, time.Now())
 	}

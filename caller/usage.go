@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"errors"
 	"io"
 	"maps"
 	"mime"
@@ -83,7 +84,7 @@ func (b *heldBody) settle(err error) {
 	if b.usage == nil {
 		return
 	}
-	if cost, whole := b.usage.total(err == io.EOF); cost != nil {
+	if cost, whole := b.usage.total(errors.Is(err, io.EOF)); cost != nil {
 		b.grant.settle(cost, whole)
 	}
 }

@@ -12,10 +12,9 @@ import (
 // write shows the runs side by side.
 func write(w io.Writer, runs []*figures) {
 	head := []string{""}
-	align := "<"
+	align := "<" + strings.Repeat(">", len(runs))
 	for _, f := range runs {
 		head = append(head, f.Run)
-		align += ">"
 	}
 	rows := [][]string{head}
 	add := func(name string, cell func(*figures) string) {
@@ -52,12 +51,11 @@ func write(w io.Writer, runs []*figures) {
 			})
 		}
 	}
-	title := "A slot is the time between two calls on one account"
+	slots := make([]string, len(runs))
 	for i, f := range runs {
-		title += map[bool]string{true: ": ", false: ", "}[i == 0] + f.Run + " " +
-			(time.Duration(f.SlotMS*1e3) * time.Microsecond).Round(time.Millisecond/10).String()
+		slots[i] = f.Run + " " + (time.Duration(f.SlotMS*1e3) * time.Microsecond).Round(time.Millisecond/10).String()
 	}
-	report.Section(w, title, align, rows)
+	report.Section(w, "A slot is the time between two calls on one account: "+strings.Join(slots, ", "), align, rows)
 	for _, f := range runs {
 		report.Section(w, "Accounts, as the provider saw them: "+f.Run, "<>>>>>", f.accountRows())
 		if f.Error != "" {
