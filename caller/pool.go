@@ -213,10 +213,13 @@ func (p *pool) tell(items ...item) {
 }
 
 // settle corrects what a grant was charged, by the difference of what it really cost and the estimate. Redis hears of
-// it with the next call.
+// it with the next call, or a moment later.
 func (p *pool) settle(g *Grant, difference Cost) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.news.empty() {
+		defer p.wake() // so that Redis hears of it soon, also if no call follows
+	}
 	for i, name := range g.lane.counters {
 		if units := difference[p.plan.Limits[g.lane.limits[i]].Metric]; units != 0 {
 			p.news.settle(name, units)

@@ -125,7 +125,7 @@ func TestTrialsOfTwoProcesses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = c.Close(context.Background()) })
+		t.Cleanup(func() { leave(c) })
 		callers[i] = c
 	}
 	due := func() { // it was disabled, and now it is time to try

@@ -1,0 +1,155 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+func withPriority(ctx context.Context, p caller.Priority) context.Context {
+	return caller.WithOptions(ctx, caller.Options{Priority: p})
+}
+
+// An interactive call goes before the bulk calls that wait, in its own replica and in another.
+func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	limit := caller.Limit{Metric: caller.Requests, Limit: 40, Per: time.Second}
+	a := join(t, redistest.Another(t, rdb), limits(limit))
+	b := join(t, redistest.Another(t, rdb), limits(limit))
+	ctx, cancel := context.WithCancel(t.Context())
+	var bulk atomic.Int64 // calls made
+	var wg sync.WaitGroup
+	const waiting = 400
+	for range waiting {
+		wg.Go(func() {
+			_, err := caller.Do(withPriority(ctx, caller.Bulk), a, nil, func(context.Context, *caller.Grant) (int, error) {
+				bulk.Add(1)
+				return 0, nil
+			})
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "bulk waits", func() bool { return a.Stats().Waiting > waiting*3/4 && bulk.Load() > 0 })
+	for name, c := range map[string]*caller.Caller{"its own": a, "another": b} {
+		var overtaken []int64
+		for range 5 {
+			before := bulk.Load()
+			if _, err := caller.Do(withPriority(within(t, patience), caller.Interactive), c, nil, nop); err != nil {
+				t.Fatal(err)
+			}
+			overtaken = append(overtaken, bulk.Load()-before)
+		}
+		slices.Sort(overtaken)
+		// Those that were booked already, a few, go first; a wait in line would be for hundreds.
+		if median := overtaken[2]; median > 20 {
+			t.Errorf("in %s replica %v bulk calls went before, %d waited", name, overtaken, waiting)
+		}
+	}
+	if bulk.Load() == waiting {
+		t.Error("bulk no longer waits: the test says nothing")
+	}
+	cancel()
+	wg.Wait()
+}
+
+// Where urgent calls take everything that there is, a bulk call gets its turn after it has aged.
+func TestAgingLetsBulkThrough(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	limit := caller.Limit{Metric: caller.Requests, Limit: 50, Per: time.Second}
+	aging := func(c *caller.Config) { c.Aging = 200 * time.Millisecond }
+	a := join(t, redistest.Another(t, rdb), limits(limit), aging)
+	b := join(t, redistest.Another(t, rdb), limits(limit), aging)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				_, err := caller.Do(withPriority(ctx, caller.Interactive), a, nil, nop)
+				if err != nil && !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	eventually(t, "urgent calls wait", func() bool { return a.Stats().Waiting > 20 })
+	for name, c := range map[string]*caller.Caller{"the same": a, "another": b} {
+		if _, err := caller.Do(withPriority(within(t, patience), caller.Bulk), c, nil, nop); err != nil {
+			t.Errorf("bulk in %s replica: %v", name, err)
+		}
+	}
+	cancel()
+	wg.Wait()
+}
+
+// Calls above Config.MaxWaiting are refused at once; those that wait are served, and then there is room again.
+func TestQueueFull(t *testing.T) {
+	t.Parallel()
+	c := join(t, redistest.Client(t), concurrency(1), func(c *caller.Config) { c.MaxWaiting = 3 })
+	end := hold(t, c)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+				t.Errorf("a call in the queue: %v", err)
+			}
+		})
+	}
+	eventually(t, "three wait", func() bool { return c.Stats().Waiting == 3 })
+	for range 10 {
+		_, err := caller.Do(within(t, patience), c, nil, nop)
+		var e *caller.Error
+		if !errors.Is(err, caller.ErrQueueFull) || !as(err, &e) || e.Pool != "p" {
+			t.Fatalf("the fourth: %v", err)
+		}
+	}
+	end()
+	wg.Wait()
+	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// A permit that one process gives back is another's by a message, not by the next poll.
+func TestPermitsAreHandedOver(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	long := func(c *caller.Config) { c.TTL = time.Hour } // no heartbeat finds it by chance
+	a := join(t, redistest.Another(t, rdb), concurrency(1), long)
+	b := join(t, redistest.Another(t, rdb), concurrency(1), long)
+	var took []time.Duration
+	for range 40 {
+		end := hold(t, a)
+		got := make(chan time.Time, 1)
+		go func() {
+			_, err := caller.Do(context.Background(), b, nil, func(context.Context, *caller.Grant) (int, error) {
+				got <- time.Now()
+				return 0, nil
+			})
+			if err != nil {
+				t.Error(err)
+				close(got)
+			}
+		}()
+		eventually(t, "the other one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
+		begun := time.Now()
+		end()
+		took = append(took, (<-got).Sub(begun))
+	}
+	slices.Sort(took)
+	t.Logf("p50 %v, p90 %v, longest %v", took[len(took)/2], took[len(took)*9/10], took[len(took)-1])
+	// A poll comes 125 to 375 ms after the one before, so half of the waits for one would be far above this.
+	if p50 := took[len(took)/2]; p50 > 60*time.Millisecond {
+		t.Errorf("half of the hand-overs took more than %v: %v", p50, took)
+	}
+}

@@ -1,0 +1,60 @@
+package caller
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// The order of service goes by priority, by age, and by attempt, and so does how far ahead each may be booked.
+func TestTheQueuesOrder(t *testing.T) {
+	t.Parallel()
+	p, err := newPlan(Config{Pool: "p", Keys: accountsNamed("k"), Aging: time.Minute, Horizon: 400 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.layOut(p.accounts, []family{{}}, noon)
+	q := queue{aging: p.Aging}
+	names := map[*waiter]string{}
+	now := time.Now()
+	for _, w := range []struct {
+		name     string
+		priority Priority
+		waited   time.Duration
+		again    bool
+	}{
+		{"old bulk", Bulk, 130 * time.Second, false},
+		{"aged bulk", Bulk, 70 * time.Second, false},
+		{"bulk", Bulk, 50 * time.Second, false},
+		{"aged normal", Normal, 80 * time.Second, false},
+		{"normal", Normal, 20 * time.Second, false},
+		{"normal again", Normal, 0, true},
+		{"interactive", Interactive, time.Second, false},
+		{"interactive 2", Interactive, 0, false},
+	} {
+		made := &waiter{order: order{priority: w.priority, again: w.again}, since: now.Add(-w.waited)}
+		names[made] = w.name
+		q.add(made)
+	}
+	var got []string
+	ahead := map[string]time.Duration{}
+	b := q.head(100, l, p.Horizon)
+	for i, run := range b.runs {
+		for _, w := range run {
+			got = append(got, names[w])
+			ahead[names[w]] = b.demands[i].Ahead
+		}
+	}
+	// A minute of waiting is worth a priority. A call that comes again is the first of its own.
+	want := []string{"old bulk", "interactive", "interactive 2", "aged bulk", "normal again", "aged normal", "normal", "bulk"}
+	if !slices.Equal(got, want) {
+		t.Errorf("order\n got %q\nwant %q", got, want)
+	}
+	for name, want := range map[string]time.Duration{
+		"interactive": 400, "old bulk": 400, "aged normal": 400, "aged bulk": 200, "normal": 200, "bulk": 100,
+	} {
+		if ahead[name] != want*time.Millisecond {
+			t.Errorf("%s may be booked %v ahead, want %v", name, ahead[name], want*time.Millisecond)
+		}
+	}
+}
