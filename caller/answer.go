@@ -64,6 +64,9 @@ func (e *Error) status() (status int, code string) {
 			return http.StatusTooManyRequests, known.code
 		}
 	}
+	if errors.Is(e, ErrCircuitOpen) {
+		return http.StatusServiceUnavailable, "circuit_open"
+	}
 	if errors.Is(e, ErrClosed) {
 		return http.StatusServiceUnavailable, "closed"
 	}

@@ -37,6 +37,8 @@ import (
 type Caller struct {
 	plan *plan
 	pool *pool
+
+	circuits *circuits // nil: off
 }
 
 // New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
@@ -49,7 +51,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Caller{plan: p, pool: newPool(rdb, p)}, nil
+	return &Caller{plan: p, pool: newPool(rdb, p), circuits: newCircuits(p.Breaker)}, nil
 }
 
 // Close refuses new calls, ends those that wait with ErrClosed, waits until ctx ends for the calls in flight, and
@@ -113,10 +115,10 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 			c.attempted(last, true)
 		}
 		o.again = n > 1
-		g, err := c.pool.acquire(bounded, o)
+		g, err := c.grant(bounded, o, opts.endpoint)
 		if err != nil {
 			last = Attempt{}
-			return zero, retry.Permanent(err)
+			return zero, c.ungranted(err)
 		}
 		g.IdempotencyKey, g.cost, g.model = opts.IdempotencyKey, price, opts.Model
 		sent++
@@ -127,6 +129,7 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 			Latency: time.Since(begun), Status: status(value, err),
 		}
 		c.learn(g, verdict)
+		c.tripped(g, opts.endpoint, verdict.Outcome)
 		return value, hint(verdict, err)
 	}, discard)
 	c.attempted(last, false)

@@ -58,6 +58,8 @@ type Config struct {
 	TTL time.Duration
 	// Session names this process to whoever looks at the pool. Defaults to host name and process number.
 	Session string
+	// Breaker keeps calls of this process from what fails again and again. Defaults to off.
+	Breaker Breaker
 	// PlainErrors makes Transport return an error for a call that ends without an answer of the provider. Defaults to
 	// false: it returns an answer of its own, because client libraries of providers try again after any error.
 	PlainErrors bool

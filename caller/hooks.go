@@ -19,6 +19,8 @@ type Hooks struct {
 	Observed func(Observation)
 	// KeysFailed is called when WatchKeys couldn't load or use the keys.
 	KeysFailed func(error)
+	// CircuitOpened is called when a key's failures open the circuit of an endpoint in this process.
+	CircuitOpened func(Circuit)
 	// RedisFailed is called when a call to Redis fails. It is tried again where that can help.
 	RedisFailed func(error)
 }
@@ -66,4 +68,11 @@ type Observation struct {
 	Account string
 	Model   string // empty where none is known
 	Quotas  []Quota
+}
+
+// Circuit is what the circuit breaker of this process keeps calls from.
+type Circuit struct {
+	Key      string // key ID
+	Endpoint string // host and path; empty for calls of Do
+	For      time.Duration
 }

@@ -26,6 +26,8 @@ type Options struct {
 	// AttemptTimeout bounds one attempt, as Config.AttemptTimeout does, and takes its place; more than 0. Defaults to 0:
 	// Config.AttemptTimeout.
 	AttemptTimeout time.Duration
+
+	endpoint string // as Transport finds it, for the circuit breaker
 }
 
 // Priority is how urgent a call is. A call that waits is served before those of lower priority, in the whole fleet, and

@@ -77,6 +77,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !Idempotent(req) {
 		t.caller.plan.identify(&opts)
 	}
+	if t.caller.circuits != nil {
+		opts.endpoint = endpoint(req)
+	}
 	sent := false
 	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
 		attempt, err := t.prepare(ctx, req, g, sent)

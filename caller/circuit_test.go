@@ -1,0 +1,105 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// failing is a call whose keys in bad fail, and which counts the attempts of each.
+type failing struct {
+	mu   sync.Mutex
+	bad  map[string]bool
+	made map[string]int
+}
+
+func (f *failing) call(_ context.Context, g *caller.Grant) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.made[g.Key]++
+	if f.bad[g.Key] {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return 0, nil
+}
+
+// A key that fails again and again is left alone: calls go to the other one, and what it was charged is given back.
+func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	var opened []caller.Circuit
+	c := join(t, rdb, quick, keys(key("a"), key("b")), func(cfg *caller.Config) {
+		cfg.Breaker = caller.Breaker{Failures: 2, OpenFor: time.Hour}
+		cfg.Hooks.CircuitOpened = func(c caller.Circuit) { opened = append(opened, c) }
+	})
+	f := &failing{bad: map[string]bool{"a": true}, made: map[string]int{}}
+	for range 20 {
+		if _, err := caller.Do(t.Context(), c, nil, f.call); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.made["a"] != 2 || f.made["b"] != 20 {
+		t.Errorf("attempts by key: %v", f.made)
+	}
+	if len(opened) != 1 || opened[0].Key != "a" || opened[0].For != time.Hour {
+		t.Errorf("opened %v", opened)
+	}
+	if n := c.Stats().InFlight; n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+}
+
+// Where every circuit is open, calls fail at once, and say when it is worth another try; one call tries then.
+func TestOpenCircuitFailsFast(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, func(cfg *caller.Config) {
+		cfg.Retry.Attempts = 1
+		cfg.Breaker = caller.Breaker{Failures: 2, OpenFor: time.Hour}
+	})
+	f := &failing{bad: map[string]bool{"k": true}, made: map[string]int{}}
+	var err error
+	for range 5 {
+		_, err = caller.Do(t.Context(), c, nil, f.call)
+	}
+	var e *caller.Error
+	if !errors.Is(err, caller.ErrCircuitOpen) || !errors.As(err, &e) || e.RetryAfter < 50*time.Minute || f.made["k"] != 2 {
+		t.Errorf("after %d attempts: %v", f.made["k"], err)
+	}
+	// Another endpoint has circuits of its own.
+	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil })).
+		RoundTrip(request(t, t.Context(), http.MethodGet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+}
+
+func TestCircuitClosesAfterATrial(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, func(cfg *caller.Config) {
+		cfg.Breaker = caller.Breaker{Failures: 1, OpenFor: 10 * time.Millisecond}
+		cfg.Retry.Attempts = 100
+	})
+	n := 0
+	_, err := caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) {
+		if n++; n < 4 { // opens it, and two trials fail
+			return 0, io.ErrUnexpectedEOF
+		}
+		return 0, nil
+	})
+	if err != nil || n != 4 {
+		t.Errorf("%d attempts, %v", n, err)
+	}
+	if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+}
