@@ -2,6 +2,7 @@ package docs_test
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"strings"
 	"testing"
@@ -102,7 +103,8 @@ func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
 			t.Fatal(err)
 		}
 	}
-	if err := pool.Close(ctx); err != nil {
+	_, inspected := pool.Inspect(ctx)
+	if err := errors.Join(inspected, pool.Disable(ctx, "good", "test"), pool.Enable(ctx, "good"), pool.Close(ctx)); err != nil {
 		t.Error(err)
 	}
 }
