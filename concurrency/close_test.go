@@ -39,6 +39,7 @@ func TestClose(t *testing.T) {
 
 // Close returns by its deadline although Redis hangs, and says that the permits come back later.
 func TestCloseWithoutRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
 	s := newTest(t, f.Client(t, server.Options()), 1, WithTTL(time.Second))

@@ -10,6 +10,7 @@ import (
 
 // The permits of a killed process come back within the TTL, although nobody releases anything, and not before.
 func TestKilledHolder(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Client(t)
 	const ttl = time.Second
 	p := startProcess(t, rdb, processConfig{Name: "test", Limit: 2, TTL: ttl})
@@ -30,6 +31,7 @@ func TestKilledHolder(t *testing.T) {
 // A process that is stopped for longer than the TTL finds its leases lost as soon as it continues, and its permits are
 // not counted twice.
 func TestStoppedHolder(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Client(t)
 	const ttl = time.Second
 	p := startProcess(t, rdb, processConfig{Name: "test", Limit: 1, TTL: ttl})

@@ -59,6 +59,7 @@ func clusterClients(t *testing.T, c *redistest.Cluster) func() redis.UniversalCl
 
 // While its slot migrates, a semaphore works on as if nothing were, and afterwards messages still come.
 func TestSlotMigration(t *testing.T) {
+	t.Parallel()
 	slow(t)
 	c := redistest.StartCluster(t, 0)
 	clients := clusterClients(t, c)
@@ -111,6 +112,7 @@ func handOffByMessage(t *testing.T, clients func() redis.UniversalClient) {
 // A master that crashes takes with it what it had not replicated: until the processes have reported again, no more than
 // twice the limit is in use, and afterwards the books are right.
 func TestClusterCrash(t *testing.T) {
+	t.Parallel()
 	slow(t)
 	c := redistest.StartCluster(t, 1)
 	const limit = 3
@@ -125,6 +127,7 @@ func TestClusterCrash(t *testing.T) {
 }
 
 func TestSentinelCrash(t *testing.T) {
+	t.Parallel()
 	slow(t)
 	s := redistest.StartSentinel(t, 1)
 	const limit = 3

@@ -12,6 +12,7 @@ import (
 // What doesn't divide evenly goes round, also to a process whose even part is held for long, and whoever began to wait
 // first.
 func TestRemainderGoesRound(t *testing.T) {
+	t.Parallel()
 	rdb := redistest.Client(t)
 	const limit = 3
 	a, b := newTest(t, rdb, limit), another(t, rdb, limit)

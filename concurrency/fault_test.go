@@ -49,6 +49,7 @@ func use(ctx context.Context, s *Semaphore, callers int, hold time.Duration, inU
 
 // Replies that are lost or late, and connections that are reset, neither leak a permit nor let one out twice.
 func TestLostReplies(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
 	const limit = 3
@@ -60,7 +61,7 @@ func TestLostReplies(t *testing.T) {
 		return func(sent []byte) bool { return eval(sent) && seen.Add(1)%int64(n) == 0 }
 	}
 	lost, reset := f.LoseReply(every(5)), f.Reset(every(7))
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	var inUse gauge
 	var wg sync.WaitGroup
@@ -82,6 +83,7 @@ func TestLostReplies(t *testing.T) {
 
 // A report that is executed long after its answer was given up takes nothing.
 func TestLateReport(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
 	s := newTest(t, f.Client(t, server.Options()), 1, WithTTL(time.Second), WithLinger(0))
@@ -149,6 +151,7 @@ func subscribed(t *testing.T, rdb *redis.Client, n int64) {
 
 // A crash of Redis that loses everything is like a flush, with a time without Redis before.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	s := newTest(t, server.Client(t), 2)
 	held := acquire(t, s, 1)
@@ -180,6 +183,7 @@ func TestScriptFlush(t *testing.T) {
 
 // Without any message every waiter is served within the poll interval.
 func TestLostMessages(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client(t)
 	// Nobody may publish or subscribe.

@@ -146,6 +146,7 @@ func TestInspectAndRevoke(t *testing.T) {
 
 // A revoked session that doesn't answer keeps its permits until its end, and then they are free.
 func TestRevokeOfHungProcess(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
 	a := newTest(t, f.Client(t, server.Options()), 1, WithTTL(time.Second))

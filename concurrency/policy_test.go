@@ -14,6 +14,7 @@ import (
 // While Redis is away, whether it refuses or hangs, every call returns by its deadline, and the policy says what it
 // gets. When Redis is back, what was let out is in its books.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	const limit = 4
 	for _, tt := range []struct {
 		name   string
@@ -80,6 +81,7 @@ func TestPolicies(t *testing.T) {
 
 // A lease outlives Redis until its session's end by the local clock, and no longer.
 func TestLeaseEndsWithoutRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
 	const ttl = time.Second
