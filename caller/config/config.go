@@ -37,6 +37,9 @@
 //	timeout: 15m                   # of a call, waits and attempts together; default: none
 //	attempt_timeout: 2m            # of each attempt, until its answer is there; default: none
 //	idempotency_keys: false        # each call gets one, for providers that heed it: see caller.Config; default: false
+//	breaker:                       # of each key and endpoint: see caller.Breaker; default: off
+//	  failures: 10                 # in a row that open it. Required
+//	  open_for: 5s                 # until one call tries again, 1ms to 24h; default: 5s
 //	slack: 100ms                   # how unevenly calls may arrive; default: see caller.Config
 //	horizon: 200ms                 # how far ahead urgent calls may be booked; default: see caller.Config
 //	aging: 30s                     # how long a call waits until it counts as one of the next higher priority; default: 30s

@@ -61,6 +61,7 @@ retry:
 timeout: 20m
 attempt_timeout: 90s
 idempotency_keys: true
+breaker: {failures: 4, open_for: 2s}
 slack: 50ms
 horizon: 300ms
 aging: 1m
@@ -85,6 +86,9 @@ func TestAWholeConfiguration(t *testing.T) {
 	if c.Strategy != caller.InOrder || c.Horizon != 300*time.Millisecond || c.Aging != time.Minute ||
 		c.MaxWaiting != 5000 || c.Session != "pod-7" || !c.PlainErrors {
 		t.Errorf("%q %v %v %d %q %v", c.Strategy, c.Horizon, c.Aging, c.MaxWaiting, c.Session, c.PlainErrors)
+	}
+	if c.Breaker != (caller.Breaker{Failures: 4, OpenFor: 2 * time.Second}) {
+		t.Errorf("%+v", c.Breaker)
 	}
 	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys {
 		t.Errorf("%v %v %v", c.Timeout, c.AttemptTimeout, c.IdempotencyKeys)

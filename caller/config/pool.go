@@ -22,6 +22,7 @@ type draft struct {
 
 	limits                  []limitAt
 	concurrency, maxWaiting int64
+	failures                int64 // of the breaker
 	strategy                string
 }
 
@@ -44,6 +45,8 @@ func (r *reader) poolFields(d *draft) map[string]field {
 			"Bounds each attempt, from sending until its answer is there. Default: no bound."),
 		"idempotency_keys": optional(r.yes(&c.IdempotencyKeys),
 			"Every call gets an idempotency key of its own, for providers that heed it. Default: false."),
+		"breaker": optional(r.breaker(&d.failures, &c.Breaker.OpenFor),
+			"Keeps calls of a process from a key and endpoint that fail again and again. Default: off."),
 		"retry": optional(r.retry(&c.Retry), "Attempts of a call, and the time between them."),
 		"slack": optional(r.duration(&c.Slack, time.Millisecond, time.Hour),
 			"How much longer than another one call may take to the provider. Default: 100ms."),
@@ -68,6 +71,7 @@ func (r *reader) pool(n ast.Node) *Pool {
 	r.mapping(n, "", r.poolFields(d))
 	p := &d.Pool
 	p.Caller.Concurrency, p.Caller.MaxWaiting = int(d.concurrency), int(d.maxWaiting)
+	p.Caller.Breaker.Failures = int(d.failures)
 	p.Caller.Strategy = caller.Strategy(d.strategy)
 	for _, l := range d.limits {
 		p.Caller.Limits = append(p.Caller.Limits, l.Limit)

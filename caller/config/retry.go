@@ -66,3 +66,18 @@ func (r *reader) budget(dst **retry.Budget) kind {
 	}
 	return kind{read, mappingJSON(r.budgetFields(new(float64), new(float64)))}
 }
+
+func (r *reader) breakerFields(failures *int64, openFor *time.Duration) map[string]field {
+	return map[string]field{
+		"failures": required(r.count(failures, math.MaxInt32, "; leave the breaker out to switch it off"),
+			"Failures in a row that open the circuit."),
+		"open_for": optional(r.duration(openFor, time.Millisecond, 24*time.Hour),
+			"How long it stays open until one call tries again. Default: 5s."),
+	}
+}
+
+func (r *reader) breaker(failures *int64, openFor *time.Duration) kind {
+	fields := r.breakerFields(failures, openFor)
+	read := func(n ast.Node, path string) { r.mapping(n, path, fields) }
+	return kind{read, mappingJSON(fields)}
+}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/redis/go-redis/v9"
@@ -192,6 +193,7 @@ func TestEveryFieldOfTheConfigurationIsInTheFile(t *testing.T) {
 		{r.poolFields(&d), append(fieldsOf[caller.Config]("Profile", "Hooks"), "base_url", "provider")},
 		{r.keyFields(new(keyDraft)), fieldsOf[caller.Key]()},
 		{r.limitFields(new(limitDraft)), append(fieldsOf[caller.Limit]("Location"), "time_zone")},
+		{r.breakerFields(new(int64), new(time.Duration)), fieldsOf[caller.Breaker]()},
 		{r.retryFields(new(retryDraft)), fieldsOf[retry.Policy]("Worth", "OnRetry")},
 	} {
 		for _, name := range c.want {
