@@ -129,10 +129,12 @@ func (g *group) decide(wait time.Duration) {
 func (g *group) use(now time.Duration) {
 	for i := range g.items {
 		it := &g.items[i]
-		taken := float64(g.granted)
+		var taken float64
 		switch g.op {
 		case opAllow:
-			taken *= float64(it.cost)
+			taken = float64(g.granted * it.cost)
+		case opAtMost:
+			taken = float64(g.granted)
 		case opReserve:
 			if !g.places[0].booked {
 				return

@@ -36,7 +36,7 @@ func compare(b *testing.B, impls ...bench) {
 		for _, callers := range benchCallers {
 			b.Run(fmt.Sprintf("impl=%s/callers=%d", impl.name, callers), func(b *testing.B) {
 				rdb := redis.NewClient(server.Options())
-				defer rdb.Close() //nolint:errcheck // nothing depends on it
+				defer rdb.Close()
 				if err := rdb.FlushAll(b.Context()).Err(); err != nil {
 					b.Fatal(err)
 				}

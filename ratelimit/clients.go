@@ -25,8 +25,9 @@ const (
 
 func newPresence() presence { return presence{name: rand.Text()} }
 
-// report tells Redis, now and then, that this process is there. The report goes in a goroutine that ends with it.
-func (p *presence) report(l *Limiter) {
+// report tells Redis, now and then, that this process is there. The report goes in a goroutine that ends with it; ctx
+// gives it its values.
+func (p *presence) report(ctx context.Context, l *Limiter) {
 	if l.cfg.Away != LocalShare {
 		return
 	}
@@ -41,7 +42,7 @@ func (p *presence) report(l *Limiter) {
 		return
 	}
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), presenceEvery)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), presenceEvery)
 		defer cancel()
 		if n, err := scripts.GCRAClients(ctx, l.client, l.cfg.Prefix, p.name, presenceTTL); err == nil {
 			p.clients.Store(n)

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"hash/maphash"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/scripts"
 )
@@ -25,6 +26,7 @@ type entry struct {
 	last  *group            // the last group in batch that touches the entry
 	uses  int               // unfinished batches and adjustments that the entry is in
 	loose int               // adjustments under way that may lower the state
+	freed time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
 	away  *outage           // what was used while Redis was away; nil: nothing
 	dead  bool              // swept out: look the key up again
 }

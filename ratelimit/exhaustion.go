@@ -10,7 +10,7 @@ type exhaustion struct {
 }
 
 // remember keeps the states of the limits that calls of the batch were refused on. Those that an adjustment under way
-// may lower are left out. The caller holds the lane's lock.
+// may lower, or one that was not in the batch has lowered meanwhile, are left out. The caller holds the lane's lock.
 func (b *batch) remember(ahead []float64, sent time.Time) {
 	l := b.lane.l
 	if l.cfg.Staleness < 0 {
@@ -24,8 +24,9 @@ func (b *batch) remember(ahead []float64, sent time.Time) {
 			continue
 		}
 		for i := range g.items {
-			if it := &g.items[i]; it.e.loose == 0 {
-				it.e.exhausted.Store(&exhaustion{ahead: ahead[it.key], sent: sent.Sub(l.start)})
+			it, at := &g.items[i], sent.Sub(l.start)
+			if it.e.loose == 0 && at >= it.e.freed {
+				it.e.exhausted.Store(&exhaustion{ahead: ahead[it.key], sent: at})
 			}
 		}
 	}

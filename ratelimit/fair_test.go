@@ -29,7 +29,7 @@ const (
 // waiters waits for places from many goroutines, again and again, and prints the time of each by Redis' clock.
 func waiters(args []string) error {
 	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: args[0]})
-	defer rdb.Close() //nolint:errcheck // the process ends
+	defer rdb.Close()
 	l := ratelimit.NewLimiter(rdb)
 	if _, err := l.Peek(context.Background(), "k", fairLimit); err != nil {
 		return err

@@ -55,7 +55,7 @@ func several(t *testing.T, l *ratelimit.Limiter) {
 func TestRing(t *testing.T) {
 	one, two := redistest.Start(t, redistest.WithTCP()), redistest.Start(t, redistest.WithTCP())
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": one.Addr(), "two": two.Addr()}})
-	defer ring.Close() //nolint:errcheck // the servers end anyway
+	defer ring.Close()
 	l := ratelimit.NewLimiter(ring)
 	several(t, l)
 	c := ratelimit.Charge{Key: "a", Limit: ratelimit.PerHour(1), Cost: 1}

@@ -51,7 +51,7 @@ func FuzzAgainstRedisRate(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Allowed != want.Allowed || !close(got.RetryAfter, want.RetryAfter) || !close(got.ResetAfter, want.ResetAfter) {
+			if got.Allowed != want.Allowed || !near(got.RetryAfter, want.RetryAfter) || !near(got.ResetAfter, want.ResetAfter) {
 				if marginal(limit, n, want) {
 					return // redis_rate refused, or not, by a rounding error; the states now differ
 				}
@@ -64,7 +64,7 @@ func FuzzAgainstRedisRate(f *testing.F) {
 	})
 }
 
-func close(a, b time.Duration) bool { return max(a-b, b-a) < 2*time.Microsecond }
+func near(a, b time.Duration) bool { return max(a-b, b-a) < 2*time.Microsecond }
 
 // whole reports whether a limit that will be at rest after reset has used a whole number of units.
 func whole(limit ratelimit.Limit, reset time.Duration) bool {

@@ -24,6 +24,7 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 	e.lane.mu.Lock()
 	defer e.lane.mu.Unlock()
 	e.state = scripts.GCRAState{TAT: float64(reply.Now()) / 1e6, Given: reply.Given(0)}
+	e.freed = time.Since(l.start)
 	e.exhausted.Store(nil)
 	return nil
 }

@@ -18,26 +18,36 @@ func (b *batch) run() {
 		sent   = time.Now()
 		answer time.Time
 	)
-	if call != nil {
+	if !call.empty() {
 		if t := b.lane.l.cfg.Timeout; t > 0 {
 			watchdog := time.AfterFunc(t, func() { b.abandon() })
 			defer watchdog.Stop()
 		}
-		reply, err = call.Run(b.ctx, b.lane.l.client)
+		reply, err = call.run(b.ctx, b.lane.l.client)
 		answer = time.Now()
 		if err == nil {
 			b.lane.clock.Observe(sent, answer, reply.Now())
 		}
 	}
-	b.finish(call != nil, reply, err, sent, answer)
+	b.finish(!call.empty(), reply, err, sent, answer)
 }
 
-// scriptCall is a script call that is ready to be sent.
-type scriptCall interface {
-	Run(ctx context.Context, client scripts.Client) (scripts.GCRAReply, error)
+// scriptCall is a script call that is ready to be sent: one of the two, or none if there is nothing to send.
+type scriptCall struct {
+	allow *scripts.GCRAAllow
+	any   *scripts.GCRA
 }
 
-// freeze ends the gathering and writes the script call; nil if there is nothing to send.
+func (c scriptCall) empty() bool { return c == scriptCall{} }
+
+func (c scriptCall) run(ctx context.Context, client scripts.Client) (scripts.GCRAReply, error) {
+	if c.allow != nil {
+		return c.allow.Run(ctx, client)
+	}
+	return c.any.Run(ctx, client)
+}
+
+// freeze ends the gathering and writes the script call.
 func (b *batch) freeze() scriptCall {
 	ln := b.lane
 	ln.mu.Lock()
@@ -51,13 +61,13 @@ func (b *batch) freeze() scriptCall {
 		b.adjust[i].key = b.touch(b.adjust[i].e)
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
-		return nil
+		return scriptCall{}
 	}
 	now := ln.serverNow()
 	if len(b.adjust) == 0 && len(b.groups) == 1 && b.oneGroup.op == opAllow && len(b.oneGroup.items) == 1 {
-		return b.allow(now)
+		return scriptCall{allow: b.allow(now)}
 	}
-	return b.call(now)
+	return scriptCall{any: b.call(now)}
 }
 
 // known returns what Redis is told of a limit: nothing if it is at rest by now.
@@ -69,7 +79,7 @@ func (e *entry) known(now float64) scripts.GCRAState {
 }
 
 // allow writes the script call of a batch that is one group of opAllow on one limit.
-func (b *batch) allow(now float64) scriptCall {
+func (b *batch) allow(now float64) *scripts.GCRAAllow {
 	e, g := b.entries[0], &b.oneGroup
 	b.allowCall = scripts.GCRAAllow{
 		Key: e.key, Known: e.known(now), Deadline: b.deadline(), Count: g.sent(), Limit: g.items[0].arg(),
@@ -78,7 +88,7 @@ func (b *batch) allow(now float64) scriptCall {
 }
 
 // call writes the script call of any batch.
-func (b *batch) call(now float64) scriptCall {
+func (b *batch) call(now float64) *scripts.GCRA {
 	keys := make([]string, len(b.entries))
 	known := make([]scripts.GCRAState, len(b.entries))
 	for i, e := range b.entries {
@@ -183,13 +193,14 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 	}
 	for i := range b.adjust {
 		b.adjust[i].e.loose--
+		b.adjust[i].e.freed = to.Sub(ln.l.start)
 	}
 	ln.mu.Unlock()
 	if !sent {
 		return
 	}
 	if err == nil {
-		ln.l.presence.report(ln.l)
+		ln.l.presence.report(b.ctx, ln.l)
 	}
 	if h := ln.l.cfg.Hooks.Batch; h != nil {
 		h(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})

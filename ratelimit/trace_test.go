@@ -72,7 +72,7 @@ func tracer(args []string) error {
 		return err
 	}
 	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: args[0]})
-	defer rdb.Close() //nolint:errcheck // the process ends
+	defer rdb.Close()
 	l, err := ratelimit.New(rdb, ratelimit.Config{MaxWait: 200 * time.Millisecond})
 	if err != nil {
 		return err
