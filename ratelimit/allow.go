@@ -49,14 +49,6 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 	return res, nil
 }
 
-// check returns an error for a limit or a cost that makes no sense.
-func (l Limit) check(n int) error {
-	if err := l.Validate(); err != nil {
-		return err
-	}
-	return l.checkCost(n)
-}
-
 // refuseLocally answers a call that certainly doesn't fit; nil if Redis must be asked.
 func (l *Limiter) refuseLocally(e *entry, o op, limit Limit, n int) *Result {
 	cost := n

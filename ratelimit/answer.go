@@ -20,7 +20,7 @@ func (b *batch) answer(reply scripts.GCRAReply, sent time.Time) {
 	results := reply.Results()[len(b.adjust):]
 	for _, g := range b.groups {
 		if g.sent() > 0 {
-			results = g.answer(ahead, results)
+			results = g.answer(ahead, b.given, results)
 		}
 	}
 	now := float64(b.at) / 1e6
@@ -38,15 +38,15 @@ func (b *batch) answer(reply scripts.GCRAReply, sent time.Time) {
 	}
 }
 
-// answer takes the group's results from the front of results and returns the rest. ahead has the states, in seconds,
-// and is brought up to date.
-func (g *group) answer(ahead []float64, results []int64) []int64 {
+// answer takes the group's results from the front of results and returns the rest. ahead and given have the states, and
+// are brought up to date.
+func (g *group) answer(ahead []float64, given, results []int64) []int64 {
 	for i := range g.items {
 		it := &g.items[i]
-		it.units = scripts.GCRAUnits(ahead[it.key], it.limit.seconds())
+		it.units, it.given = scripts.GCRAUnits(ahead[it.key], it.interval), given[it.key]
 	}
 	if g.op == opReserve {
-		return g.book(ahead, results)
+		return g.book(ahead, given, results)
 	}
 	g.granted = int(results[0])
 	for i := range g.items {
@@ -56,45 +56,65 @@ func (g *group) answer(ahead []float64, results []int64) []int64 {
 			taken *= float64(it.cost)
 		}
 		if taken > 0 {
-			ahead[it.key] = (it.units + taken) * it.limit.seconds()
+			ahead[it.key] = (it.units + taken) * it.interval
 		}
 	}
 	return results[1:]
 }
 
-// book works out the places of the group's reservations.
-func (g *group) book(ahead []float64, results []int64) []int64 {
+// book works out the places of the group's reservations, as the script does.
+func (g *group) book(ahead []float64, given, results []int64) []int64 {
 	n, k := g.sent(), len(g.items)
 	words := 1
 	if g.short {
 		words = (n + 31) / 32
 	}
-	units := make([]float64, k)
+	units, lost := make([]float64, k), make([]float64, k)
 	for j := range g.items {
 		units[j] = g.items[j].units
 	}
-	after := make([]float64, n*k)
+	after := make([]float64, 2*n*k)
 	g.places = make([]place, n)
 	for r := range g.places {
 		p := &g.places[r]
 		p.booked = !g.short || results[r/32]>>(r%32)&1 == 1
-		p.units = after[r*k : (r+1)*k : (r+1)*k]
-		for j := range g.items {
-			it := &g.items[j]
-			p.slot = max(p.slot, (units[j]+float64(it.cost)-float64(it.limit.Burst))*it.limit.seconds())
-		}
-		for j := range g.items {
-			it := &g.items[j]
-			if p.booked {
-				units[j] = max(units[j], p.slot/it.limit.seconds()) + float64(it.cost)
-			}
-			p.units[j] = units[j]
-		}
+		p.units, after = after[:k:k], after[k:]
+		p.lost, after = after[:k:k], after[k:]
+		g.step(p, units, lost)
 	}
 	for j := range g.items {
-		ahead[g.items[j].key] = units[j] * g.items[j].limit.seconds()
+		it := &g.items[j]
+		ahead[it.key] = units[j] * it.interval
+		given[it.key] = counted(given[it.key], lost[j])
 	}
 	return results[words:]
+}
+
+// step books one place: units and lost have the limits before it, and after it.
+func (g *group) step(p *place, units, lost []float64) {
+	for j := range g.items {
+		it := &g.items[j]
+		p.slot = max(p.slot, (units[j]+float64(it.cost)-float64(it.limit.Burst))*it.interval)
+	}
+	for j := range g.items {
+		it := &g.items[j]
+		if p.booked {
+			if later := p.slot - (units[j]+float64(it.cost)-float64(it.limit.Burst))*it.interval; p.slot > 0 && it.cost > 0 {
+				lost[j] += min(later, float64(it.limit.Burst)*it.interval)
+			}
+			units[j] = max(units[j], p.slot/it.interval) + float64(it.cost)
+		}
+		p.units[j], p.lost[j] = units[j], lost[j]
+	}
+}
+
+// counted returns what counts as given back after lost seconds more of it. It is a little less than the script has, since
+// what the script rounds differs; more would look like a later state.
+func counted(given int64, lost float64) int64 {
+	if us := int64(lost*1e6) - 1; us > 0 {
+		return (given + us) % scripts.GCRATurn
+	}
+	return given
 }
 
 // refused reports whether a call of the group was refused for lack of units.
@@ -113,7 +133,7 @@ func (g *group) refused() bool {
 func (g *group) result(i int, res *Result) {
 	it := &g.items[0]
 	res.Limit = it.limit
-	interval, rank := it.limit.seconds(), g.rank(i)
+	interval, rank := it.interval, g.rank(i)
 	if g.op == opAllow {
 		if rank < g.granted {
 			res.Allowed = it.cost

@@ -57,12 +57,12 @@ func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause er
 	g := &group{batch: b, op: o, n: 1, items: append([]item(nil), items...), until: []time.Duration{until}}
 	for i := range g.items {
 		it := &g.items[i]
-		it.key = i
+		it.key, it.interval = i, it.limit.seconds()
 		if l.cfg.Away == FailOpen {
 			continue
 		}
 		out := ln.outage(it, clients, now)
-		it.limit = out.limit
+		it.limit, it.interval = out.limit, out.limit.seconds()
 		it.units = scripts.GCRAUnits(max(out.tat-now, 0).Seconds(), out.limit.seconds())
 	}
 	g.decide(until - now)
@@ -106,7 +106,7 @@ func (g *group) decide(wait time.Duration) {
 		if slot > wait.Seconds() {
 			result = 0
 		}
-		g.book(ahead, []int64{result})
+		g.book(ahead, make([]int64, len(g.items)), []int64{result})
 		return
 	}
 	g.granted = 1

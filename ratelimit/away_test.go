@@ -11,7 +11,7 @@ import (
 )
 
 func TestFailClosed(t *testing.T) {
-	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 200 * time.Millisecond})
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 5 * time.Second})
 	faults.Refuse()
 	for range 5 {
 		if res, err := l.Allow(t.Context(), "k", ratelimit.PerSecond(1)); err == nil {
@@ -23,7 +23,7 @@ func TestFailClosed(t *testing.T) {
 func TestFailOpen(t *testing.T) {
 	var degraded atomic.Int64
 	faults, l, _ := faulty(t, ratelimit.Config{
-		Away: ratelimit.FailOpen, Timeout: 200 * time.Millisecond,
+		Away: ratelimit.FailOpen, Timeout: 5 * time.Second,
 		Hooks: ratelimit.Hooks{Degraded: func(ratelimit.Away, error) { degraded.Add(1) }},
 	})
 	faults.Refuse()
@@ -45,7 +45,7 @@ func TestFailOpen(t *testing.T) {
 func TestLocalShare(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	cfg := ratelimit.Config{Away: ratelimit.LocalShare, Timeout: 200 * time.Millisecond}
+	cfg := ratelimit.Config{Away: ratelimit.LocalShare, Timeout: 5 * time.Second}
 	limit := ratelimit.PerHour(20)
 	open := func(c ratelimit.Client) *ratelimit.Limiter {
 		l, err := ratelimit.New(c, cfg)
@@ -54,14 +54,14 @@ func TestLocalShare(t *testing.T) {
 		}
 		return l
 	}
-	never := open(faults.Client(t, rdb.Options()))
+	never := open(faults.Client(t, impatient(rdb)))
 	other := open(redistest.Another(t, rdb))
 	if _, err := other.Peek(t.Context(), "k", limit); err != nil {
 		t.Fatal(err)
 	}
 	key := "penstock:clients:rate%3A"
 	eventually(t, func() bool { return rdb.ZCard(t.Context(), key).Val() == 1 })
-	l := open(faults.Client(t, rdb.Options()))
+	l := open(faults.Client(t, impatient(rdb)))
 	if _, err := l.AllowN(t.Context(), "k", limit, 4); err != nil { // 16 are left, 8 for each
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestLocalShare(t *testing.T) {
 }
 
 func TestCircuitSparesCalls(t *testing.T) {
-	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 100 * time.Millisecond})
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 500 * time.Millisecond})
 	if _, err := l.Peek(t.Context(), "k", ratelimit.PerHour(1)); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,10 @@ type item struct {
 	cost  int
 	key   int // index among the batch's keys
 
-	units float64 // how far the TAT was ahead before the group's first call, in units; once the batch is done
+	interval float64 // the limit's, in seconds; set when the item is put into a group
+	// Once the batch is done, as it was before the group's first call:
+	units float64 // how far the TAT was ahead, in units
+	given int64   // what had been given back, as in scripts.GCRAState; a little less rather than more
 }
 
 // group is a run of equal calls in a batch: the same operation on the same limits at the same costs. Between two calls
@@ -51,6 +54,7 @@ type place struct {
 	booked bool
 	slot   float64   // seconds from the batch's now; if it wasn't booked, where it would have been
 	units  []float64 // per limit, how far the TAT is ahead after it, in units
+	lost   []float64 // per limit, seconds of what was charged before that can't be given back any more
 }
 
 // rank returns the position of call i among those that were sent.
@@ -163,7 +167,7 @@ func (b *batch) add(o op, items []item) *group {
 	}
 	for i := range g.items {
 		it := &g.items[i]
-		it.key = b.touch(it.e)
+		it.key, it.interval = b.touch(it.e), it.limit.seconds()
 		it.e.last = g
 	}
 	b.groups = append(b.groups, g)

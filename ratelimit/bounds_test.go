@@ -34,18 +34,18 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 	h.scripts.Wait(t, 2) // besides the one held
 	h.release()
-	mu.Lock()
-	defer mu.Unlock()
-	calls := 0
-	for _, b := range batches {
-		if b.Calls > 4 || b.Keys > 2 || b.Err != nil || b.RoundTrip <= 0 {
-			t.Errorf("%+v", b)
+	eventually(t, func() bool { // a hook may come after the answers
+		mu.Lock()
+		defer mu.Unlock()
+		calls := 0
+		for _, b := range batches {
+			if b.Calls > 4 || b.Keys > 2 || b.Err != nil || b.RoundTrip <= 0 {
+				t.Errorf("%+v", b)
+			}
+			calls += b.Calls
 		}
-		calls += b.Calls
-	}
-	if calls != 103 { // two to warm up, one held
-		t.Errorf("%d calls, want 103", calls)
-	}
+		return calls == 103 // two to warm up, one held
+	})
 }
 
 func TestHooks(t *testing.T) {

@@ -37,6 +37,9 @@ type BatchInfo struct {
 
 // decided tells the hooks of the answer to a call on one limit.
 func (h *Hooks) decided(key string, res *Result, cost int, local bool) {
+	if h.Admitted == nil && h.Refused == nil {
+		return
+	}
 	d := Decision{Key: key, Limit: res.Limit, Cost: res.Allowed, Local: local}
 	switch {
 	case cost == 0:

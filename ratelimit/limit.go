@@ -76,7 +76,7 @@ func (l Limit) String() string {
 }
 
 // seconds is the emission interval as the script takes it.
-func (l Limit) seconds() float64 { return l.Period.Seconds() / float64(l.Rate) }
+func (l *Limit) seconds() float64 { return float64(l.Period) / 1e9 / float64(l.Rate) }
 
 // longest is the longest time that a burst may take to flow in: what Redis keeps as text and a Duration can hold.
 const longest = 100 * 365 * 24 * time.Hour
@@ -90,7 +90,7 @@ func (l Limit) Validate() error {
 		return fmt.Errorf("%w: burst is %d, must be at least 1", ErrInvalid, l.Burst)
 	case l.Period <= 0:
 		return fmt.Errorf("%w: period is %v, must be positive", ErrInvalid, l.Period)
-	case l.seconds()*float64(l.Burst) > longest.Seconds():
+	case float64(l.Period)*float64(l.Burst) > float64(longest)*float64(l.Rate):
 		return fmt.Errorf("%w: %v takes more than %v to refill: use a shorter period or a smaller burst",
 			ErrInvalid, l, longest)
 	}
@@ -100,12 +100,17 @@ func (l Limit) Validate() error {
 // maxCost is the largest cost that a double reckons with exactly.
 const maxCost = 1 << 52
 
-func (l Limit) checkCost(n int) error {
-	switch {
-	case n < 0:
-		return fmt.Errorf("%w: cost is %d, must not be negative", ErrInvalid, n)
-	case n > maxCost:
-		return fmt.Errorf("%w: cost is %d, must be at most 2^52", ErrInvalid, n)
+// check returns an error for a limit or a cost that makes no sense.
+func (l *Limit) check(n int) error {
+	if l.Rate < 1 || l.Burst < 1 || l.Period <= 0 || float64(l.Period)*float64(l.Burst) > float64(longest)*float64(l.Rate) {
+		return l.Validate()
 	}
-	return nil
+	return checkCost(n)
+}
+
+func checkCost(n int) error {
+	if uint(n) <= maxCost {
+		return nil
+	}
+	return fmt.Errorf("%w: cost is %d, must be from 0 to 2^52", ErrInvalid, n)
 }

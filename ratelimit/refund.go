@@ -16,6 +16,7 @@ func (g *group) refund(i int) []adjustment {
 		it := &g.items[j]
 		cost := it.cost
 		var units float64
+		given := it.given
 		switch g.op {
 		case opAllow:
 			if rank >= g.granted {
@@ -30,11 +31,12 @@ func (g *group) refund(i int) []adjustment {
 			if !g.places[rank].booked {
 				return nil
 			}
-			units = g.places[rank].units[j]
+			p := &g.places[rank]
+			units, given = p.units[j], counted(given, p.lost[j])
 		}
 		adjustments = append(adjustments, adjustment{
 			kind: adjustGiveBack, e: it.e, limit: it.limit, cost: int64(cost),
-			after: scripts.GCRAState{TAT: float64(b.at)/1e6 + units*it.limit.seconds(), Given: b.given[it.key]},
+			after: scripts.GCRAState{TAT: float64(b.at)/1e6 + units*it.interval, Given: given},
 		})
 	}
 	return adjustments

@@ -70,7 +70,7 @@ func (g *group) latest(p *place) int {
 	worst, at := 0, -1.0
 	for i := range g.items {
 		it := &g.items[i]
-		if s := (p.units[i] + float64(it.cost-it.limit.Burst)) * it.limit.seconds(); s > at {
+		if s := (p.units[i] + float64(it.cost-it.limit.Burst)) * it.interval; s > at {
 			worst, at = i, s
 		}
 	}
@@ -111,8 +111,8 @@ func (r *Reservation) Settle(actual ...int) error {
 	if len(actual) != len(items) {
 		return fmt.Errorf("%w: %d actual costs for %d limits", ErrInvalid, len(actual), len(items))
 	}
-	for i, n := range actual {
-		if err := items[i].limit.checkCost(n); err != nil {
+	for _, n := range actual {
+		if err := checkCost(n); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // run sends the batch and hands out the answers. Whoever leads the batch calls it.
 func (b *batch) run() {
 	b.gather()
-	call := b.freeze()
+	call, until := b.freeze()
 	var (
 		reply  scripts.GCRAReply
 		err    error
@@ -19,12 +20,22 @@ func (b *batch) run() {
 		answer time.Time
 	)
 	if !call.empty() {
+		ctx := b.ctx
+		if !until.IsZero() {
+			// go-redis looks at it while it dials; while it reads, only if it is told to.
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, until)
+			defer cancel()
+		}
 		if t := b.lane.l.cfg.Timeout; t > 0 {
-			watchdog := time.AfterFunc(t, func() { b.abandon() })
+			watchdog := time.AfterFunc(t, b.abandon)
 			defer watchdog.Stop()
 		}
-		reply, err = call.run(b.ctx, b.lane.l.client)
+		reply, err = call.run(ctx, b.lane.l.client)
 		answer = time.Now()
+		if t := b.lane.l.cfg.Timeout; t > 0 && errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, t, err)
+		}
 		if err == nil {
 			b.lane.clock.Observe(sent, answer, reply.Now())
 		}
@@ -47,8 +58,8 @@ func (c scriptCall) run(ctx context.Context, client scripts.Client) (scripts.GCR
 	return c.any.Run(ctx, client)
 }
 
-// freeze ends the gathering and writes the script call.
-func (b *batch) freeze() scriptCall {
+// freeze ends the gathering and writes the script call. It also returns when nobody waits for it any more; zero: never.
+func (b *batch) freeze() (scriptCall, time.Time) {
 	ln := b.lane
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
@@ -61,13 +72,13 @@ func (b *batch) freeze() scriptCall {
 		b.adjust[i].key = b.touch(b.adjust[i].e)
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
-		return scriptCall{}
+		return scriptCall{}, time.Time{}
 	}
-	now := ln.serverNow()
+	now, until := ln.serverNow(), b.givenUp()
 	if len(b.adjust) == 0 && len(b.groups) == 1 && b.oneGroup.op == opAllow && len(b.oneGroup.items) == 1 {
-		return scriptCall{allow: b.allow(now)}
+		return scriptCall{allow: b.allow(now, b.deadline(until))}, until
 	}
-	return scriptCall{any: b.call(now)}
+	return scriptCall{any: b.call(now, b.deadline(until))}, until
 }
 
 // known returns what Redis is told of a limit: nothing if it is at rest by now.
@@ -79,22 +90,22 @@ func (e *entry) known(now float64) scripts.GCRAState {
 }
 
 // allow writes the script call of a batch that is one group of opAllow on one limit.
-func (b *batch) allow(now float64) *scripts.GCRAAllow {
+func (b *batch) allow(now float64, deadline int64) *scripts.GCRAAllow {
 	e, g := b.entries[0], &b.oneGroup
 	b.allowCall = scripts.GCRAAllow{
-		Key: e.key, Known: e.known(now), Deadline: b.deadline(), Count: g.sent(), Limit: g.items[0].arg(),
+		Key: e.key, Known: e.known(now), Deadline: deadline, Count: g.sent(), Limit: g.items[0].arg(),
 	}
 	return &b.allowCall
 }
 
 // call writes the script call of any batch.
-func (b *batch) call(now float64) *scripts.GCRA {
+func (b *batch) call(now float64, deadline int64) *scripts.GCRA {
 	keys := make([]string, len(b.entries))
 	known := make([]scripts.GCRAState, len(b.entries))
 	for i, e := range b.entries {
 		keys[i], known[i] = e.key, e.known(now)
 	}
-	call := scripts.NewGCRA(keys, known, b.deadline(), 8*len(b.adjust)+9*len(b.groups))
+	call := scripts.NewGCRA(keys, known, deadline, 8*len(b.adjust)+9*len(b.groups))
 	for i := range b.adjust {
 		b.adjust[i].encode(call)
 	}
@@ -107,12 +118,12 @@ func (b *batch) call(now float64) *scripts.GCRA {
 // arg returns the limit as the script takes it.
 func (it *item) arg() scripts.GCRALimit {
 	return scripts.GCRALimit{
-		Key: it.key, Interval: it.limit.seconds(), Burst: int64(it.limit.Burst), Cost: int64(it.cost),
+		Key: it.key, Interval: it.interval, Burst: int64(it.limit.Burst), Cost: int64(it.cost),
 	}
 }
 
-// deadline returns, by Redis' clock, when nobody waits for the batch any more; 0: unknown or never.
-func (b *batch) deadline() int64 {
+// givenUp returns when nobody waits for the batch any more; zero: never.
+func (b *batch) givenUp() time.Time {
 	until := b.until
 	if b.endless || len(b.adjust) > 0 {
 		until = time.Time{}
@@ -122,6 +133,11 @@ func (b *batch) deadline() int64 {
 			until = end
 		}
 	}
+	return until
+}
+
+// deadline returns the same by Redis' clock; 0: never, or the clocks haven't been compared yet.
+func (b *batch) deadline(until time.Time) int64 {
 	if until.IsZero() {
 		return 0
 	}

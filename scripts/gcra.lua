@@ -21,9 +21,10 @@
 --       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; others: 1 if it had effect}.
 --       Too late: the error LATE. A key that holds something else: the error WRONGTYPE.
 --
--- Given back: TATs only rise, except by g and z, which count by how much. Of two states of a limit, the later is
--- then known: the one that has given back more, or else the one with the later TAT. So a Redis that lost writes
--- takes the clients' later states; and it is known how much of a charge was given back already in other ways.
+-- Given back: TATs only rise, except by g and z, which count by how much (and r counts what must not be given back any
+-- more). Of two states of a limit, the later is then known: the one that has given back more, or else the one with the
+-- later TAT. So a Redis that lost writes takes the clients' later states; and it is known how much of a charge was
+-- given back already in other ways.
 
 local floor, ceil, format = math.floor, math.ceil, string.format
 local GRAIN = 1.5e-7 -- twice the step of a double that holds a TAT, and a bit: times closer than this are equal

@@ -79,11 +79,15 @@ func (m *gcraModel) end(r *gcraRun, keys []string) {
 
 func (r *gcraRun) units(l GCRALimit) float64 { return GCRAUnits(r.ahead[l.Key], l.Interval) }
 
-func (r *gcraRun) set(l GCRALimit, units float64) {
-	if a := units * l.Interval; a != r.ahead[l.Key] {
-		r.ahead[l.Key] = a
-		r.dirty[l.Key] = true
+// set brings a limit to so many units, and reports whether that is a change.
+func (r *gcraRun) set(l GCRALimit, units float64) bool {
+	a := units * l.Interval
+	if a == r.ahead[l.Key] {
+		return false
 	}
+	r.ahead[l.Key] = a
+	r.dirty[l.Key] = true
+	return true
 }
 
 func (r *gcraRun) allow(limits []GCRALimit) bool {
@@ -112,8 +116,9 @@ func (r *gcraRun) atMost(l GCRALimit) int64 {
 	return int64(take)
 }
 
-// reserve returns the units of the limits after the call, and whether it was booked. units has them before.
-func (r *gcraRun) reserve(limits []GCRALimit, units []float64, wait float64) bool {
+// reserve returns whether the call was booked. units has the limits' units before it, and after it; lost gets what must
+// not be given back any more.
+func (r *gcraRun) reserve(limits []GCRALimit, units, lost []float64, wait float64) bool {
 	slot := 0.0
 	for j, l := range limits {
 		slot = max(slot, (units[j]+float64(l.Cost)-float64(l.Burst))*l.Interval)
@@ -122,6 +127,10 @@ func (r *gcraRun) reserve(limits []GCRALimit, units []float64, wait float64) boo
 		return false
 	}
 	for j, l := range limits {
+		later := slot - (units[j]+float64(l.Cost)-float64(l.Burst))*l.Interval
+		if slot > 0 && later > gcraGrain && l.Cost > 0 {
+			lost[j] += min(later, float64(l.Burst)*l.Interval)
+		}
 		if float64(units[j]*l.Interval) < slot {
 			units[j] = slot / l.Interval
 		}

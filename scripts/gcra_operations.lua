@@ -38,6 +38,7 @@ local function give_back(i, seconds)
 end
 
 local index, interval, burst, cost, units = {}, {}, {}, {}, {} -- the limits of one operation
+local lost = {}                                                -- by op.r, see reserve
 
 -- read_limits reads n limits with their costs from ARGV, the first at p, and returns where the next argument is.
 local function read_limits(p, n)
@@ -96,6 +97,9 @@ function op.m(p)
 end
 
 -- reserve books one call at the earliest time for its n limits, if that is at most wait seconds away.
+--
+-- A limit that isn't the one that makes the call wait is charged later than it could be. What was charged before and is
+-- given back then must not move it closer to what comes after: so much counts as given back already.
 local function reserve(n, wait)
   local slot = 0
   for j = 1, n do
@@ -108,6 +112,10 @@ local function reserve(n, wait)
     return false
   end
   for j = 1, n do
+    local later = slot - (units[j] + cost[j] - burst[j]) * interval[j]
+    if slot > 0 and later > GRAIN and cost[j] > 0 then
+      lost[j] = lost[j] + math.min(later, burst[j] * interval[j])
+    end
     if units[j] * interval[j] < slot then
       units[j] = slot / interval[j]
     end
@@ -121,6 +129,9 @@ function op.r(p)
   p = read_limits(p + 2, n)
   local waits = tonumber(ARGV[p])
   p = p + 1
+  for j = 1, n do
+    lost[j] = 0
+  end
   local result = count
   if waits == 0 then
     for _ = 1, count do
@@ -147,6 +158,7 @@ function op.r(p)
     if a ~= ahead[i] then
       ahead[i] = a
       dirty[i] = true
+      given[i] = (given[i] + ceil(lost[j] * 1000000)) % TURN
     end
   end
   return p, result

@@ -7,7 +7,7 @@ import (
 )
 
 // GCRATurn is where the amount given back, in microseconds, starts again from 0.
-const GCRATurn = 1e15
+const GCRATurn int64 = 1e15
 
 // GCRAState is the state of one limit. The zero state is that of a limit which isn't in Redis.
 type GCRAState struct {

@@ -270,7 +270,7 @@ func (p *gcraPair) reserve(call *GCRA, run *gcraRun, count int) []int64 {
 		}
 	}
 	call.Reserve(count, waits, limits...)
-	units := make([]float64, len(limits))
+	units, lost := make([]float64, len(limits)), make([]float64, len(limits))
 	for j, l := range limits {
 		units[j] = run.units(l)
 	}
@@ -279,12 +279,14 @@ func (p *gcraPair) reserve(call *GCRA, run *gcraRun, count int) []int64 {
 		if waits != nil {
 			wait = float64(waits[i]) / 1e6
 		}
-		if run.reserve(limits, units, wait) {
+		if run.reserve(limits, units, lost, wait) {
 			results[i/32] |= 1 << (i % 32)
 		}
 	}
 	for j, l := range limits {
-		run.set(l, units[j])
+		if run.set(l, units[j]) {
+			run.given[l.Key] = (run.given[l.Key] + int64(math.Ceil(lost[j]*1e6))) % GCRATurn
+		}
 	}
 	if waits == nil {
 		return []int64{int64(count)}
