@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	_ "github.com/stretchr/testify/require" // redis_rate's test file needs it; go.mod must keep it
+
 	"github.com/penstock/penstock/internal/redistest"
 )
 
