@@ -39,6 +39,7 @@ type Caller struct {
 	pool *pool
 
 	circuits *circuits // nil: off
+	flights  flights
 }
 
 // New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
@@ -89,7 +90,16 @@ func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Cont
 		}
 		return value, v, guard(v, explained(ctx, err), opts.Repeatable != Once)
 	}
-	return do(ctx, c, opts, cost, send, func(T) {})
+	if opts.Share == "" {
+		return do(ctx, c, opts, cost, send, func(T) {})
+	}
+	value, err := together(ctx, &c.flights, opts.Share, func(ctx context.Context) (T, error) {
+		return do(ctx, c, opts, cost, send, func(T) {})
+	})
+	if _, ok := err.(*Error); err != nil && !ok { // this caller has left
+		err = &Error{Pool: c.plan.Pool, Err: err}
+	}
+	return value, err
 }
 
 // do is the life of a call. send makes one attempt and sees to it that the grant is released. discard takes the
@@ -168,7 +178,8 @@ func (c *Caller) attempted(a Attempt, retrying bool) {
 // failure completes the error of a call of which sent attempts were made.
 func (c *Caller) failure(last Attempt, sent int, err error) error {
 	out := &Error{
-		Pool: c.plan.Pool, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: sent, Err: err,
+		Pool: c.plan.Pool, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: sent,
+		Outcome: last.Verdict.Outcome, Err: err,
 	}
 	if refusal, ok := lastError(err).(*Error); ok { // of admission
 		if sent == 0 {

@@ -33,6 +33,7 @@ type Error struct {
 	Cost       int64         // the call's cost on it
 	RetryAfter time.Duration // until it is worth trying again, where known
 	Attempts   int           // attempts made
+	Outcome    Outcome       // of the last attempt; Success if none was made
 	Err        error         // why: one of the errors above, a *retry.Error, a Redis error, a context's
 }
 

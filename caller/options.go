@@ -26,6 +26,11 @@ type Options struct {
 	// AttemptTimeout bounds one attempt, as Config.AttemptTimeout does, and takes its place; more than 0. Defaults to 0:
 	// Config.AttemptTimeout.
 	AttemptTimeout time.Duration
+	// Share is any text that stands for what is asked: calls of this process with the same one that are under way at the
+	// same time are one call, whose result all of them get; it must not be changed. Whoever leaves doesn't end it for the
+	// others, the last one does; deadlines bound the waiting of each, and the call itself only by Config.Timeout. With
+	// Transport, the answer is read whole before anybody gets it, up to 64 MiB, also of a stream. Defaults to none.
+	Share string
 
 	endpoint string // as Transport finds it, for the circuit breaker
 }

@@ -68,6 +68,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if strays(req) {
 		return t.base.RoundTrip(req)
 	}
+	res, err := t.call(req)
+	return t.answer(req, res, err)
+}
+
+// call makes the request a call of the pool, or part of one. It may return both an answer and why it is no success.
+func (t *Transport) call(req *http.Request) (*http.Response, error) {
+	if name := OptionsFrom(req.Context()).Share; name != "" && (!hasBody(req) || req.GetBody != nil) {
+		return t.shareCall(req, name)
+	}
+	return t.make(req)
+}
+
+// make makes the request a call of the pool.
+func (t *Transport) make(req *http.Request) (*http.Response, error) {
 	body, err := peekBody(req)
 	if err != nil {
 		closeBody(req)
@@ -97,6 +111,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !sent {
 		closeBody(req)
 	}
+	return res, err
+}
+
+// answer is what RoundTrip returns for the outcome of a call.
+func (t *Transport) answer(req *http.Request, res *http.Response, err error) (*http.Response, error) {
 	if res != nil {
 		res.Request = req // not the one that was sent: that holds the secret
 		if err != nil && res.Header != nil {

@@ -1,0 +1,136 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// Calls for the same thing at the same time are one; one that leaves doesn't end it, all that leave do.
+func TestSharedCall(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick)
+	ctx := caller.WithOptions(t.Context(), caller.Options{Share: "question"})
+	var made atomic.Int64
+	begun, over := make(chan context.Context, 1), make(chan struct{})
+	call := func(ctx context.Context, _ *caller.Grant) (string, error) {
+		made.Add(1)
+		begun <- ctx
+		select {
+		case <-over:
+			return "answer", nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+	impatient, leave := context.WithCancel(ctx)
+	left := make(chan error, 1)
+	go func() {
+		_, err := caller.Do(impatient, c, nil, call)
+		left <- err
+	}()
+	during := <-begun
+	var wg sync.WaitGroup
+	var joined atomic.Int64
+	for range 8 {
+		wg.Go(func() {
+			joined.Add(1)
+			if v, err := caller.Do(ctx, c, nil, call); v != "answer" || err != nil {
+				t.Errorf("got %q, %v", v, err)
+			}
+		})
+	}
+	for joined.Load() < 8 || c.Waiters("question") < 9 {
+		time.Sleep(time.Millisecond)
+	}
+	leave()
+	var e *caller.Error
+	if err := <-left; !errors.Is(err, context.Canceled) || !errors.As(err, &e) {
+		t.Errorf("who left got %v", err)
+	}
+	if during.Err() != nil {
+		t.Error("the first one's leaving ended the call of the others")
+	}
+	close(over)
+	wg.Wait()
+	if n := made.Load(); n != 1 {
+		t.Errorf("%d calls were made", n)
+	}
+	// And one that nobody waits for ends.
+	over = make(chan struct{})
+	impatient, leave = context.WithCancel(ctx)
+	go func() {
+		_, err := caller.Do(impatient, c, nil, call)
+		left <- err
+	}()
+	during = <-begun
+	leave()
+	<-left
+	<-during.Done()
+}
+
+func TestSharedPanicIsTheCallers(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick)
+	defer func() {
+		if got := recover(); got != "mine" {
+			t.Errorf("recovered %v", got)
+		}
+		if n := c.Stats().InFlight; n != 0 {
+			t.Errorf("%d in flight", n)
+		}
+	}()
+	_, _ = caller.Do(caller.WithOptions(t.Context(), caller.Options{Share: "x"}), c, nil,
+		func(context.Context, *caller.Grant) (int, error) { panic("mine") })
+}
+
+// Each gets an answer of its own to read.
+func TestSharedAnswer(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick)
+	begun, over := make(chan struct{}, 1), make(chan struct{})
+	var sent atomic.Int64
+	transport := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
+		sent.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		begun <- struct{}{}
+		<-over
+		return ok(r), nil
+	}))
+	ctx := caller.WithOptions(t.Context(), caller.Options{Share: "question"})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			req := request(t, ctx, http.MethodPost)
+			res, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			res.Header.Set("Mine", "mine")
+			if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil || res.Request != req {
+				t.Errorf("read %q, %v", body, err)
+			}
+		})
+	}
+	<-begun
+	for c.AnswerWaiters("question") < 4 {
+		time.Sleep(time.Millisecond)
+	}
+	close(over)
+	wg.Wait()
+	if n := sent.Load(); n != 1 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
