@@ -107,7 +107,7 @@ func (p *pool) compose(now time.Time) *question {
 	if !p.layout.ends.IsZero() && !p.layout.ends.After(now) {
 		p.layout = p.plan.layOut(p.accounts, p.families.list, now)
 	}
-	q := &question{layout: p.layout, batch: p.queue.head(maxBatch, p.layout, p.plan.Horizon)}
+	q := &question{layout: p.layout, batch: p.queue.head(p.reach, p.layout, p.plan.Horizon)}
 	p.seq++
 	q.call = &scripts.PoolCall{Shape: p.layout.shape, Seq: p.seq, Demands: q.batch.demands}
 	if deadline, ok := p.clock.Server(now.Add(callTimeout)); ok {
@@ -145,6 +145,11 @@ func (p *pool) ask(ctx context.Context, q *question) {
 		p.toldUse = q.held + len(reply.Grants)
 	}
 	q.news.heard()
+	// Asking for many more calls than are admitted would cost Redis time for nothing.
+	p.reach = min(maxBatch, max(minBatch, 2*len(reply.Grants)))
+	if p.toldWant == 0 {
+		p.reach = maxBatch
+	}
 	p.handOut(reply, q)
 	p.schedule(received, reply, q.layout)
 }

@@ -60,9 +60,10 @@ type Limit struct {
 	// Algorithm defaults to Window.
 	Algorithm Algorithm
 	// Burst is how many units may be used at once, from 1 to Limit. A window gives Burst-1 of its units up for it. A
-	// call that costs more is admitted when the limit has been idle for the excess, and one that costs more than
-	// Limit never. Defaults to 1 for Requests, to a fiftieth of Limit for other metrics, and to Limit for a Bucket. A
-	// Daily limit has none.
+	// call that costs more is admitted when the limit has been idle for the excess, and so takes up to twice its cost;
+	// one that costs more than Limit never is. Defaults to 1 for Requests, and to Limit for a Bucket. For other metrics
+	// it defaults to a fiftieth of Limit, and grows to what calls cost, up to a quarter of Limit, for as long as there
+	// are such calls. A Daily limit has none.
 	Burst int64
 	// Scope is what has the limit: each account, each key, or the pool. Defaults to PerAccount.
 	Scope LimitScope
@@ -85,6 +86,7 @@ type pace struct {
 	name     string  // unique among the limits of a scope
 	interval float64 // seconds per unit; 0 of a Daily limit
 	burst    int64   // units
+	grows    bool    // the burst does
 }
 
 // pace turns the limit into the emission interval and burst that GCRA works with, so that it holds at the
@@ -103,7 +105,7 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 	switch l.Algorithm {
 	case Window:
 		if out.burst == 0 && l.Metric != Requests {
-			out.burst = l.Limit / 50
+			out.burst, out.grows = l.Limit/50, true
 		}
 		out.burst = max(out.burst, 1)
 		out.interval = (per + late) / (n - float64(out.burst) + 1)

@@ -36,7 +36,9 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 		Limit: rapid.Int64Range(1, 60).Draw(t, "limit"),
 		Per:   time.Duration(rapid.Int64Range(50, 3000).Draw(t, "per")) * time.Millisecond,
 	}
-	l.Burst = rapid.Int64Range(0, l.Limit).Draw(t, "burst")
+	if rapid.Bool().Draw(t, "fixed burst") {
+		l.Burst = rapid.Int64Range(0, l.Limit).Draw(t, "burst") // else one that grows
+	}
 	r := &rush{limit: l, slack: time.Duration(rapid.Int64Range(1, 200).Draw(t, "slack")) * time.Millisecond}
 	pace, err := l.pace(r.slack)
 	if err != nil {
@@ -46,8 +48,10 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 	for i := range 3 {
 		r.shapes = append(r.shapes, scripts.NewPoolShape(&scripts.PoolConfig{
 			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: r.horizon, Strategy: scripts.Headroom, Metrics: 1,
-			Counters: []scripts.PoolCounter{{Name: "c", Interval: pace.interval, Burst: pace.burst}},
-			Lanes:    []scripts.PoolLane{{Name: "k", Weight: 1, Permits: -1, Counters: []int{0}, Keys: []string{"k"}}},
+			Counters: []scripts.PoolCounter{{
+				Name: "c", Interval: pace.interval, Burst: pace.burst, Limit: l.Limit, Grows: pace.grows,
+			}},
+			Lanes: []scripts.PoolLane{{Name: "k", Weight: 1, Permits: -1, Counters: []int{0}, Keys: []string{"k"}}},
 		}))
 	}
 	return r

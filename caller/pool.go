@@ -3,6 +3,7 @@ package caller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,8 @@ import (
 const (
 	// maxBatch bounds what one script call admits, and so how long it keeps Redis from others.
 	maxBatch = 1024
+	// minBatch is how many calls are asked for at least, if so many wait.
+	minBatch = 64
 	// pollPermits is how often a process looks whether another one gave permits back, should no message say so.
 	pollPermits = 250 * time.Millisecond
 	// reportIdle is how long permits that nobody here waits for may lie before the others hear of them.
@@ -22,6 +25,8 @@ const (
 	callTimeout = time.Second
 	// maxLines is how many script calls may hang in the Redis client, given up by the loop.
 	maxLines = 4
+	// timers is how late a timer may be on a machine that isn't busy.
+	timers = 5 * time.Millisecond
 	// Redis in trouble is asked again after a backoff between these, with jitter.
 	minBackoff, maxBackoff = 20 * time.Millisecond, time.Second
 	// longWait is what calls that come later don't wait for without asking themselves.
@@ -65,6 +70,7 @@ type pool struct {
 	failures int
 	failure  error // why the last script call failed; nil: it didn't
 	seq      int64
+	reach    int // how many waiters the next script call asks for
 }
 
 func newPool(rdb redis.UniversalClient, p *plan) *pool {
@@ -76,6 +82,7 @@ func newPool(rdb redis.UniversalClient, p *plan) *pool {
 		ended:    make(chan struct{}),
 		cancel:   cancel,
 		queue:    queue{aging: p.Aging},
+		reach:    maxBatch,
 		accounts: p.accounts,
 		families: families{models: map[string]int{}},
 	}
@@ -113,10 +120,7 @@ func (p *pool) acquire(ctx context.Context, o order) (*Grant, error) {
 			g.release()
 			return nil, err
 		}
-		// A process that was held up for longer than the slack allows for (a quarter of it is the network's) would bring
-		// its calls to the provider in a bunch. The slot is given up for a new one, once: where every slot is missed, all
-		// calls are late alike, and nothing would be left of the quota.
-		if len(o.cost) == 0 || late == 1 || time.Since(g.slot) < p.plan.Slack*3/4 {
+		if late == 1 || !p.missed(g, o.cost) {
 			if hook := p.plan.Hooks.Admitted; hook != nil {
 				hook(Admission{Key: g.Key, Account: g.Account, Waited: time.Since(begun)})
 			}
@@ -126,6 +130,23 @@ func (p *pool) acquire(ctx context.Context, o order) (*Grant, error) {
 		p.stats.missedSlot()
 		o.again = true
 	}
+}
+
+// missed reports whether a slot is to be given up for a new one. A process that was held up for longer than the slack
+// allows for (a quarter of it is the network's) would bring its calls to the provider in a bunch. Not so a call that
+// has much of a limit to itself, and would lose that. And no call misses a second slot: where all are late, they are
+// late alike, and nothing would be left of the quota.
+func (p *pool) missed(g *Grant, cost []int64) bool {
+	if time.Since(g.slot) < max(p.plan.Slack*3/4, timers) {
+		return false
+	}
+	for _, limit := range g.lane.limits {
+		units := cost[slices.Index(p.plan.metrics, p.plan.Limits[limit].Metric)]
+		if p.plan.paces[limit].interval*float64(units) > 10*p.plan.Slack.Seconds() {
+			return false
+		}
+	}
+	return len(g.lane.limits) > 0
 }
 
 // admit waits until Redis admits the call.

@@ -14,8 +14,9 @@
 --          horizon     seconds ahead that a place may be booked
 --          strategy    among lanes that can serve now: 'headroom', 'round_robin' or 'in_order'
 --          M           how many metrics a cost has
---          C, then C × counter name, metric (1..M), interval (seconds per unit), burst (units), end:
---                      0: a GCRA limit; else a count that starts anew at that time, and burst units until then
+--          C, then C × counter name, metric (1..M), interval (seconds per unit), burst (units),
+--                      limit (units that any single call may cost), 1 if the burst grows to what calls cost, else 0,
+--                      end (0: a GCRA limit; else a count that starts anew at that time, and burst units until then)
 --          P, then P × permits' name, limit
 --          L, then L × lane name, weight, permits (0: none, else 1..P),
 --               B, then B × block name,  N, then N × counter (1..C),  K, then K × key name
@@ -57,6 +58,7 @@
 --          v                        how far round robin has come
 --          t:COUNTER                theoretical arrival time; of a count: its end and the units used
 --          f:COUNTER                pace as a share of the whole, when it was that, seconds from 0 to the whole
+--          b:COUNTER                burst that it has grown to, when that was last needed
 --          r:LANE                   which key is next, how far round robin has come with the lane
 --          BLOCK                    until when, 'cool' or 'off', reason
 --          s:SESSION                end, seq, calls waiting, of these for permits, turn, then PERMITS=held,…
@@ -82,7 +84,8 @@ local session, ttl, horizon, strategy = arg(), num(), num(), arg()
 local metrics = num()
 local counters, permits, lanes = {}, {}, {}
 for i = 1, num() do
-  counters[i] = { index = i - 1, name = arg(), metric = num(), interval = num(), burst = num(), ends = num(), lanes = 0 }
+  counters[i] = { index = i - 1, name = arg(), metric = num(), interval = num(), burst = num(), lanes = 0 }
+  counters[i].limit, counters[i].grows, counters[i].ends = num(), num() == 1, num()
 end
 for i = 1, num() do
   permits[i] = { name = arg(), limit = num() }

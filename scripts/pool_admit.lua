@@ -146,6 +146,13 @@ end
 
 -- admit books up to n equal calls on the lanes from first to last, and returns how many it could not.
 local function admit(n, first, last, reach, preferred, cost)
+  for i = first, last do
+    if lanes[i].open then
+      for _, c in ipairs(lanes[i].counters) do
+        counter_grow(c, cost[c.metric])
+      end
+    end
+  end
   local lanes_open = price_all(first, last, cost)
   local portion = math.ceil(n / math.max(1, lanes_open))
   while n > 0 do

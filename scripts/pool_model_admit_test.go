@@ -89,6 +89,13 @@ func (c *modelCall) open(d PoolDemand) int {
 }
 
 func (c *modelCall) demand(d PoolDemand) (over int) {
+	for _, l := range c.lanes[d.First : d.Last+1] {
+		if l.open() {
+			for _, i := range l.Counters {
+				c.grow(c.counters[i], d.Cost[c.counters[i].Metric])
+			}
+		}
+	}
 	open := c.open(d)
 	portion := (d.Count + max(1, open) - 1) / max(1, open)
 	for n := d.Count; n > 0; {

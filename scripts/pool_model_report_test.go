@@ -79,26 +79,60 @@ func (c *modelCall) paceOf(counter string) (value, at float64) {
 type modelCounter struct {
 	PoolCounter
 	end, used, tat, now, horizon float64
+	least                        int64
+	memory                       float64
 	charged                      bool
 }
 
+type modelBurst struct {
+	burst  int64
+	needed float64
+}
+
 func (c *modelCall) counter(p *PoolCounter) *modelCounter {
-	r := &modelCounter{PoolCounter: *p, now: c.now, horizon: c.horizon}
-	if p.End == 0 {
-		r.tat = c.tat[p.Name]
-		pace, _ := c.paceOf(p.Name)
-		r.Interval /= pace
+	r := &modelCounter{PoolCounter: *p, now: c.now, horizon: c.horizon, least: p.Burst}
+	if p.End > 0 {
+		s := c.poolModel.used[p.Name]
+		if s.end <= c.now {
+			s = modelCount{end: float64(p.End) / 1e6}
+			if s.end <= c.now {
+				s.end += float64((math.Floor(float64(c.now-s.end)/86400) + 1) * 86400)
+			}
+		}
+		r.end, r.used = s.end, s.used
 		return r
 	}
-	s := c.poolModel.used[p.Name]
-	if s.end <= c.now {
-		s = modelCount{end: float64(p.End) / 1e6}
-		if s.end <= c.now {
-			s.end += float64((math.Floor(float64(c.now-s.end)/86400) + 1) * 86400)
-		}
+	r.memory = max(60, float64(10*float64(p.Limit))*p.Interval)
+	pace, _ := c.paceOf(p.Name)
+	r.Interval /= pace
+	if b, ok := c.bursts[p.Name]; ok && c.now-b.needed < r.memory {
+		r.setBurst(max(r.Burst, b.burst))
+	} else {
+		delete(c.bursts, p.Name)
 	}
-	r.end, r.used = s.end, s.used
+	r.tat = min(c.tat[p.Name], c.now+c.horizon+float64(float64(2*float64(p.Limit))*r.Interval))
 	return r
+}
+
+func (r *modelCounter) setBurst(burst int64) {
+	r.Interval = float64(r.Interval*float64(r.Limit-r.Burst+1)) / float64(r.Limit-burst+1)
+	r.Burst = burst
+}
+
+func (c *modelCall) grow(r *modelCounter, units int64) {
+	if !r.Grows || r.End > 0 || units <= r.least || float64(units) > float64(r.Limit)*0.25 {
+		return
+	}
+	if units > r.Burst {
+		more := float64(units - r.Burst)
+		r.setBurst(units)
+		more = float64(more * r.Interval)
+		r.tat = max(r.tat, c.now-more) + more
+		r.charged = true
+	} else if c.now-c.bursts[r.Name].needed < r.memory/10 {
+		return
+	}
+	c.bursts[r.Name] = modelBurst{r.Burst, c.now}
 }
 
 func (r *modelCounter) save(m *poolModel) {

@@ -12,6 +12,7 @@ type poolModel struct {
 	tat      map[string]float64 // by counter
 	used     map[string]modelCount
 	pace     map[string]modelPace
+	bursts   map[string]modelBurst
 	lanes    map[string]modelCursor
 	blocks   map[string]modelBlock
 	sessions map[string]modelSession
@@ -39,6 +40,7 @@ func newPoolModel() *poolModel {
 		tat:      map[string]float64{},
 		used:     map[string]modelCount{},
 		pace:     map[string]modelPace{},
+		bursts:   map[string]modelBurst{},
 		lanes:    map[string]modelCursor{},
 		blocks:   map[string]modelBlock{},
 		sessions: map[string]modelSession{},

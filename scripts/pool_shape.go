@@ -33,6 +33,8 @@ type PoolCounter struct {
 	Metric   int     // index in a cost
 	Interval float64 // seconds per unit
 	Burst    int64   // units
+	Limit    int64   // units that any single call may cost
+	Grows    bool    // the burst of a window grows to what calls cost, up to a quarter of Limit
 	End      int64   // 0: GCRA; else Burst units may be used until then, in microseconds since 2017
 }
 
@@ -76,6 +78,12 @@ func NewPoolShape(c *PoolConfig) *PoolShape {
 		number(r.Metric + 1)
 		fraction(r.Interval)
 		number(int(r.Burst))
+		number(int(r.Limit))
+		grows := 0
+		if r.Grows {
+			grows = 1
+		}
+		number(grows)
 		s.args = append(s.args, seconds(r.End))
 	}
 	number(len(c.Permits))

@@ -55,6 +55,8 @@ func newPoolRun(data []byte) *poolRun {
 			Name: AccountLimitName("org 1", fmt.Sprint("limit:", i)), Metric: r.roll(r.cfg.Metrics),
 			Interval: []float64{0.001, 0.0205, 1.0 / 3, 0.05}[r.roll(4)],
 			Burst:    int64(1 + r.roll(3)*r.roll(20)),
+			Limit:    int64(60 + r.roll(100)),
+			Grows:    r.roll(2) == 0,
 		})
 		if r.roll(4) == 0 {
 			r.cfg.Counters[i].End = r.now + int64(r.roll(4_000_000))
@@ -84,8 +86,11 @@ func newPoolRun(data []byte) *poolRun {
 // next is the next call.
 func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	r.now += int64(r.roll(5) * r.roll(30_000))
-	if r.roll(40) == 0 {
+	switch r.roll(80) {
+	case 0, 1:
 		r.now += 3_000_000
+	case 2:
+		r.now += 90_000_000
 	}
 	r.seq++
 	cfg := r.cfg
@@ -188,6 +193,9 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string) {
 	}
 	for name := range m.pace {
 		want = append(want, "f:"+name)
+	}
+	for name := range m.bursts {
+		want = append(want, "b:"+name)
 	}
 	for name := range m.lanes {
 		want = append(want, "r:"+name)
