@@ -81,7 +81,7 @@ func (r *reader) limitFields(d *limitDraft) map[string]field {
 			"How the provider counts: window (never above the limit in any window), bucket (refills continuously), "+
 				"or daily (starts anew at reset_at). Default: window."),
 		"burst": optional(r.count(&d.Burst, maxUnits, ""),
-			"Units at once, up to the limit. Default: 1 of requests, a fiftieth of the limit of others, the limit of a bucket."),
+			"Units at once, up to the limit. The default goes by metric and algorithm: see caller.Limit."),
 		"scope": optional(r.choice(&d.scope, string(caller.PerAccount), string(caller.PerKey), string(caller.PerPool)),
 			"What has the limit: each account, each key, or all of the pool together. Default: account."),
 		"models": optional(r.texts(&d.Models),
