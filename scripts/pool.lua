@@ -64,9 +64,11 @@
 --          s:SESSION                end, seq, calls waiting, of these for permits, turn, then PERMITS=held,…
 --
 -- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call
--- takes of the pool times the number of those sessions. A session whose turn lies within the horizon books as far
--- ahead as its demands say. One whose turn lies beyond had more than its share: it books an eighth of the horizon
--- ahead, and so gets what the others leave, as when one of them has died, but never before them.
+-- takes of the pool times the number of those sessions. A session whose turn lies within the horizon, or four times as
+-- far ahead as a call may be booked if that is more, books as far ahead as its demands say. One whose turn lies beyond
+-- had more than its share: it books an eighth of the horizon ahead, and so gets what the others leave, as when one of
+-- them has died, but never before them. What bulk work took is thus not held against a session's urgent calls, but
+-- what they take is held against its bulk work.
 
 local PERMITS, COOLDOWN, DISABLED, NONE = -1, -2, -3, -4
 

@@ -90,8 +90,8 @@ local function next_key(lane)
   return lane.keys[(lane.cursor - 1) % #lane.keys + 1] - 1
 end
 
--- charge books n calls at one slot.
-local function charge(lane, cost, n, lanes_open)
+-- charge books n calls at one slot. bound is how far ahead a turn may lie for such calls.
+local function charge(lane, cost, n, lanes_open, bound)
   local slot = math.max(now, lane.slot)
   local takes = 0
   delayed = lane.slot > now and lane.binding or NONE
@@ -103,7 +103,7 @@ local function charge(lane, cost, n, lanes_open)
     end
   end
   if shares > 1 then
-    turn = math.min(turn + takes * shares / lanes_open, now + 2 * horizon)
+    turn = math.max(turn, math.min(turn + takes * shares / lanes_open, now + 2 * bound))
   end
   local p = lane.permits
   if p then
@@ -155,8 +155,10 @@ local function admit(n, first, last, reach, preferred, cost)
   end
   local lanes_open = price_all(first, last, cost)
   local portion = math.ceil(n / math.max(1, lanes_open))
+  -- What a session's calls of lower priority, which reach less far, have taken isn't held against its urgent ones.
+  local bound = math.max(horizon, 4 * reach)
   while n > 0 do
-    local my_turn = shares == 1 or turn <= now + horizon
+    local my_turn = shares == 1 or turn <= now + bound
     local ahead = my_turn and reach or math.min(reach, horizon / 8)
     local lane, no_permit = best(first, last, preferred, ahead)
     if not lane then
@@ -175,7 +177,7 @@ local function admit(n, first, last, reach, preferred, cost)
       poll = poll or no_permit -- another lane may get one back before
       local at = lane.opens - ahead
       if not my_turn then
-        at = math.min(at, math.max(turn - horizon, lane.opens - reach))
+        at = math.min(at, math.max(turn - bound, lane.opens - reach))
       end
       blocked(at, lane.binding)
       return n
@@ -184,7 +186,7 @@ local function admit(n, first, last, reach, preferred, cost)
     if portion > 1 and #lane.trials == 0 then
       some = math.max(1, math.min(n, portion, room(lane), at_once(lane, cost)))
     end
-    charge(lane, cost, some, lanes_open)
+    charge(lane, cost, some, lanes_open, bound)
     if lane.shares then
       price_all(first, last, cost)
     else

@@ -98,12 +98,13 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 	}
 	open := c.open(d)
 	portion := (d.Count + max(1, open) - 1) / max(1, open)
+	reach := d.Ahead.Seconds()
+	bound := max(c.horizon, float64(4*reach))
 	for n := d.Count; n > 0; {
 		for _, l := range c.lanes[d.First : d.Last+1] {
 			c.price(l, d.Cost)
 		}
-		mine := c.shares == 1 || c.turn <= c.now+c.horizon
-		reach := d.Ahead.Seconds()
+		mine := c.shares == 1 || c.turn <= c.now+bound
 		ahead := reach
 		if !mine {
 			ahead = min(reach, c.horizon/8)
@@ -123,7 +124,7 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 			c.poll = c.poll || noPermit
 			at := l.opens - ahead
 			if !mine {
-				at = min(at, max(c.turn-c.horizon, l.opens-reach))
+				at = min(at, max(c.turn-bound, l.opens-reach))
 			}
 			c.blocked(at, l.binding)
 			return n
@@ -132,7 +133,7 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 		if portion > 1 && len(l.trials) == 0 {
 			some = max(1, min(n, portion, c.room(l), c.atOnce(l, d.Cost)))
 		}
-		c.charge(l, d.Cost, some, open)
+		c.charge(l, d.Cost, some, open, bound)
 		n -= some
 	}
 	return 0
@@ -156,7 +157,7 @@ func (c *modelCall) allClosed(d PoolDemand) {
 	c.blocked(back, BindingDisabled)
 }
 
-func (c *modelCall) charge(l *modelLane, cost []int64, n, open int) {
+func (c *modelCall) charge(l *modelLane, cost []int64, n, open int, bound float64) {
 	slot, takes := max(c.now, l.slot), 0.0
 	c.delayed = BindingNone
 	if l.slot > c.now {
@@ -171,7 +172,7 @@ func (c *modelCall) charge(l *modelLane, cost []int64, n, open int) {
 	}
 	if c.shares > 1 {
 		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(open))
-		c.turn = min(turn, c.now+float64(2*c.horizon))
+		c.turn = max(c.turn, min(turn, c.now+float64(2*bound)))
 	}
 	if p := l.Permits; p >= 0 {
 		c.held[p] += n

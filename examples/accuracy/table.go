@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/penstock/penstock/examples/internal/report"
 )
@@ -16,7 +15,10 @@ func write(w io.Writer, runs []*figures) {
 	for _, f := range runs {
 		head = append(head, f.Run)
 	}
-	rows := [][]string{head}
+	rows := [][]string{head, {"a slot: time between two calls on one account"}}
+	for _, f := range runs {
+		rows[1] = append(rows[1], fmt.Sprintf("%.1f ms", f.SlotMS))
+	}
 	add := func(name string, cell func(*figures) string) {
 		row := []string{name}
 		for _, f := range runs {
@@ -51,11 +53,7 @@ func write(w io.Writer, runs []*figures) {
 			})
 		}
 	}
-	slots := make([]string, len(runs))
-	for i, f := range runs {
-		slots[i] = f.Run + " " + (time.Duration(f.SlotMS*1e3) * time.Microsecond).Round(time.Millisecond/10).String()
-	}
-	report.Section(w, "A slot is the time between two calls on one account: "+strings.Join(slots, ", "), align, rows)
+	report.Section(w, "", align, rows)
 	for _, f := range runs {
 		report.Section(w, "Accounts, as the provider saw them: "+f.Run, "<>>>>>", f.accountRows())
 		if f.Error != "" {
