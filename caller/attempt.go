@@ -16,6 +16,7 @@ type attemptContext struct {
 	until  time.Time // when the attempt's time is up; zero: it has no bound of its own
 	timer  *time.Timer
 	cancel context.CancelCauseFunc
+	then   func() // called at its end; nil: nothing
 }
 
 type attemptKey struct{}
@@ -52,6 +53,9 @@ func (c *attemptContext) end() {
 	if c.timer != nil {
 		c.timer.Stop()
 		c.cancel(nil)
+	}
+	if c.then != nil {
+		c.then()
 	}
 }
 
@@ -94,12 +98,12 @@ func (p *plan) bound(ctx context.Context, o Options) bound {
 	return b
 }
 
-// begin makes the grant that of the n-th attempt, and returns the attempt's context, which ends no later than ctx.
-func (g *Grant) begin(ctx context.Context, n int, b bound) context.Context {
-	g.Attempt = n
-	g.ctx = attemptContext{Context: ctx, call: ctx, number: n}
+// begin makes the grant that of an attempt of the call whose own context is call, and returns the attempt's context.
+func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
+	g.Attempt = at.number
+	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
 	if b.limit > 0 {
-		ctx, cancel := context.WithCancelCause(ctx)
+		ctx, cancel := context.WithCancelCause(at.ctx)
 		g.ctx.Context, g.ctx.cancel, g.ctx.until = ctx, cancel, time.Now().Add(b.limit)
 		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
 	}

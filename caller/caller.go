@@ -81,6 +81,7 @@ func (c *Caller) Stats() Stats {
 func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
 	opts := OptionsFrom(ctx)
 	c.plan.identify(&opts)
+	opts.hedge = c.plan.Hedge.After > 0 && opts.Repeatable != Once
 	send := func(ctx context.Context, g *Grant) (T, Verdict, error) {
 		defer g.end()
 		value, err := call(ctx, g)
@@ -115,32 +116,29 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 	if err != nil {
 		return zero, err
 	}
-	o := order{cost: price, model: opts.Model, priority: opts.Priority, affinity: opts.Affinity}
 	c.pool.stats.call()
 	last, sent := Attempt{}, 0
 	bounded, cancel := c.plan.bounded(ctx)
 	defer cancel()
-	value, err := retry.Do(bounded, c.plan.Retry, func(bounded context.Context, n int) (T, error) {
+	at := course{ctx: ctx, bounded: bounded, order: order{
+		cost: price, model: opts.Model, priority: opts.Priority, affinity: opts.Affinity,
+	}}
+	once := func(at course) made[T] { return attempt(ctx, c, opts, at, send) }
+	value, err := retry.Do(bounded, c.plan.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
 			c.attempted(last, true)
 		}
-		o.again = n > 1
-		g, err := c.grant(bounded, o, opts.endpoint)
-		if err != nil {
-			last = Attempt{}
-			return zero, c.ungranted(err)
+		at.number, at.order.again = n, n > 1
+		var m made[T]
+		if opts.hedge {
+			m = hedged(c, at, once, discard)
+		} else {
+			m = once(at)
 		}
-		g.IdempotencyKey, g.cost, g.model = opts.IdempotencyKey, price, opts.Model
-		sent++
-		begun := time.Now()
-		value, verdict, err := guarded(g.begin(ctx, n, c.plan.bound(bounded, opts)), g, send)
-		last = Attempt{
-			Key: g.Key, Account: g.Account, Number: n, Verdict: verdict, Err: err,
-			Latency: time.Since(begun), Status: status(value, err),
+		if last = m.last; last.Number > 0 {
+			sent++
 		}
-		c.learn(g, verdict)
-		c.tripped(g, opts.endpoint, verdict.Outcome)
-		return value, hint(verdict, err)
+		return m.value, m.err
 	}, discard)
 	c.attempted(last, false)
 	c.pool.stats.end(err == nil)
@@ -148,6 +146,34 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 		err = c.failure(last, sent, err)
 	}
 	return value, err
+}
+
+// attempt makes one attempt of the call whose own context is ctx.
+func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
+	send func(context.Context, *Grant) (T, Verdict, error),
+) (m made[T]) {
+	g, err := c.grant(at.bounded, at.order, opts.endpoint)
+	if err != nil {
+		m.err = c.ungranted(err)
+		return m
+	}
+	if at.begun != nil && !at.begun(g) {
+		g.unused(at.order.cost)
+		m.err = retry.Permanent(errNoOther)
+		return m
+	}
+	g.IdempotencyKey, g.cost, g.model = opts.IdempotencyKey, at.order.cost, opts.Model
+	begun := time.Now()
+	own := g.begin(ctx, at, c.plan.bound(at.bounded, opts))
+	value, verdict, err := guarded(own, g, send)
+	m.value, m.err = value, hint(verdict, err)
+	m.last = Attempt{
+		Key: g.Key, Account: g.Account, Number: at.number, Verdict: verdict, Err: err,
+		Latency: time.Since(begun), Status: status(value, err),
+	}
+	c.learn(g, verdict)
+	c.tripped(g, opts.endpoint, verdict.Outcome)
+	return m
 }
 
 // guarded calls send, and gives the permit back if it panics.

@@ -31,7 +31,7 @@ type Breaker struct {
 // DefaultOpenFor is the default of Breaker.OpenFor.
 const DefaultOpenFor = 5 * time.Second
 
-// ErrCircuitOpen: the endpoint failed for every key too often. Error.RetryAfter says when it is tried again.
+// ErrCircuitOpen is that the endpoint failed for every key too often. Error.RetryAfter says when it is tried again.
 var ErrCircuitOpen = errors.New("the endpoint fails again and again: it is left alone for a while")
 
 func (b Breaker) check() error {

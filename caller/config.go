@@ -60,6 +60,8 @@ type Config struct {
 	Session string
 	// Breaker keeps calls of this process from what fails again and again. Defaults to off.
 	Breaker Breaker
+	// Hedge sends a second request where the first is slow. Defaults to off.
+	Hedge Hedge
 	// PlainErrors makes Transport return an error for a call that ends without an answer of the provider. Defaults to
 	// false: it returns an answer of its own, because client libraries of providers try again after any error.
 	PlainErrors bool

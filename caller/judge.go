@@ -58,6 +58,9 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 	if timeout(ctx) != nil {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "timeout"}
 	}
+	if errors.Is(context.Cause(ctx), errOvertaken) {
+		return Verdict{Outcome: Canceled, Reason: "overtaken"}
+	}
 	if over(ctx) {
 		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}
 	}

@@ -32,6 +32,7 @@ type Options struct {
 	// Transport, the answer is read whole before anybody gets it, up to 64 MiB, also of a stream. Defaults to none.
 	Share string
 
+	hedge    bool   // it may be
 	endpoint string // as Transport finds it, for the circuit breaker
 }
 

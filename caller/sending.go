@@ -14,5 +14,5 @@ func (p *plan) checkSending() error {
 	if p.AttemptTimeout < 0 {
 		errs = append(errs, fmt.Errorf("AttemptTimeout is %v: use more than 0, or 0 for none", p.AttemptTimeout))
 	}
-	return errors.Join(append(errs, p.Breaker.check())...)
+	return errors.Join(append(errs, p.Breaker.check(), p.Hedge.check())...)
 }

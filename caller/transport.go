@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/retry"
@@ -94,21 +95,22 @@ func (t *Transport) make(req *http.Request) (*http.Response, error) {
 	if t.caller.circuits != nil {
 		opts.endpoint = endpoint(req)
 	}
-	sent := false
+	replay := !hasBody(req) || req.GetBody != nil
+	opts.hedge = t.caller.plan.Hedge.After > 0 && replay && (opts.IdempotencyKey != "" || t.repeatable(req, opts.Repeatable))
+	var sent atomic.Bool
 	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		attempt, err := t.prepare(ctx, req, g, sent)
+		attempt, err := t.prepare(ctx, req, g, sent.Swap(true))
 		if err != nil {
 			g.end()
 			return nil, Verdict{Outcome: Fault}, retry.Permanent(err)
 		}
-		sent = true
 		return t.send(ctx, attempt, g, opts.Repeatable)
 	}
 	if opts.Model == "" {
 		opts.Model = profile.Model(req, body)
 	}
 	res, err := do(req.Context(), t.caller, opts, profile.Estimate(req, body), send, drain)
-	if !sent {
+	if !sent.Load() {
 		closeBody(req)
 	}
 	return res, err

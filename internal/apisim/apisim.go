@@ -1,5 +1,5 @@
-// Package apisim is an HTTP provider for tests: OpenAI's chat completions, and Anthropic's messages, with limits that are enforced strictly, and
-// failures on demand.
+// Package apisim is an HTTP provider for tests: OpenAI's chat completions and Anthropic's messages, with limits that are
+// enforced strictly, and failures on demand.
 //
 // It judges the library by a method of its own. Where the library paces calls with GCRA, apisim keeps a sliding log:
 // every admission of the last minute (or whatever a limit says) by itself, so that in no half-open window (t-W, t] more

@@ -1,0 +1,166 @@
+package caller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Hedge sends a second request where the first is slow, and takes the answer that is there first: against the slowest
+// few per cent, at the price of as many requests. It is off unless After is set. Only calls that may be carried out
+// twice are hedged; the second goes to another account, or not at all, is charged like any other, takes one from the
+// retry budget if there is one, and has the number of the attempt that it belongs to. The one that comes second is
+// cancelled, and its permit given back.
+type Hedge struct {
+	// After is how long the first is waited for; best what 95 % of the calls are faster than. Defaults to 0: no hedging.
+	After time.Duration
+}
+
+func (h Hedge) check() error {
+	if h.After < 0 {
+		return fmt.Errorf("Hedge.After is %v: use more than 0, or 0 for no hedging", h.After)
+	}
+	return nil
+}
+
+var (
+	errOvertaken = errors.New("another request for the same call was answered first")
+	errNoOther   = errors.New("there is no other account to hedge with")
+)
+
+// made is what became of one attempt.
+type made[T any] struct {
+	value    T
+	err      error   // says whether to try again
+	last     Attempt // Number is 0 where no key was granted
+	panicked any
+	from     int // which request of a race
+}
+
+// course is how one attempt is to be made.
+type course struct {
+	ctx     context.Context // the attempt's; an answer is read in it
+	bounded context.Context // for admission
+	number  int
+	order   order
+	begun   func(*Grant) bool // asked before sending; false gives the grant back. Nil: yes
+	end     func()            // called when the attempt is over and its answer read. Optional
+}
+
+// race is an attempt of which one request or two are under way.
+type race[T any] struct {
+	caller  *Caller
+	once    func(course) made[T]
+	discard func(T)
+	results chan made[T] // holds both, so that nobody waits to hand one in
+	cancels []context.CancelCauseFunc
+
+	mu   sync.Mutex
+	over bool
+}
+
+// hedged makes an attempt of one request, or two if the first is slow.
+func hedged[T any](c *Caller, at course, once func(course) made[T], discard func(T)) made[T] {
+	r := &race[T]{caller: c, once: once, discard: discard, results: make(chan made[T], 2)}
+	sent := make(chan string, 1)
+	r.start(at, func(g *Grant) bool {
+		sent <- g.Account
+		return true
+	})
+	winner := -1
+	defer func() { r.finish(winner) }()
+	var slow <-chan time.Time
+	var first string // the account
+	var failed *made[T]
+	for pending := 1; ; {
+		select {
+		case first = <-sent:
+			timer := time.NewTimer(c.plan.Hedge.After)
+			defer timer.Stop()
+			slow = timer.C
+		case <-slow:
+			if b := c.plan.Retry.Budget; b == nil || b.Retry() {
+				at.order.again, at.order.affinity = true, at.order.affinity+"~" // look elsewhere
+				r.start(at, func(g *Grant) bool { return g.Account != first })
+				pending++
+			}
+		case m := <-r.results:
+			pending--
+			if m.panicked != nil {
+				panic(m.panicked) //nolint:forbidigo // the call's own
+			}
+			if failed != nil && m.err != nil && m.last.Number == 0 {
+				return *failed // the provider's word is worth more than that of admission
+			}
+			if failed != nil {
+				r.replaced(*failed)
+			}
+			if m.err == nil || pending == 0 {
+				winner = m.from
+				return m
+			}
+			failed = &m
+		}
+	}
+}
+
+// start sends a request. It ends with the attempt, which a lost race cancels.
+func (r *race[T]) start(at course, begun func(*Grant) bool) {
+	own, cancel := context.WithCancelCause(at.ctx)
+	wait, leave := context.WithCancelCause(at.bounded)
+	from := len(r.cancels)
+	r.cancels = append(r.cancels, func(err error) {
+		cancel(err)
+		leave(err)
+	})
+	at.ctx, at.bounded, at.begun, at.end = own, wait, begun, func() { cancel(nil) }
+	go func() {
+		m := made[T]{from: from}
+		defer func() {
+			m.panicked = recover()
+			leave(nil)
+			if m.last.Number == 0 {
+				cancel(nil)
+			}
+			r.hand(m)
+		}()
+		m = r.once(at)
+		m.from = from
+	}()
+}
+
+// hand gives a result to whoever waits for it, or away.
+func (r *race[T]) hand(m made[T]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.results <- m
+		return
+	}
+	r.replaced(m)
+}
+
+// finish ends a race. Who didn't win is cancelled, and its result, now or later, given away.
+func (r *race[T]) finish(winner int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	for i, cancel := range r.cancels {
+		if i != winner {
+			cancel(errOvertaken)
+		}
+	}
+	for len(r.results) > 0 {
+		r.replaced(<-r.results)
+	}
+}
+
+// replaced takes in a result that isn't the attempt's.
+func (r *race[T]) replaced(m made[T]) {
+	if m.last.Number > 0 {
+		r.discard(m.value)
+		r.caller.attempted(m.last, true)
+	}
+}

@@ -1,0 +1,190 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/retry"
+)
+
+// racing is a transport whose first n requests hang until they are cancelled; the others are answered.
+type racing struct {
+	mu   sync.Mutex
+	n    int
+	keys []string
+	ctxs []context.Context
+}
+
+func (s *racing) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	s.keys = append(s.keys, r.Header.Get("Authorization"))
+	s.ctxs = append(s.ctxs, r.Context())
+	hang := len(s.keys) <= s.n
+	s.mu.Unlock()
+	if hang {
+		<-r.Context().Done()
+		return nil, context.Cause(r.Context())
+	}
+	return ok(r), nil
+}
+
+func hedging(after time.Duration) func(*caller.Config) {
+	return func(cfg *caller.Config) { cfg.Hedge.After = after }
+}
+
+func idle(t *testing.T, c *caller.Caller) {
+	t.Helper()
+	for end := time.Now().Add(patience); c.Stats().InFlight > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d in flight", c.Stats().InFlight)
+		}
+	}
+}
+
+// The second request goes to the other account, and the slow one is cancelled; the answer can be read whole.
+func TestHedge(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	attempts := make(chan caller.Attempt, 4)
+	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(10*time.Millisecond), func(cfg *caller.Config) {
+		cfg.Hooks.Attempted = func(a caller.Attempt) { attempts <- a }
+	})
+	base := &racing{n: 1}
+	res, err := c.Transport(base).RoundTrip(request(t, t.Context(), http.MethodGet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-base.ctxs[0].Done()
+	if base.ctxs[1].Err() != nil {
+		t.Error("the winner was cancelled, too")
+	}
+	if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
+		t.Errorf("read %q, %v", body, err)
+	}
+	res.Body.Close()
+	<-base.ctxs[1].Done()
+	if len(base.keys) != 2 || base.keys[0] == base.keys[1] {
+		t.Errorf("sent with %q", base.keys)
+	}
+	outcomes := map[caller.Outcome]int{}
+	for range 2 {
+		outcomes[(<-attempts).Verdict.Outcome]++
+	}
+	if outcomes[caller.Success] != 1 || outcomes[caller.Canceled] != 1 {
+		t.Errorf("outcomes %v", outcomes)
+	}
+	idle(t, c)
+}
+
+// Without another account, for calls that mustn't be made twice, and where the first is quick, there is one request.
+func TestNoHedge(t *testing.T) {
+	t.Parallel()
+	two := keys(key("a"), key("b"))
+	once := caller.Options{Repeatable: caller.Once}
+	broke, err := retry.NewBudget(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		keys   func(*caller.Config)
+		after  time.Duration
+		opts   caller.Options
+		method string
+		budget *retry.Budget
+	}{
+		"one account": {keys(key("a")), time.Millisecond, caller.Options{}, http.MethodGet, nil},
+		"once":        {two, time.Millisecond, once, http.MethodGet, nil},
+		"POST":        {two, time.Millisecond, caller.Options{}, http.MethodPost, nil},
+		"quick":       {two, time.Hour, caller.Options{}, http.MethodGet, nil},
+		"no budget":   {two, time.Millisecond, caller.Options{}, http.MethodGet, broke},
+	} {
+		_, rdb := redistest.Mini(t)
+		c := join(t, rdb, quick, test.keys, hedging(test.after), func(cfg *caller.Config) { cfg.Retry.Budget = test.budget })
+		sent := 0
+		res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
+			sent++
+			if test.after < time.Hour {
+				time.Sleep(50 * time.Millisecond) // longer than the hedge waits
+			}
+			return ok(r), nil
+		})).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		res.Body.Close()
+		if sent != 1 {
+			t.Errorf("%s: %d requests", name, sent)
+		}
+		idle(t, c)
+	}
+}
+
+// A failure of one doesn't end the race; that of both is an attempt's failure, after which the next begins.
+func TestHedgeFails(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond))
+	var mu sync.Mutex
+	calls := map[int]int{}
+	both := make(chan struct{})
+	v, err := caller.Do(t.Context(), c, nil, func(ctx context.Context, g *caller.Grant) (int, error) {
+		mu.Lock()
+		calls[g.Attempt]++
+		n := calls[g.Attempt]
+		mu.Unlock()
+		switch {
+		case g.Attempt == 2:
+			return 2, nil
+		case n == 2:
+			close(both)
+		default:
+			<-both
+		}
+		return 0, io.ErrUnexpectedEOF
+	})
+	if v != 2 || err != nil || calls[1] != 2 {
+		t.Errorf("got %d, %v after %v", v, err, calls)
+	}
+	idle(t, c)
+}
+
+func TestHedgeEndsWithItsCall(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := make(chan int, 2)
+	_, err := caller.Do(ctx, c, nil, func(ctx context.Context, g *caller.Grant) (int, error) {
+		n <- 1
+		if len(n) == 2 {
+			cancel()
+		}
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	idle(t, c)
+}
+
+func TestHedgePanics(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, hedging(time.Hour))
+	defer func() {
+		if got := recover(); got != "mine" {
+			t.Errorf("recovered %v", got)
+		}
+		idle(t, c)
+	}()
+	_, _ = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) { panic("mine") })
+}
