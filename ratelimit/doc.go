@@ -11,6 +11,8 @@
 //	Admit                              now or not; several limits, all or none
 //	Wait, WaitN, WaitAll               return when it is time
 //	Reserve                            a place in time, to be used, cancelled or settled
+//	Observe                            what the provider says
+//	Reset                              as good as new
 //
 // # How it works
 //
@@ -40,8 +42,19 @@
 // call conforms to its own, and what is admitted in any time t takes at most t plus the longest burst, each unit being
 // counted as the interval that it was admitted at.
 //
-// Redis loses writes, by FLUSHALL or a failover: processes tell Redis the latest TAT that they know with their next
-// call, and Redis takes it. What is admitted in excess is at most what no process remembers, which is what they have
-// forgotten since they remember every limit that isn't at rest. Reset and refunds are counted in the state, so that
-// what they have ended isn't taken for lost.
+// Redis loses writes, by FLUSHALL or a failover: every process remembers the limits that it used until they are at
+// rest, and sends what it knows along with its next call; Redis takes the latest state. So what is admitted in excess is
+// at most what only processes that don't call any more, or haven't called again yet, had been admitted. Reset and
+// refunds are counted in the state, so that what they have ended isn't taken for lost; the state of redis_rate doesn't
+// have that count, so its Reset, which deletes the key, doesn't impress processes that remember.
+//
+// Redis is away: Config.Away says what calls are answered then. After three failures in a row calls don't try any more,
+// but for one now and then.
+//
+// The context ends: the call returns at once and leaves its batch. What Redis grants it all the same goes back. (A
+// context that can end costs a call that finds no batch to join about a goroutine's hand-over: someone else has to wait
+// for Redis.)
+//
+// A call is given back, by Cancel or Settle: as much of it as is safe. A limit stands for one number, and giving back a
+// place in the middle of booked ones would let the next call come too close to them.
 package ratelimit

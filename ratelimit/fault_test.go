@@ -150,3 +150,37 @@ func TestForeignKeyIsLeftAlone(t *testing.T) {
 		t.Errorf("%+v, %v: a refused call was charged", res, err)
 	}
 }
+
+// TestRefusedWritesChangeNothing checks the typed errors for a Redis that refuses scripts, and that nothing is charged.
+func TestRefusedWritesChangeNothing(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := server.Client(t)
+	l := ratelimit.NewLimiter(rdb)
+	limit := ratelimit.PerHour(10)
+	charges := []ratelimit.Charge{{Key: "k", Limit: limit, Cost: 1}, {Key: "k2", Limit: limit, Cost: 1}}
+	if a, err := l.Admit(t.Context(), charges...); err != nil || !a.Allowed {
+		t.Fatal(a, err)
+	}
+	for name, how := range map[string]struct{ refuse, allow []any }{
+		"OOM":    {[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}},
+		"NOPERM": {[]any{"acl", "setuser", "default", "-set"}, []any{"acl", "setuser", "default", "+set"}},
+		"NOREPLICAS": {
+			[]any{"config", "set", "min-replicas-to-write", "1"}, []any{"config", "set", "min-replicas-to-write", "0"},
+		},
+	} {
+		if err := rdb.Do(t.Context(), how.refuse...).Err(); err != nil {
+			t.Fatal(name, err)
+		}
+		_, err := l.Admit(t.Context(), charges...)
+		if e, ok := errors.AsType[*scripts.Error](err); !ok || e.Outcome == scripts.Unknown {
+			t.Errorf("%s: %v, want a typed error that says that nothing was run", name, err)
+		}
+		if err := rdb.Do(t.Context(), how.allow...).Err(); err != nil {
+			t.Fatal(name, err)
+		}
+		eventually(t, func() bool { // once the circuit lets calls through
+			res, err := l.Peek(t.Context(), "k", limit)
+			return err == nil && res.Remaining == 9
+		})
+	}
+}

@@ -31,7 +31,7 @@ type Config struct {
 	// about 3 µs per key. Defaults to 128.
 	MaxKeys int
 	// MaxInFlight is how many script calls may be under way at a time, per node or hash tag. A second one is started
-	// only when a batch is full. Defaults to 4.
+	// only when a batch is full; Redis may then serve the two in either order. Defaults to 4.
 	MaxInFlight int
 	// MaxWait is how far ahead of now a place may lie. Defaults to 0: as far as the context's deadline.
 	MaxWait time.Duration
