@@ -23,6 +23,7 @@ type adjustment struct {
 	limit Limit
 	cost  int64
 	after scripts.GCRAState // adjustGiveBack: the state after the charge
+	tried int               // how often it was sent, and certainly not run
 	reset time.Time         // adjustObserve: until when the report holds; zero: it only says what is there now
 }
 
@@ -38,8 +39,14 @@ func (a *adjustment) encode(call *scripts.GCRA) {
 	}
 }
 
-// flushAfter is how long an adjustment waits for a batch to ride along with.
-const flushAfter = 5 * time.Millisecond
+const (
+	// flushAfter is how long an adjustment waits for a batch to ride along with.
+	flushAfter = 5 * time.Millisecond
+	// flushAgain is how long it waits for the next one if its batch was certainly not run.
+	flushAgain = 200 * time.Millisecond
+	// flushTries is how often it is sent before it is dropped.
+	flushTries = 8
+)
 
 // put leaves adjustments for the next batch, or for one of their own if none comes soon. The caller holds ln.mu.
 func (ln *lane) put(adjustments ...adjustment) {
@@ -48,8 +55,26 @@ func (ln *lane) put(adjustments ...adjustment) {
 		a.e.exhausted.Store(nil)
 		ln.adjust = append(ln.adjust, a)
 	}
+	ln.flushSoon(flushAfter)
+}
+
+// putBack takes adjustments back whose batch has certainly not been run.
+func (ln *lane) putBack(adjustments []adjustment) {
+	for _, a := range adjustments {
+		if a.tried++; a.tried < flushTries {
+			a.e.loose++
+			ln.adjust = append(ln.adjust, a)
+		}
+	}
+	if len(ln.adjust) > 0 {
+		ln.flushSoon(flushAgain)
+	}
+}
+
+// flushSoon sees to it that adjustments are sent even if no call comes.
+func (ln *lane) flushSoon(d time.Duration) {
 	if !ln.flushing {
 		ln.flushing = true
-		time.AfterFunc(flushAfter, ln.flush)
+		time.AfterFunc(d, ln.flush)
 	}
 }

@@ -184,3 +184,26 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestRefundSurvivesRefusedConnections checks that a refund which certainly didn't reach Redis is sent again.
+func TestRefundSurvivesRefusedConnections(t *testing.T) {
+	faults, l, other := faulty(t, ratelimit.Config{})
+	limit := ratelimit.PerHour(10)
+	r, err := l.Reserve(t.Context(), ratelimit.Charge{Key: "k", Limit: limit, Cost: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	faults.Refuse()
+	if _, err := l.Peek(t.Context(), "k", limit); err == nil {
+		t.Fatal("no error without Redis")
+	}
+	r.Cancel()
+	if _, err := l.Peek(t.Context(), "k", limit); err == nil { // takes the refund along
+		t.Fatal("no error without Redis")
+	}
+	faults.Heal()
+	eventually(t, func() bool {
+		res, err := other.Peek(t.Context(), "k", limit)
+		return err == nil && res.Remaining == 10
+	})
+}

@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"context"
 	"runtime"
-	"time"
 
 	"github.com/penstock/penstock/scripts"
 )
@@ -89,10 +88,7 @@ func (ln *lane) takeAdjustments() []adjustment {
 	if len(taken) > maxAdjust {
 		ln.adjust = append(ln.adjust, taken[maxAdjust:]...)
 		taken = taken[:maxAdjust]
-		if !ln.flushing {
-			ln.flushing = true
-			time.AfterFunc(flushAfter, ln.flush)
-		}
+		ln.flushSoon(flushAfter)
 	}
 	return taken
 }

@@ -211,6 +211,9 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 		b.adjust[i].e.loose--
 		b.adjust[i].e.freed = to.Sub(ln.l.start)
 	}
+	if err != nil && scripts.OutcomeOf(err) == scripts.NotRun {
+		ln.putBack(b.adjust)
+	}
 	ln.mu.Unlock()
 	if !sent {
 		return
