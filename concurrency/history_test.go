@@ -148,6 +148,7 @@ func (p *process) record(h *history, client, rounds int) {
 		}
 		h.add(client, in, got.Err == "", got.Begin, got.End)
 		if got.Err != "" {
+			<-time.After(100 * time.Millisecond) // Redis is away, for as much as this process knows
 			continue
 		}
 		<-time.After(rand.N(10 * time.Millisecond))
