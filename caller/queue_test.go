@@ -50,11 +50,11 @@ func TestTheQueuesOrder(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("order\n got %q\nwant %q", got, want)
 	}
-	for name, want := range map[string]time.Duration{
+	for name, want := range map[string]int64{ // milliseconds
 		"interactive": 400, "old bulk": 400, "aged normal": 400, "aged bulk": 200, "normal": 200, "bulk": 100,
 	} {
-		if ahead[name] != want*time.Millisecond {
-			t.Errorf("%s may be booked %v ahead, want %v", name, ahead[name], want*time.Millisecond)
+		if ahead[name].Milliseconds() != want {
+			t.Errorf("%s may be booked %v ahead, want %d ms", name, ahead[name], want)
 		}
 	}
 }
