@@ -120,20 +120,19 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 	last, sent := Attempt{}, 0
 	bounded, cancel := c.plan.bounded(ctx)
 	defer cancel()
-	at := course{ctx: ctx, bounded: bounded, order: order{
-		cost: price, model: opts.Model, priority: opts.Priority, affinity: opts.Affinity,
-	}}
-	once := func(at course) made[T] { return attempt(ctx, c, opts, at, send) }
 	value, err := retry.Do(bounded, c.plan.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
 			c.attempted(last, true)
 		}
-		at.number, at.order.again = n, n > 1
+		at := course{ctx: ctx, bounded: bounded, number: n, order: order{
+			cost: price, model: opts.Model, priority: opts.Priority, affinity: opts.Affinity, again: n > 1,
+		}}
 		var m made[T]
 		if opts.hedge {
+			once := func(at course) made[T] { return attempt(ctx, c, opts, at, send) }
 			m = hedged(c, at, once, discard)
 		} else {
-			m = once(at)
+			m = attempt(ctx, c, opts, at, send)
 		}
 		if last = m.last; last.Number > 0 {
 			sent++
@@ -212,6 +211,7 @@ func (c *Caller) failure(last Attempt, sent int, err error) error {
 			return refusal
 		}
 		out.Metric, out.Limit, out.Cost, out.RetryAfter = refusal.Metric, refusal.Limit, refusal.Cost, refusal.RetryAfter
+		out.Err = &cutShort{refusal.Err, err}
 	}
 	return out
 }

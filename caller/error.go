@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/penstock/penstock/retry"
 )
 
 // What ends a call apart from the provider's own answer. Test with errors.Is.
@@ -62,3 +64,21 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// cutShort is why a call isn't tried again although that was worth it: admission refuses it now.
+type cutShort struct {
+	refusal error
+	err     error // the *retry.Error with all that happened
+}
+
+// Error tells both, where retry's own text would count the refusal as an attempt.
+func (e *cutShort) Error() string {
+	r, ok := errors.AsType[*retry.Error](e.err)
+	if !ok || r.Attempts < 2 || r.Attempts > len(r.Errs) {
+		return fmt.Sprintf("%v: %v", e.refusal, e.err)
+	}
+	return fmt.Sprintf("%v; the last attempt failed: %v", e.refusal, r.Errs[r.Attempts-2])
+}
+
+// Unwrap returns both.
+func (e *cutShort) Unwrap() []error { return []error{e.refusal, e.err} }

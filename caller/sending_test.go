@@ -258,3 +258,20 @@ func TestSendingIsChecked(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Of a call that failed and then isn't admitted again, the error tells both, and counts what was sent.
+func TestRefusedAfterAFailure(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) { return 0, io.ErrUnexpectedEOF })
+	if !errors.Is(err, caller.ErrDeadline) || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("got %v", err)
+	}
+	text := err.Error()
+	if !strings.Contains(text, "attempts 1: "+caller.ErrDeadline.Error()+"; the last attempt failed: unexpected EOF") {
+		t.Errorf("it says %s", text)
+	}
+}
