@@ -36,8 +36,11 @@ func (b *batch) run() {
 		if t := b.lane.l.cfg.Timeout; t > 0 && errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, t, err)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			b.lane.clock.Observe(sent, answer, reply.Now())
+		case errors.Is(err, scripts.ErrLate):
+			b.lane.clock.Forget() // or every call might be late, for ever, where Redis' clock was set forward
 		}
 	}
 	b.finish(!call.empty(), reply, err, sent, answer)

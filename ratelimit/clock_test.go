@@ -1,0 +1,42 @@
+package ratelimit_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/ratelimit"
+)
+
+// After a first reply that took long, Redis' clock is known badly, and deadlines are taken to be over before they are.
+// That must not last.
+func TestASlowFirstReplyMakesNobodyLateForEver(t *testing.T) {
+	t.Parallel()
+	faults := redistest.NewFaults(t)
+	rdb := faults.Client(t, redistest.Client(t).Options())
+	held := faults.HoldReply(redistest.Nth(1, redistest.Contains("$4\r\neval\r\n"))) // EVALSHA before it is answered NOSCRIPT
+	limiter := ratelimit.NewLimiter(rdb)
+	first := make(chan error, 1)
+	go func() {
+		_, err := limiter.Allow(context.Background(), "slow", ratelimit.PerSecond(1000))
+		first <- err
+	}()
+	held.Wait(t, 1)
+	const slow = 3 * time.Second
+	<-time.After(slow) // what the first reply takes is what the test is about
+	held.Release()
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), slow*9/10)
+		_, err = limiter.Allow(ctx, "slow", ratelimit.PerSecond(1000))
+		cancel()
+		if err == nil {
+			return
+		}
+	}
+	t.Errorf("still %v", err)
+}
