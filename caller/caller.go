@@ -211,7 +211,7 @@ func (c *Caller) failure(last Attempt, sent int, err error) error {
 			return refusal
 		}
 		out.Metric, out.Limit, out.Cost, out.RetryAfter = refusal.Metric, refusal.Limit, refusal.Cost, refusal.RetryAfter
-		out.Err = &cutShort{refusal.Err, err}
+		out.Err = &cutShortError{refusal.Err, err}
 	}
 	return out
 }

@@ -65,14 +65,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// cutShort is why a call isn't tried again although that was worth it: admission refuses it now.
-type cutShort struct {
+// cutShortError is why a call isn't tried again although that was worth it: admission refuses it now.
+type cutShortError struct {
 	refusal error
 	err     error // the *retry.Error with all that happened
 }
 
 // Error tells both, where retry's own text would count the refusal as an attempt.
-func (e *cutShort) Error() string {
+func (e *cutShortError) Error() string {
 	r, ok := errors.AsType[*retry.Error](e.err)
 	if !ok || r.Attempts < 2 || r.Attempts > len(r.Errs) {
 		return fmt.Sprintf("%v: %v", e.refusal, e.err)
@@ -81,4 +81,4 @@ func (e *cutShort) Error() string {
 }
 
 // Unwrap returns both.
-func (e *cutShort) Unwrap() []error { return []error{e.refusal, e.err} }
+func (e *cutShortError) Unwrap() []error { return []error{e.refusal, e.err} }
