@@ -66,8 +66,10 @@ func (c *Cluster) assignSlots() (owners [slots]*Server) {
 
 // meet introduces every node to every other: gossip alone would take its time.
 func (c *Cluster) meet() {
-	for i, node := range c.Nodes {
+	for i, node := range c.Nodes { // which only a node may be told that knows no other
 		c.check(c.admin[node].Do(c.t.Context(), "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err())
+	}
+	for i, node := range c.Nodes {
 		for _, other := range c.Nodes[i+1:] {
 			c.check(c.admin[node].ClusterMeet(c.t.Context(), "127.0.0.1", strconv.Itoa(other.port)).Err())
 		}
