@@ -47,6 +47,7 @@ func (r *reader) poolFields(d *draft) map[string]field {
 			"Every call gets an idempotency key of its own, for providers that heed it. Default: false."),
 		"breaker": optional(r.breaker(&d.failures, &c.Breaker.OpenFor),
 			"Keeps calls of a process from a key and endpoint that fail again and again. Default: off."),
+		"hedge": optional(r.hedge(&c.Hedge), "Sends a second request where the first is slow. Default: off."),
 		"retry": optional(r.retry(&c.Retry), "Attempts of a call, and the time between them."),
 		"slack": optional(r.duration(&c.Slack, time.Millisecond, time.Hour),
 			"How much longer than another one call may take to the provider. Default: 100ms."),

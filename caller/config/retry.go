@@ -6,6 +6,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -74,6 +75,19 @@ func (r *reader) breakerFields(failures *int64, openFor *time.Duration) map[stri
 		"open_for": optional(r.duration(openFor, time.Millisecond, 24*time.Hour),
 			"How long it stays open until one call tries again. Default: 5s."),
 	}
+}
+
+func (r *reader) hedgeFields(h *caller.Hedge) map[string]field {
+	return map[string]field{
+		"after": required(r.duration(&h.After, time.Millisecond, 24*time.Hour),
+			"How long the first request is waited for; best what 95 % of the calls are faster than."),
+	}
+}
+
+func (r *reader) hedge(h *caller.Hedge) kind {
+	fields := r.hedgeFields(h)
+	read := func(n ast.Node, path string) { r.mapping(n, path, fields) }
+	return kind{read, mappingJSON(fields)}
 }
 
 func (r *reader) breaker(failures *int64, openFor *time.Duration) kind {

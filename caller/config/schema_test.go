@@ -194,6 +194,7 @@ func TestEveryFieldOfTheConfigurationIsInTheFile(t *testing.T) {
 		{r.keyFields(new(keyDraft)), fieldsOf[caller.Key]()},
 		{r.limitFields(new(limitDraft)), append(fieldsOf[caller.Limit]("Location"), "time_zone")},
 		{r.breakerFields(new(int64), new(time.Duration)), fieldsOf[caller.Breaker]()},
+		{r.hedgeFields(new(caller.Hedge)), fieldsOf[caller.Hedge]()},
 		{r.retryFields(new(retryDraft)), fieldsOf[retry.Policy]("Worth", "OnRetry")},
 	} {
 		for _, name := range c.want {
