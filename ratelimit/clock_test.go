@@ -14,7 +14,7 @@ import (
 func TestASlowFirstReplyMakesNobodyLateForEver(t *testing.T) {
 	t.Parallel()
 	faults := redistest.NewFaults(t)
-	rdb := faults.Client(t, redistest.Start(t).Options()) // a server that has no scripts yet
+	rdb := faults.Client(t, redistest.Start(t).Options())                            // a server that has no scripts yet
 	held := faults.HoldReply(redistest.Nth(1, redistest.Contains("$4\r\neval\r\n"))) // EVALSHA before it is answered NOSCRIPT
 	limiter := ratelimit.NewLimiter(rdb)
 	first := make(chan error, 1)
