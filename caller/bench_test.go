@@ -44,7 +44,7 @@ func benchOurs(b *testing.B, callers int) {
 	rdb := redistest.Start(b, redistest.WithTCP()).Client(b)
 	cfg := Config{Pool: "bench", Concurrency: 100_000}
 	for i := range 10 {
-		cfg.Keys = append(cfg.Keys, Key{ID: fmt.Sprint("k", i), Secret: NewSecret("s"), Account: fmt.Sprint("org-", i%6)})
+		cfg.Keys = append(cfg.Keys, Key{ID: fmt.Sprint("k", i), Secret: NewSecret(fmt.Sprint("secret-", i)), Account: fmt.Sprint("org-", i%6)})
 	}
 	for _, m := range []Metric{Requests, Tokens, OutputTokens} {
 		cfg.Limits = append(cfg.Limits, Limit{Metric: m, Limit: plenty, Per: time.Minute, Algorithm: Bucket, Burst: plenty / 2})
