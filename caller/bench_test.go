@@ -76,7 +76,7 @@ func share(b *testing.B, rdb *redis.Client, callers int, op func(context.Context
 	if err := op(ctx); err != nil {
 		b.Fatal(err)
 	}
-	before := scriptTime(b, rdb)
+	before, calls := scriptTime(b, rdb)
 	b.ResetTimer()
 	var wg sync.WaitGroup
 	for i := range callers {
@@ -95,24 +95,29 @@ func share(b *testing.B, rdb *redis.Client, callers int, op func(context.Context
 	}
 	wg.Wait()
 	b.StopTimer()
-	b.ReportMetric(float64((scriptTime(b, rdb)-before).Nanoseconds())/float64(b.N), "redis-ns/op")
+	after, n := scriptTime(b, rdb)
+	b.ReportMetric(float64((after-before).Nanoseconds())/float64(b.N), "redis-ns/op")
+	b.ReportMetric(float64(n-calls)/float64(b.N), "redis-calls/op")
 }
 
-// scriptTime returns how long Redis has run scripts.
-func scriptTime(b *testing.B, rdb *redis.Client) time.Duration {
+// scriptTime returns how long Redis has run scripts, and how many.
+func scriptTime(b *testing.B, rdb *redis.Client) (total time.Duration, calls int64) {
 	b.Helper()
-	var total time.Duration
+	number := func(line, field string) int64 {
+		_, rest, _ := strings.Cut(line, field)
+		text, _, _ := strings.Cut(rest, ",")
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return n
+	}
 	for line := range strings.Lines(rdb.Info(b.Context(), "commandstats").Val()) {
 		if !strings.HasPrefix(line, "cmdstat_eval") {
 			continue
 		}
-		_, rest, _ := strings.Cut(line, "usec=")
-		usec, _, _ := strings.Cut(rest, ",")
-		n, err := strconv.ParseInt(usec, 10, 64)
-		if err != nil {
-			b.Fatal(err)
-		}
-		total += time.Duration(n) * time.Microsecond
+		calls += number(line, "calls=")
+		total += time.Duration(number(line, ",usec=")) * time.Microsecond
 	}
-	return total
+	return total, calls
 }
