@@ -157,11 +157,11 @@ func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
 		return m
 	}
 	if at.begun != nil && !at.begun(g) {
-		g.unused(at.order.cost)
+		c.pool.giveUp(g)
 		m.err = retry.Permanent(errNoOther)
 		return m
 	}
-	g.IdempotencyKey, g.cost, g.model = opts.IdempotencyKey, at.order.cost, opts.Model
+	g.IdempotencyKey, g.model = opts.IdempotencyKey, opts.Model
 	begun := time.Now()
 	own := g.begin(ctx, at, c.plan.bound(at.bounded, opts))
 	value, verdict, err := guarded(own, g, send)

@@ -145,7 +145,7 @@ func (c *Caller) grant(ctx context.Context, o order, endpoint string) (*Grant, e
 		if err != nil || c.circuits.enter(circuitName{g.Key, endpoint}) {
 			return g, err
 		}
-		g.unused(o.cost)
+		c.pool.giveUp(g)
 	}
 	return nil, &Error{Pool: c.plan.Pool, RetryAfter: c.circuits.OpenFor / 10, Err: ErrCircuitOpen}
 }
@@ -197,16 +197,6 @@ func (c *Caller) tripped(g *Grant, endpoint string, o Outcome) {
 	if hook := c.plan.Hooks.CircuitOpened; hook != nil {
 		hook(Circuit{Key: g.Key, Endpoint: endpoint, For: c.circuits.OpenFor})
 	}
-}
-
-// unused gives a grant back that nothing was sent with, and what it was charged.
-func (g *Grant) unused(cost []int64) {
-	back := Cost{}
-	for i, m := range g.pool.plan.metrics {
-		back[m] = -cost[i]
-	}
-	g.pool.settle(g, back)
-	g.release()
 }
 
 // endpoint returns the host and path of a request, without what looks like an ID in it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ func (p *pool) converse(ctx context.Context) {
 		at, idle := p.next()
 		now := time.Now()
 		if !idle && !at.After(now) {
+			p.gather()
 			c := p.compose(now)
 			p.mu.Unlock()
 			p.ask(ctx, c)
@@ -44,6 +46,24 @@ func (p *pool) converse(ctx context.Context) {
 		case <-p.kick:
 		case <-timer.C:
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// gather lets goroutines that are ready to run join the next batch: those that the last answer has woken. It doesn't
+// wait: when as many wait as were admitted then, when nobody else comes, or after a few rounds, it is over. After a batch of
+// one it does nothing, so that a lone caller loses no time.
+func (p *pool) gather() {
+	for range 16 {
+		n := p.queue.len()
+		if n >= p.admitted {
+			return
+		}
+		p.mu.Unlock()
+		runtime.Gosched()
+		p.mu.Lock()
+		if p.queue.len() == n {
 			return
 		}
 	}
@@ -135,12 +155,19 @@ func (p *pool) ask(ctx context.Context, q *question) {
 		}
 		return
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.clock.Observe(sent, received, reply.Now)
+	var woken []*waiter
+	p.mu.Lock()
+	defer func() {
+		p.mu.Unlock()
+		for _, w := range woken { // who would else wait for the lock
+			w.wake()
+		}
+	}()
 	p.failures, p.failure, p.notUntil = 0, nil, time.Time{}
 	p.told, p.others = sent, reply.Waiting > 0
-	p.toldUse, p.toldWant = 0, q.batch.size()-len(reply.Grants)
+	p.admitted = len(reply.Grants)
+	p.toldUse, p.toldWant = 0, len(q.batch.waiters)-len(reply.Grants)
 	if p.plan.Concurrency > 0 {
 		p.toldUse = q.held + len(reply.Grants)
 	}
@@ -150,33 +177,52 @@ func (p *pool) ask(ctx context.Context, q *question) {
 	if p.toldWant == 0 {
 		p.reach = maxBatch
 	}
-	p.handOut(reply, q)
+	woken = p.handOut(reply, q)
 	p.schedule(received, reply, q.layout)
 }
 
-// handOut gives the grants to the first waiters of each run. Those who left meanwhile leave their permit.
-func (p *pool) handOut(reply *scripts.PoolReply, q *question) {
-	grants := reply.Grants
-	for i, run := range q.batch.runs {
-		for _, w := range run[:reply.Admitted[i]] {
-			g := grants[0]
-			grants = grants[1:]
-			slot, _ := p.clock.Local(g.Slot)
-			if w.place != nil && w.before(slot) {
+// handOut gives the grants to the first waiters of each demand, and returns whom to wake. Those who left meanwhile leave
+// their grants to others.
+func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
+	q.batch.over()
+	woken := make([]*waiter, 0, len(reply.Grants))
+	waiters, grants := q.batch.waiters, reply.Grants
+	var at int64
+	var slot time.Time
+	for i, d := range q.batch.demands {
+		for n, w := range waiters[:reply.Admitted[i]] {
+			if grants[n].Slot != at {
+				at = grants[n].Slot
+				slot, _ = p.clock.Local(at)
+			}
+			if w.line != nil && w.before(slot) {
 				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
 			}
-			if w.place == nil {
+			g := p.grant(grants[n], slot, d.Cost, q.layout)
+			if w.line == nil {
+				w = p.heir(g)
+			}
+			if w == nil {
 				p.unsaid = cmp.Or(p.unsaid, time.Now())
+				p.uncount(g)
 				continue
 			}
-			l := &q.layout.lanes[g.Lane]
-			l.account.held++
+			g.lane.account.held++
 			p.inUse++
-			p.queue.settle(w, &Grant{
-				Key: l.keys[g.Key].ID, Account: l.account.id, secret: l.keys[g.Key].Secret,
-				slot: slot, lane: l, trial: g.Trial, pool: p,
-			}, nil)
+			p.queue.answer(w, g, nil)
+			woken = append(woken, w)
 		}
+		waiters, grants = waiters[d.Count:], grants[reply.Admitted[i]:]
+	}
+	return woken
+}
+
+// grant makes what an admitted call gets.
+func (p *pool) grant(g scripts.PoolGrant, slot time.Time, cost []int64, l *layout) *Grant {
+	lane := &l.lanes[g.Lane]
+	key := &lane.keys[g.Key]
+	return &Grant{
+		Key: key.ID, Account: lane.account.id, secret: key.Secret, slot: slot, lane: lane, trial: g.Trial, pool: p, cost: cost,
 	}
 }
 
@@ -254,6 +300,7 @@ func (p *pool) binding(binding int, l *layout) string {
 func (p *pool) failed(now time.Time, err error, q *question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	q.batch.over()
 	p.unsaid = cmp.Or(p.unsaid, now)
 	if errors.Is(err, scripts.ErrLate) {
 		p.clock.Forget() // or every call might be late, for ever
@@ -263,13 +310,11 @@ func (p *pool) failed(now time.Time, err error, q *question) {
 	switch outcome {
 	case scripts.Unknown:
 		// It may have run: what it asked for may be held, and is to be given back.
-		p.toldWant = max(p.toldWant, q.batch.size())
+		p.toldWant = max(p.toldWant, len(q.batch.waiters))
 	case scripts.Rejected:
-		for _, run := range q.batch.runs {
-			for _, w := range run {
-				if w.place != nil {
-					p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, Err: err})
-				}
+		for _, w := range q.batch.waiters {
+			if w.line != nil {
+				p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, Err: err})
 			}
 		}
 	case scripts.NotRun: // as if it had never been sent

@@ -21,7 +21,7 @@ type Grant struct {
 	pool   *pool
 	once   sync.Once
 
-	cost    []int64 // as estimated, by metric
+	cost    []int64 // as charged, by metric
 	model   string
 	settled atomic.Bool
 	ctx     attemptContext
@@ -33,4 +33,25 @@ func (g *Grant) Secret() string { return g.secret.Reveal() }
 // release gives the permit back. Only the first call counts.
 func (g *Grant) release() {
 	g.once.Do(func() { g.pool.release(g.lane.account) })
+}
+
+// inherited returns the same place for another call.
+func (g *Grant) inherited() *Grant {
+	return &Grant{
+		Key: g.Key, Account: g.Account, secret: g.secret, slot: g.slot, lane: g.lane, trial: g.trial, pool: g.pool, cost: g.cost,
+	}
+}
+
+// does reports whether the grant, which nothing was sent with, does for another call, one for models of that family. One
+// with an affinity waits for its own account.
+func (g *Grant) does(w *waiter, family string) bool {
+	if g.lane.family != family || w.affinity != "" || w.before(g.slot) {
+		return false
+	}
+	for i, charged := range g.cost {
+		if w.cost[i] > charged {
+			return false
+		}
+	}
+	return true
 }

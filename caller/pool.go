@@ -3,7 +3,6 @@ package caller
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +42,8 @@ type pool struct {
 	clock scripts.Clock
 	stats stats
 
+	spare sync.Pool // of waiters that nothing refers to
+
 	kick   chan struct{} // wakes the loop
 	lines  chan struct{} // one element for each script call that hasn't ended
 	ended  chan struct{} // closed when the loop has ended
@@ -71,6 +72,7 @@ type pool struct {
 	failure  error // why the last script call failed; nil: it didn't
 	seq      int64
 	reach    int // how many waiters the next script call asks for
+	admitted int // calls that the last script call admitted
 }
 
 func newPool(rdb redis.UniversalClient, p *plan) *pool {
@@ -108,115 +110,19 @@ func (p *pool) wake() {
 	}
 }
 
-// acquire waits for admission and for the slot.
-func (p *pool) acquire(ctx context.Context, o order) (*Grant, error) {
-	begun := time.Now()
-	for late := 0; ; late++ {
-		g, err := p.admit(ctx, o)
-		if err != nil {
-			return nil, err
-		}
-		if err := sleepUntil(ctx, g.slot); err != nil {
-			g.release()
-			return nil, err
-		}
-		if late == 1 || !p.missed(g, o.cost) {
-			if hook := p.plan.Hooks.Admitted; hook != nil {
-				hook(Admission{Key: g.Key, Account: g.Account, Waited: time.Since(begun)})
-			}
-			return g, nil
-		}
-		g.release()
-		p.stats.missedSlot()
-		o.again = true
-	}
-}
-
-// missed reports whether a slot is to be given up for a new one. A process that was held up for longer than the slack
-// allows for (a quarter of it is the network's) would bring its calls to the provider in a bunch. Not so a call that
-// has much of a limit to itself, and would lose that. And no call misses a second slot: where all are late, they are
-// late alike, and nothing would be left of the quota.
-func (p *pool) missed(g *Grant, cost []int64) bool {
-	if time.Since(g.slot) < max(p.plan.Slack*3/4, timers) {
-		return false
-	}
-	for _, limit := range g.lane.limits {
-		units := cost[slices.Index(p.plan.metrics, p.plan.Limits[limit].Metric)]
-		if p.plan.paces[limit].interval*float64(units) > 10*p.plan.Slack.Seconds() {
-			return false
-		}
-	}
-	return len(g.lane.limits) > 0
-}
-
-// admit waits until Redis admits the call.
-func (p *pool) admit(ctx context.Context, o order) (*Grant, error) {
-	w := &waiter{order: o, since: time.Now(), ready: make(chan struct{})}
-	w.deadline, _ = ctx.Deadline()
-	ask, err := p.enqueue(w)
-	if err != nil {
-		return nil, err
-	}
-	if ask {
-		p.wake()
-	}
-	select {
-	case <-w.ready:
-		return w.grant, w.err
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	p.queue.remove(w)
-	granted, failure := w.grant, p.failure
-	p.mu.Unlock()
-	if granted != nil {
-		granted.release()
-	}
-	err = context.Cause(ctx)
-	if failure != nil {
-		err = &Error{Pool: p.plan.Pool, Err: fmt.Errorf("%w while Redis didn't answer: %w", err, failure)}
-	}
-	return nil, err
-}
-
-// enqueue puts w in its line, and says whether Redis is to be asked at once.
-func (p *pool) enqueue(w *waiter) (ask bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.closing:
-		return false, &Error{Pool: p.plan.Pool, Err: ErrClosed}
-	case p.queue.len() >= p.plan.MaxWaiting:
-		return false, &Error{Pool: p.plan.Pool, Err: ErrQueueFull}
-	}
-	var added bool
-	if w.family, added = p.families.of(p.plan, w.model); added {
-		p.layout = p.plan.layOut(p.accounts, p.families.list, time.Now())
-	}
-	// The time to ask is that of the calls that came before. A call that is alone, or goes before them, may fit
-	// earlier, and one that can't wait so long is to hear of it at once. Where those wait for long, as for the next day
-	// of a daily limit, one that costs less may fit at once, too.
-	ask = p.queue.len() == 0
-	if (p.queue.urgent(w.priority) || w.before(p.askAt) || time.Until(p.askAt) > longWait) && !p.permits {
-		p.askAt, ask = time.Time{}, true
-	}
-	p.queue.add(w)
-	return ask, nil
-}
-
 // release takes a permit back.
 func (p *pool) release(a *account) {
 	p.mu.Lock()
 	a.held--
 	p.inUse--
-	if p.unsaid.IsZero() {
+	first := p.unsaid.IsZero()
+	if first {
 		p.unsaid = time.Now()
 	}
-	wake := p.plan.Concurrency > 0
 	if p.permits {
 		p.askAt = time.Time{}
 	}
-	wake = wake && (p.permits || p.queue.len() == 0) || p.closing
+	wake := p.plan.Concurrency > 0 && (p.permits || first && p.queue.len() == 0) || p.closing
 	p.mu.Unlock()
 	if wake {
 		p.wake()
@@ -291,22 +197,4 @@ func (p *pool) close(ctx context.Context) error {
 		return &Error{Pool: p.plan.Pool, Err: err}
 	}
 	return nil
-}
-
-func sleepUntil(ctx context.Context, at time.Time) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	d := time.Until(at)
-	if d <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -39,11 +39,13 @@ func TestTheQueuesOrder(t *testing.T) {
 	var got []string
 	ahead := map[string]time.Duration{}
 	b := q.head(100, l, p.Horizon)
-	for i, run := range b.runs {
-		for _, w := range run {
+	rest := b.waiters
+	for _, d := range b.demands {
+		for _, w := range rest[:d.Count] {
 			got = append(got, names[w])
-			ahead[names[w]] = b.demands[i].Ahead
+			ahead[names[w]] = d.Ahead
 		}
+		rest = rest[d.Count:]
 	}
 	// A minute of waiting is worth a priority. A call that comes again is the first of its own.
 	want := []string{"old bulk", "interactive", "interactive 2", "aged bulk", "normal again", "aged normal", "normal", "bulk"}

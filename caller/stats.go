@@ -2,6 +2,7 @@ package caller
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,8 +32,10 @@ const (
 
 // stats counts. All its methods are safe for concurrent use.
 type stats struct {
+	calls, succeeded, failed, attempts, throttled, missed atomic.Int64
+
+	first   sync.Once
 	mu      sync.Mutex
-	counts  Stats
 	since   time.Time // the first call
 	binding string    // what is in the way now
 	from    time.Time // since when
@@ -64,37 +67,27 @@ func (s *stats) settle(now time.Time) {
 }
 
 func (s *stats) call() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts.Calls++
-	if s.since.IsZero() {
+	s.calls.Add(1)
+	s.first.Do(func() {
+		s.mu.Lock()
 		s.since = time.Now()
-	}
+		s.mu.Unlock()
+	})
 }
 
 func (s *stats) attempt(v Verdict) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts.Attempts++
+	s.attempts.Add(1)
 	if v.Outcome == Throttled {
-		s.counts.Throttled++
+		s.throttled.Add(1)
 	}
 }
 
 func (s *stats) end(ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if ok {
-		s.counts.Succeeded++
+		s.succeeded.Add(1)
 	} else {
-		s.counts.Failed++
+		s.failed.Add(1)
 	}
-}
-
-func (s *stats) missedSlot() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts.Missed++
 }
 
 func (s *stats) read() Stats {
@@ -102,8 +95,11 @@ func (s *stats) read() Stats {
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.settle(now)
-	out := s.counts
-	out.Blocked = make(map[string]time.Duration, len(s.spent))
+	out := Stats{
+		Calls: s.calls.Load(), Succeeded: s.succeeded.Load(), Failed: s.failed.Load(),
+		Attempts: s.attempts.Load(), Throttled: s.throttled.Load(), Missed: s.missed.Load(),
+		Blocked: make(map[string]time.Duration, len(s.spent)),
+	}
 	for name, d := range s.spent {
 		out.Blocked[name] = d
 		if !s.since.IsZero() && d > now.Sub(s.since)/2 {
