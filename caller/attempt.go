@@ -8,15 +8,16 @@ import (
 )
 
 // attemptContext is the context of one attempt. It is part of the attempt's grant, so that it costs no allocation unless
-// the attempt's time is bounded.
+// the attempt may end before the call: its time is bounded, or it hangs on a permit.
 type attemptContext struct {
 	context.Context
 	call   context.Context // the call's, which the attempt's bound leaves alone
 	number int
 	until  time.Time // when the attempt's time is up; zero: it has no bound of its own
 	timer  *time.Timer
-	cancel context.CancelCauseFunc
-	then   func() // called at its end; nil: nothing
+	cancel context.CancelCauseFunc // nil: it ends with the call's alone
+	unhook func() bool             // from the lease; nil: it doesn't hang on one
+	then   func()                  // called at its end; nil: nothing
 }
 
 type attemptKey struct{}
@@ -48,10 +49,15 @@ func (c *attemptContext) answered() bool {
 	return false
 }
 
-// end cancels whatever still goes on in the context, if its time was bounded. It may be repeated.
+// end cancels whatever still goes on in the context, if it can end before the call's. It may be repeated.
 func (c *attemptContext) end() {
 	if c.timer != nil {
 		c.timer.Stop()
+	}
+	if c.unhook != nil {
+		c.unhook()
+	}
+	if c.cancel != nil {
 		c.cancel(nil)
 	}
 	if c.then != nil {
@@ -102,10 +108,17 @@ func (p *plan) bound(ctx context.Context, o Options) bound {
 func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
 	g.Attempt = at.number
 	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
+	if b.limit == 0 && g.lease == nil {
+		return &g.ctx
+	}
+	ctx, cancel := context.WithCancelCause(at.ctx)
+	g.ctx.Context, g.ctx.cancel = ctx, cancel
 	if b.limit > 0 {
-		ctx, cancel := context.WithCancelCause(at.ctx)
-		g.ctx.Context, g.ctx.cancel, g.ctx.until = ctx, cancel, time.Now().Add(b.limit)
+		g.ctx.until = time.Now().Add(b.limit)
 		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
+	}
+	if g.lease != nil {
+		g.ctx.unhook = context.AfterFunc(g.lease, func() { cancel(ErrLeaseLost) })
 	}
 	return &g.ctx
 }
@@ -116,18 +129,19 @@ func (g *Grant) end() {
 	g.release()
 }
 
-// timeout returns which bound on its time ended the attempt of ctx, nil if none did.
-func timeout(ctx context.Context) error {
-	if err := context.Cause(ctx); err == ErrAttemptTimeout || err == ErrTimeout { //nolint:errorlint // the very values
+// cut returns why the pool ended the attempt of ctx, nil if it didn't.
+func cut(ctx context.Context) error {
+	switch err := context.Cause(ctx); err { //nolint:errorlint // the very values
+	case ErrAttemptTimeout, ErrTimeout, ErrLeaseLost:
 		return err
 	}
 	return nil
 }
 
-// explained is an attempt's error, with the timeout that ended it.
+// explained is an attempt's error, with the reason why the pool ended it, if it did.
 func explained(ctx context.Context, err error) error {
-	if late := timeout(ctx); err != nil && late != nil && !errors.Is(err, late) {
-		return fmt.Errorf("%w: %w", late, err)
+	if reason := cut(ctx); err != nil && reason != nil && !errors.Is(err, reason) {
+		return fmt.Errorf("%w: %w", reason, err)
 	}
 	return err
 }

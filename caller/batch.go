@@ -44,7 +44,9 @@ func (q *queue) head(n int, l *layout, horizon time.Duration) batch {
 	return b
 }
 
-func (q *queue) came(line int, w *waiter) time.Time { return w.since.Add(-time.Duration(line) * q.aging) }
+func (q *queue) came(line int, w *waiter) time.Time {
+	return w.since.Add(-time.Duration(line) * q.aging)
+}
 
 // reach is how far ahead a call may be booked: a call of lower priority less far, so that a more urgent one that comes
 // later finds a place before.

@@ -171,7 +171,9 @@ func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
 		Latency: time.Since(begun), Status: status(value, err),
 	}
 	c.learn(g, verdict)
-	c.tripped(g, opts.endpoint, verdict.Outcome)
+	if !errors.Is(err, ErrLeaseLost) { // which says nothing about the endpoint
+		c.tripped(g, opts.endpoint, verdict.Outcome)
+	}
 	return m
 }
 

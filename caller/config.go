@@ -56,6 +56,10 @@ type Config struct {
 	// TTL is how long the permits of a process that died stay taken, and the heartbeat's scale (a third of it).
 	// Defaults to 10 s; at least 1 s.
 	TTL time.Duration
+	// OutliveLease lets calls in flight go on where Redis couldn't be told of them for a TTL. Defaults to false: with
+	// Concurrency set, their contexts end then, with ErrLeaseLost, because other processes may get their permits; so
+	// Concurrency is never exceeded, and an outage of Redis that lasts longer than the TTL costs an attempt.
+	OutliveLease bool
 	// Session names this process to whoever looks at the pool. Defaults to host name and process number.
 	Session string
 	// Breaker keeps calls of this process from what fails again and again. Defaults to off.

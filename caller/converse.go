@@ -171,6 +171,9 @@ func (p *pool) ask(ctx context.Context, q *question) {
 	if p.plan.Concurrency > 0 {
 		p.toldUse = q.held + len(reply.Grants)
 	}
+	if p.lease != nil {
+		p.lease.renew(sent, p.toldUse > 0)
+	}
 	q.news.heard()
 	// Asking for many more calls than are admitted would cost Redis time for nothing.
 	p.reach = min(maxBatch, max(minBatch, 2*len(reply.Grants)))
@@ -221,9 +224,13 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 func (p *pool) grant(g scripts.PoolGrant, slot time.Time, cost []int64, l *layout) *Grant {
 	lane := &l.lanes[g.Lane]
 	key := &lane.keys[g.Key]
-	return &Grant{
+	out := &Grant{
 		Key: key.ID, Account: lane.account.id, secret: key.Secret, slot: slot, lane: lane, trial: g.Trial, pool: p, cost: cost,
 	}
+	if p.lease != nil {
+		out.lease = p.lease.current()
+	}
+	return out
 }
 
 // schedule sets when to ask again for those who were not admitted, and sends those away whose turn comes too late.

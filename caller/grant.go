@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type Grant struct {
 	trial  bool // the key was disabled, and this call tries whether it still is
 	pool   *pool
 	once   sync.Once
+	lease  context.Context // ends when the permit is lost; nil: it can't be
 
 	cost    []int64 // as charged, by metric
 	model   string
@@ -39,6 +41,7 @@ func (g *Grant) release() {
 func (g *Grant) inherited() *Grant {
 	return &Grant{
 		Key: g.Key, Account: g.Account, secret: g.secret, slot: g.slot, lane: g.lane, trial: g.trial, pool: g.pool, cost: g.cost,
+		lease: g.lease,
 	}
 }
 

@@ -21,6 +21,9 @@ type Hooks struct {
 	KeysFailed func(error)
 	// CircuitOpened is called when a key's failures open the circuit of an endpoint in this process.
 	CircuitOpened func(Circuit)
+	// LeaseLost is called when the permits of this process's calls in flight are lost (see ErrLeaseLost), with how many
+	// calls those are.
+	LeaseLost func(calls int)
 	// RedisFailed is called when a call to Redis fails. It is tried again where that can help.
 	RedisFailed func(error)
 }

@@ -55,7 +55,11 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 	if s, ok := errors.AsType[*StatusError](err); ok {
 		return c.plan.Profile.Judge(s.response(), s.Body)
 	}
-	if timeout(ctx) != nil {
+	switch cut(ctx) { //nolint:errorlint // the very values
+	case nil:
+	case ErrLeaseLost:
+		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}
+	default:
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "timeout"}
 	}
 	if errors.Is(context.Cause(ctx), errOvertaken) {

@@ -41,6 +41,7 @@ type pool struct {
 	rdb   redis.UniversalClient
 	clock scripts.Clock
 	stats stats
+	lease *lease // nil: permits can't be lost
 
 	spare sync.Pool // of waiters that nothing refers to
 
@@ -88,6 +89,9 @@ func newPool(rdb redis.UniversalClient, p *plan) *pool {
 		accounts: p.accounts,
 		families: families{models: map[string]int{}},
 	}
+	if p.Concurrency > 0 && !p.OutliveLease {
+		l.lease = newLease(p.TTL, l.lostLease)
+	}
 	l.heed = sync.OnceFunc(func() {
 		l.deaf = make(chan struct{})
 		go func() {
@@ -126,6 +130,16 @@ func (p *pool) release(a *account) {
 	p.mu.Unlock()
 	if wake {
 		p.wake()
+	}
+}
+
+// lostLease is told that the session has ended under the calls in flight.
+func (p *pool) lostLease() {
+	p.mu.Lock()
+	calls := p.inUse
+	p.mu.Unlock()
+	if hook := p.plan.Hooks.LeaseLost; hook != nil && calls > 0 {
+		hook(calls)
 	}
 }
 
@@ -176,6 +190,9 @@ func (p *pool) close(ctx context.Context) error {
 	}
 	p.cancel()
 	<-p.ended
+	if p.lease != nil {
+		p.lease.close()
+	}
 	if p.deaf != nil {
 		// A subscription that is being restored, to a Redis that is away, ends with the client's timeouts only.
 		select {

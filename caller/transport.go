@@ -190,8 +190,8 @@ func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant, word 
 	if !g.ctx.answered() {
 		_ = res.Body.Close()
 		g.end()
-		v := t.caller.judgeError(ctx, timeout(ctx))
-		return nil, v, t.guard(req, word, v, timeout(ctx))
+		v := t.caller.judgeError(ctx, cut(ctx))
+		return nil, v, t.guard(req, word, v, cut(ctx))
 	}
 	t.caller.observe(g, res)
 	v := t.caller.plan.Profile.Judge(res, head)
