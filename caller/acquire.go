@@ -162,9 +162,10 @@ func (p *pool) giveUp(g *Grant) {
 		p.mu.Unlock()
 		if w != nil {
 			w.wake()
-		} else {
-			p.release(g.lane.account)
+			return
 		}
+		p.release(g.lane.account)
+		p.wake() // so that Redis hears of it soon, also if no call follows
 	})
 }
 

@@ -198,11 +198,13 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 				at = grants[n].Slot
 				slot, _ = p.clock.Local(at)
 			}
-			if w.line != nil && w.before(slot) {
-				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
-			}
 			g := p.grant(grants[n], slot, d.Cost, q.layout)
-			if w.line == nil {
+			gone := w.line == nil
+			if !gone && w.before(slot) {
+				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
+				gone = true
+			}
+			if gone {
 				w = p.heir(g)
 			}
 			if w == nil {

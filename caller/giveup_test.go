@@ -1,0 +1,95 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/scripts"
+)
+
+// booked begins a call that waits for its turn, until its context ends.
+func booked(ctx context.Context, c *caller.Caller) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		_, err := caller.Do(ctx, c, nil, nop)
+		done <- err
+	}()
+	return done
+}
+
+// counts waits until so many calls wait for admission, and so many are admitted.
+func counts(t *testing.T, c *caller.Caller, waiting, admitted int) {
+	t.Helper()
+	eventually(t, "calls wait and are admitted as they should", func() bool {
+		s := c.Stats()
+		return s.Waiting == waiting && s.InFlight == admitted
+	})
+}
+
+// The place of a call that doesn't want it any more goes to the next one, and isn't charged a second time.
+func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		hourly := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
+		c := join(t, rdb, limits(hourly), concurrency(2), func(c *caller.Config) { c.Horizon = 90 * time.Minute })
+		interactive := caller.WithOptions(t.Context(), caller.Options{Priority: caller.Interactive})
+		if _, err := caller.Do(interactive, c, nil, nop); err != nil {
+			t.Fatal(err)
+		}
+		first, leave := context.WithCancel(interactive)
+		second, end := context.WithCancel(interactive)
+		defer end()
+		its := booked(first, c)
+		counts(t, c, 0, 1) // an hour ahead
+		others := booked(second, c)
+		counts(t, c, 1, 1) // two hours are too far ahead
+
+		leave()
+		if err := <-its; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		counts(t, c, 0, 1)
+		if n := charged(t, rdb, time.Hour); n != 2 {
+			t.Errorf("%d calls are charged, want the first one, and one place for two", n)
+		}
+		end()
+		if err := <-others; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		counts(t, c, 0, 0)
+	})
+}
+
+// What a call that was never sent was charged of a daily count is given back.
+func TestAPlaceThatIsGivenUpIsNotCounted(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		hourly := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
+		daily := caller.Limit{Metric: caller.Requests, Limit: 100, Algorithm: caller.Daily}
+		c := join(t, rdb, limits(hourly, daily), func(c *caller.Config) { c.Horizon = 90 * time.Minute })
+		used := func() string {
+			_, count, _ := strings.Cut(rdb.HGet(t.Context(), scripts.PoolKey("p"), "t:k:requests.daily").Val(), " ")
+			return count
+		}
+		ctx := caller.WithOptions(t.Context(), caller.Options{Priority: caller.Interactive})
+		if _, err := caller.Do(ctx, c, nil, nop); err != nil {
+			t.Fatal(err)
+		}
+		ctx, leave := context.WithCancel(ctx)
+		its := booked(ctx, c)
+		counts(t, c, 0, 1)
+		if n := used(); n != "2" {
+			t.Fatalf("%q calls are counted, want 2", n)
+		}
+		leave()
+		<-its
+		eventually(t, "only the call that was made is counted", func() bool { return used() == "1" })
+	})
+}
