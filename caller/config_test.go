@@ -57,6 +57,8 @@ func TestConfigurationMistakes(t *testing.T) {
 		"huge limit":    {limit(func(l *caller.Limit) { l.Limit = math.MaxInt64 }), "can't be a limit: use 1 to"},
 		"no period":     {limit(func(l *caller.Limit) { l.Per = 0 }), "Limits[1]: 0s is no period for requests: use more"},
 		"burst":         {limit(func(l *caller.Limit) { l.Burst = 61 }), "Limits[1]: a burst of 61 requests is outside 1 to the limit of 60"},
+		"headroom":      {limit(func(l *caller.Limit) { l.Headroom = 1 }), "Limits[1]: a headroom of 1 of the limit on requests is outside 0 to less than 1"},
+		"burst above":   {limit(func(l *caller.Limit) { l.Headroom, l.Burst = 0.5, 31 }), "Limits[1]: a burst of 31 requests is outside 1 to the limit of 30"},
 		"below burst":   {limit(func(l *caller.Limit) { l.Burst = -1 }), "Limits[1]: a burst of -1 requests is outside"},
 		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), "Limits[1]: the algorithm leaky is unknown: use window, bucket or daily"},
 		"limit twice":   {limit(func(l *caller.Limit) { l.Per = time.Hour }), "Limits[1]: there is another limit on requests per 1h0m0s"},

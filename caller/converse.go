@@ -286,7 +286,7 @@ func (p *pool) refuse(w *waiter, wait time.Duration, binding int, l *layout) {
 	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
 	if binding >= 0 {
 		limit := p.plan.Limits[l.counters[binding].limit]
-		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Limit, w.cost[slices.Index(p.plan.metrics, limit.Metric)]
+		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Usable(), w.cost[slices.Index(p.plan.metrics, limit.Metric)]
 	}
 	p.queue.settle(w, nil, err)
 }

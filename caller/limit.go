@@ -57,9 +57,12 @@ type Limit struct {
 	// Per is the length of the window, or the time in which the bucket refills: more than 0. A Daily limit has 24 hours,
 	// and may leave it out.
 	Per time.Duration
+	// Headroom is the part of Limit that is never used, from 0 to less than 1: for others who use the same account without
+	// this pool. At least one unit is used. Defaults to 0: all of Limit is used.
+	Headroom float64
 	// Algorithm defaults to Window.
 	Algorithm Algorithm
-	// Burst is how many units may be used at once, from 1 to Limit. A window gives Burst-1 of its units up for it. A
+	// Burst is how many units may be used at once, from 1 to Limit less Headroom. A window gives Burst-1 of its units up for it. A
 	// call that costs more is admitted when the limit has been idle for the excess, and so takes up to twice its cost;
 	// one that costs more than Limit never is. Defaults to 1 for Requests, and to Limit for a Bucket. For other metrics
 	// it defaults to a fiftieth of Limit, and grows to what calls cost, up to a quarter of Limit, for as long as there
@@ -101,11 +104,12 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 	if err := l.check(); err != nil {
 		return out, err
 	}
-	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(l.Limit)
+	most := l.Usable()
+	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(most)
 	switch l.Algorithm {
 	case Window:
 		if out.burst == 0 && l.Metric != Requests {
-			out.burst, out.grows = l.Limit/50, true
+			out.burst, out.grows = most/50, true
 		}
 		out.burst = max(out.burst, 1)
 		out.interval = (per + late) / (n - float64(out.burst) + 1)
@@ -113,12 +117,12 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 		room := int64(n - math.Ceil(late*n/per))
 		if room < 1 {
 			return out, fmt.Errorf("%d %s in %v is less than arrives within the slack of %v: set a smaller Slack",
-				l.Limit, l.Metric, l.Per, slack)
+				most, l.Metric, l.Per, slack)
 		}
-		out.burst = min(cmp.Or(out.burst, l.Limit), room)
+		out.burst = min(cmp.Or(out.burst, most), room)
 		out.interval = per / n
 	case Daily:
-		out.burst = l.Limit
+		out.burst = most
 	default:
 		return out, errors.New("the algorithm " + string(l.Algorithm) + " is unknown: use window, bucket or daily")
 	}
@@ -146,8 +150,10 @@ func (l Limit) check() error {
 		return fmt.Errorf("%d %s can't be a limit: use 1 to %d", l.Limit, l.Metric, int64(maxUnits))
 	case l.Per <= 0:
 		return fmt.Errorf("%v is no period for %s: use more than 0", l.Per, l.Metric)
-	case l.Burst < 0 || l.Burst > l.Limit:
-		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Limit)
+	case !(l.Headroom >= 0 && l.Headroom < 1): // NaN is neither
+		return fmt.Errorf("a headroom of %v of the limit on %s is outside 0 to less than 1", l.Headroom, l.Metric)
+	case l.Burst < 0 || l.Burst > l.Usable():
+		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Usable())
 	case l.Scope != PerAccount && l.Scope != PerKey && l.Scope != PerPool:
 		return fmt.Errorf("the scope %q is unknown: use account, key or pool", l.Scope)
 	case l.Algorithm == Daily && (l.Per != day || l.Burst != 0):
@@ -158,6 +164,11 @@ func (l Limit) check() error {
 		return fmt.Errorf("ResetAt is %v: use a time of day, from 0 to less than 24h", l.ResetAt)
 	}
 	return nil
+}
+
+// Usable returns how many units are used in Per at most: Limit less Headroom, and at least 1.
+func (l Limit) Usable() int64 {
+	return max(1, int64(math.Floor(float64(l.Limit)*(1-l.Headroom)+1e-6)))
 }
 
 // name tells the limit from others of its scope. It is part of the names of fields in Redis.

@@ -36,8 +36,9 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 		Limit: rapid.Int64Range(1, 60).Draw(t, "limit"),
 		Per:   time.Duration(rapid.Int64Range(50, 3000).Draw(t, "per")) * time.Millisecond,
 	}
+	l.Headroom = rapid.SampledFrom([]float64{0, 0, 0.1, 0.5}).Draw(t, "headroom")
 	if rapid.Bool().Draw(t, "fixed burst") {
-		l.Burst = rapid.Int64Range(0, l.Limit).Draw(t, "burst") // else one that grows
+		l.Burst = rapid.Int64Range(0, l.Usable()).Draw(t, "burst") // else one that grows
 	}
 	r := &rush{limit: l, slack: time.Duration(rapid.Int64Range(1, 200).Draw(t, "slack")) * time.Millisecond}
 	pace, err := l.pace(r.slack)
@@ -49,7 +50,7 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 		r.shapes = append(r.shapes, scripts.NewPoolShape(&scripts.PoolConfig{
 			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: r.horizon, Strategy: scripts.Headroom, Metrics: 1,
 			Counters: []scripts.PoolCounter{{
-				Name: "c", Interval: pace.interval, Burst: pace.burst, Limit: l.Limit, Grows: pace.grows,
+				Name: "c", Interval: pace.interval, Burst: pace.burst, Limit: l.Usable(), Grows: pace.grows,
 			}},
 			Lanes: []scripts.PoolLane{{Name: "k", Weight: 1, Permits: -1, Counters: []int{0}, Keys: []string{"k"}}},
 		}))
@@ -69,7 +70,7 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 		now += rapid.Int64Range(0, r.limit.Per.Microseconds()/4).Draw(t, "later")
 		cost := int64(1)
 		if rapid.Bool().Draw(t, "large") {
-			cost = rapid.Int64Range(1, r.limit.Limit).Draw(t, "cost")
+			cost = rapid.Int64Range(1, r.limit.Usable()).Draw(t, "cost")
 		}
 		demand := scripts.PoolDemand{Count: rapid.IntRange(1, 20).Draw(t, "count"), Prefer: -1, Cost: []int64{cost}}
 		demand.Ahead = time.Duration(rapid.Int64Range(0, int64(r.horizon)).Draw(t, "ahead"))
@@ -107,8 +108,8 @@ func TestWindowsAreKept(t *testing.T) {
 				sum -= r.arrivals[first].cost
 				first++
 			}
-			if sum > r.limit.Limit {
-				t.Fatalf("%d units within %v, limit %d: %v", sum, r.limit.Per, r.limit.Limit, r.arrivals)
+			if sum > r.limit.Usable() {
+				t.Fatalf("%d units within %v, usable %d: %v", sum, r.limit.Per, r.limit.Usable(), r.arrivals)
 			}
 		}
 	})
@@ -121,13 +122,13 @@ func TestBucketsAreKept(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := drawRush(t, Bucket)
 		r.run(t, rdb)
-		size, last := float64(r.limit.Limit), 0.0
+		size, last := float64(r.limit.Usable()), 0.0
 		left := size
 		for _, a := range r.arrivals {
 			left = min(size, left+(a.at-last)*size/r.limit.Per.Seconds())
 			left, last = left-float64(a.cost), a.at
 			if left < -1e-6 {
-				t.Fatalf("the bucket of %d lacks %v units: %v", r.limit.Limit, -left, r.arrivals)
+				t.Fatalf("the bucket of %d lacks %v units: %v", r.limit.Usable(), -left, r.arrivals)
 			}
 		}
 	})

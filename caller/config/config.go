@@ -15,6 +15,7 @@
 //	    limit: 600                 # units in a period, 1 to 2^50. Required
 //	    per: 60s                   # 1ms to 8784h. Required, but for daily limits
 //	    algorithm: window          # window (never above the limit in any window) or bucket (refills continuously)
+//	    headroom: 0.1              # the part of limit that is left to others, 0 to 0.99; default: 0
 //	    burst: 1                   # units at once, 1 to limit; default: see caller.Limit
 //	    scope: account             # what has the limit: account, key or pool; default: account
 //	    models: [gpt-5*, o4-mini]  # what the limit counts, together; * stands for any text; default: every call
@@ -47,6 +48,7 @@
 //	aging: 30s                     # how long a call waits until it counts as one of the next higher priority; default: 30s
 //	max_waiting: 100_000           # calls of a process that may wait; default: 100000
 //	ttl: 10s                       # how long a dead process's permits stay taken, at least 1s; default: 10s
+//	outlive_lease: false           # calls go on although their permits are lost: see caller.Config; default: false
 //	session: pod-7                 # names the process; default: host name and process number
 //	plain_errors: false            # see caller.Config; default: false
 //

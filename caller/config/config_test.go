@@ -47,7 +47,7 @@ limits:
     burst: 500
     scope: key
     models: [gpt-5*, "o4-*"]
-  - {metric: images, limit: 1000, algorithm: daily, reset_at: 07:30, time_zone: America/Los_Angeles, scope: pool}
+  - {metric: images, limit: 1000, headroom: 0.25, algorithm: daily, reset_at: 07:30, time_zone: America/Los_Angeles, scope: pool}
 concurrency: 20
 strategy: in_order
 retry:
@@ -68,6 +68,7 @@ horizon: 300ms
 aging: 1m
 max_waiting: 5_000
 ttl: 3s
+outlive_lease: true
 session: pod-7
 plain_errors: true
 `
@@ -85,7 +86,7 @@ func TestAWholeConfiguration(t *testing.T) {
 		t.Errorf("%q %d %v %v", c.Pool, c.Concurrency, c.Slack, c.TTL)
 	}
 	if c.Strategy != caller.InOrder || c.Horizon != 300*time.Millisecond || c.Aging != time.Minute ||
-		c.MaxWaiting != 5000 || c.Session != "pod-7" || !c.PlainErrors {
+		c.MaxWaiting != 5000 || c.Session != "pod-7" || !c.PlainErrors || !c.OutliveLease {
 		t.Errorf("%q %v %v %d %q %v", c.Strategy, c.Horizon, c.Aging, c.MaxWaiting, c.Session, c.PlainErrors)
 	}
 	if c.Breaker != (caller.Breaker{Failures: 4, OpenFor: 2 * time.Second}) {
@@ -120,7 +121,7 @@ func TestAWholeConfiguration(t *testing.T) {
 		{Metric: caller.Requests, Limit: 600, Per: time.Minute, Algorithm: caller.Window, Scope: caller.PerAccount},
 		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500,
 			Scope: caller.PerKey, Models: []string{"gpt-5*", "o4-*"}},
-		{Metric: "images", Limit: 1000, Per: 24 * time.Hour, Algorithm: caller.Daily, Scope: caller.PerPool,
+		{Metric: "images", Limit: 1000, Headroom: 0.25, Per: 24 * time.Hour, Algorithm: caller.Daily, Scope: caller.PerPool,
 			ResetAt: 7*time.Hour + 30*time.Minute, Location: pacific},
 	}
 	if !reflect.DeepEqual(c.Limits, limits) {

@@ -82,6 +82,8 @@ func (r *reader) limitFields(d *limitDraft) map[string]field {
 				"or daily (starts anew at reset_at). Default: window."),
 		"burst": optional(r.count(&d.Burst, maxUnits, ""),
 			"Units at once, up to the limit. The default goes by metric and algorithm: see caller.Limit."),
+		"headroom": optional(r.number(&d.Headroom, 0, 0.99),
+			"The part of limit that is never used, from 0 to 0.99, for others who use the account. Default: 0."),
 		"scope": optional(r.choice(&d.scope, string(caller.PerAccount), string(caller.PerKey), string(caller.PerPool)),
 			"What has the limit: each account, each key, or all of the pool together. Default: account."),
 		"models": optional(r.texts(&d.Models),
@@ -112,8 +114,8 @@ func (r *reader) limit(n ast.Node, path string) caller.Limit {
 		r.problemf(n, path, "a daily limit has no burst; leave it out")
 	case !daily && (has(n, "reset_at") || has(n, "time_zone")):
 		r.problemf(n, path, "reset_at and time_zone are for algorithm daily; set that, or leave them out")
-	case l.Limit > 0 && l.Burst > l.Limit:
-		r.problemf(n, path, "burst must not be above limit")
+	case l.Limit > 0 && l.Burst > l.Usable():
+		r.problemf(n, path, "burst must not be above limit, less headroom")
 	}
 	return l
 }
@@ -150,7 +152,7 @@ func (r *reader) late(p *Pool, limits []limitAt) {
 		if l.Algorithm != caller.Bucket || l.Per == 0 || l.Limit.Limit == 0 {
 			continue
 		}
-		units := float64(l.Limit.Limit)
+		units := float64(l.Usable())
 		if units-math.Ceil(slack.Seconds()*units/l.Per.Seconds()) < 1 {
 			r.problemf(l.node, l.path, "the bucket refills within the slack of %v; set a smaller slack", slack)
 		}

@@ -58,6 +58,9 @@ func (r *reader) poolFields(d *draft) map[string]field {
 		"max_waiting": optional(r.count(&d.maxWaiting, math.MaxInt32, ""), "Calls of a process that may wait. Default: 100000."),
 		"ttl": optional(r.duration(&c.TTL, time.Second, time.Hour),
 			"How long the permits of a process that died stay taken. Default: 10s."),
+		"outlive_lease": optional(r.yes(&c.OutliveLease),
+			"Calls in flight go on where Redis couldn't be told of them for a ttl, though others may get their permits. "+
+				"Default: false."),
 		"session": optional(r.text(&c.Session),
 			"Names the process to whoever looks at the pool. Default: host name and process number."),
 		"plain_errors": optional(r.yes(&c.PlainErrors),
