@@ -117,8 +117,8 @@ func (p *pool) compose(now time.Time) *question {
 		q.call.Held = p.layout.held()
 		q.held = p.inUse
 	}
-	q.news = p.news.take()
-	q.call.Reports = q.news.reports(p.layout, now)
+	q.news = p.news.take(p.seq, now)
+	q.call.Reports = q.news.reports(p.layout, now, p.plan.TTL)
 	p.unsaid = time.Time{}
 	return q
 }
@@ -259,7 +259,7 @@ func (p *pool) failed(now time.Time, err error, q *question) {
 		p.clock.Forget() // or every call might be late, for ever
 	}
 	outcome := scripts.OutcomeOf(err)
-	p.news.again(q.news, outcome)
+	p.news.again(q.news, q.call.Seq, outcome)
 	switch outcome {
 	case scripts.Unknown:
 		// It may have run: what it asked for may be held, and is to be given back.

@@ -50,7 +50,7 @@ const (
 // PoolCall is one call of the script. Reports count before demands, and demands are served in order.
 type PoolCall struct {
 	Shape    *PoolShape
-	Seq      int64 // grows with every call of the session
+	Seq      int64 // from 1, grows with every call of the session
 	Deadline int64 // do nothing after this time, in microseconds since 2017; 0: none
 	Now      int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
 	Held     []int // permits that this session holds now, in the order of the shape

@@ -23,7 +23,7 @@
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
 --          deadline    do nothing after this time (seconds since 2017); 0: none
---          seq         grows with every call of the session; an older one does nothing
+--          seq         from 1, grows with every call of the session; an older one does nothing
 --          P × how many of the permits this session holds
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    not used for a while
@@ -34,6 +34,8 @@
 --               'used', counter (1..C), units                   of a count: at least so many are used
 --               'slow', counter (1..C), factor, recovery, quiet slower by the factor, unless it became so within the
 --                                                               last quiet seconds; whole again after recovery
+--               'unless', seq        the reports that follow, to the next 'unless', count unless a call of the session
+--                                    ran whose seq was that or a higher one; 0: they always count
 --          G, then G × number of equal calls, first lane, last lane (1..L), seconds ahead that they may be booked,
 --                      lane preferred (0: none), M × cost
 --          The block of key K is named 'k:K'. Names have no spaces, commas or equal signs.
@@ -62,6 +64,10 @@
 --          r:LANE                   which key is next, how far round robin has come with the lane
 --          BLOCK                    until when, 'cool' or 'off', reason
 --          s:SESSION                end, seq, calls waiting, of these for permits, turn, then PERMITS=held,…
+--
+-- Settlements: they are steps, not state, and count once. A session whose call was lost can't know whether it ran; it
+-- tells what that call told once more, 'unless' that call ran. The seq of its last call that ran says which: calls are
+-- ordered, and one that is late is stale. So a session that settled anything is remembered for a TTL.
 --
 -- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call
 -- takes of the pool times the number of those sessions. A session whose turn lies within the horizon, or four times as
@@ -122,14 +128,14 @@ end
 
 -- The fields, and what other sessions that are alive wait for and hold.
 local field, others, waiting = {}, {}, 0
-local turn, stale, held_before = now, false, ''
+local turn, ran, held_before = now, 0, '' -- ran: seq of this session's last call that did
 local changed, dead = {}, {}
 local session_field = 's:' .. session
 
 local function read_session(name, value)
   local ends, its_seq, want, starved, its_turn, held = string.match(value, '^(%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
   if name == session_field then
-    stale = tonumber(its_seq) >= seq
+    ran = tonumber(its_seq)
     turn = math.max(now, tonumber(its_turn))
     held_before = held
   elseif tonumber(ends) <= now then
@@ -152,7 +158,7 @@ for i = 1, #state, 2 do
     field[name] = state[i + 1]
   end
 end
-if stale then
+if ran >= seq then
   return { err = 'STALE a newer call of this session was here before' }
 end
 

@@ -45,7 +45,7 @@ type poolRun struct {
 }
 
 func newPoolRun(data []byte) *poolRun {
-	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, held: map[string][]int{}}
+	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}}
 	r.cfg = PoolConfig{
 		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
 		Strategy: []Strategy{Headroom, RoundRobin, InOrder}[r.roll(3)],
@@ -111,7 +111,7 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	}
 	r.held[cfg.Session] = held
 	c.Held = slices.Clone(held)
-	for range max(0, r.roll(8)-5) {
+	for range max(0, r.roll(10)-6) {
 		c.Reports = append(c.Reports, r.report())
 	}
 	for i := range cfg.Counters {
@@ -138,7 +138,7 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 
 func (r *poolRun) report() PoolReport {
 	p := PoolReport{
-		Kind: ReportKind(r.roll(7)), For: time.Duration(r.roll(200)) * time.Millisecond,
+		Kind: ReportKind(r.roll(8)), Seq: int64(r.roll(2)) * max(0, r.seq-int64(r.roll(6))), For: time.Duration(r.roll(200)) * time.Millisecond,
 		Block: AccountBlock(fmt.Sprint("=", r.roll(3)), ""), Reason: fmt.Sprint("why not ", r.roll(9)),
 		Units: int64(r.roll(20) - 10), Factor: 0.5, Quiet: time.Duration(r.roll(100)) * time.Millisecond,
 	}
@@ -146,9 +146,9 @@ func (r *poolRun) report() PoolReport {
 	if len(lane.Keys) > 0 && r.roll(3) > 0 {
 		p.Block = KeyBlock(lane.Keys[r.roll(len(lane.Keys))])
 	}
-	if len(r.cfg.Counters) == 0 {
+	if len(r.cfg.Counters) == 0 && p.Kind != UnlessRan {
 		p.Kind = min(p.Kind, ClearBlock)
-	} else {
+	} else if len(r.cfg.Counters) > 0 {
 		p.Counter = r.roll(len(r.cfg.Counters))
 	}
 	if p.Kind == SlowCounter {
