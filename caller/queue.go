@@ -160,5 +160,6 @@ func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
 }
 
 func alike(a, b *scripts.PoolDemand) bool {
-	return a.First == b.First && a.Ahead == b.Ahead && a.Prefer == b.Prefer && slices.Equal(a.Cost, b.Cost)
+	return a.First == b.First && a.Ahead == b.Ahead && a.Prefer == b.Prefer &&
+		slices.Equal(a.Except, b.Except) && slices.Equal(a.Cost, b.Cost)
 }

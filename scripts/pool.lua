@@ -37,7 +37,7 @@
 --               'unless', seq        the reports that follow, to the next 'unless', count unless a call of the session
 --                                    ran whose seq was that or a higher one; 0: they always count
 --          G, then G × number of equal calls, first lane, last lane (1..L), seconds ahead that they may be booked,
---                      lane preferred (0: none), M × cost
+--                      lane preferred (0: none), E, then E × lane that they must not take, M × cost
 --          The block of key K is named 'k:K'. Names have no spaces, commas or equal signs.
 --
 -- Reply    now         microseconds since 2017
@@ -45,10 +45,12 @@
 --                      is left; -2: nobody can tell
 --          poll        1: a permit that comes back may help before; a message says so, or a poll if that is lost
 --          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
---                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing
+--                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing,
+--                      -5 every key is disabled but for lanes that the call must not take
 --          others      how many other sessions have calls waiting
---          reason      of a disabled key, where binding is -3; else empty
---          G × number of calls admitted; of equal calls the first ones are
+--          reason      of a disabled key, for the first group with -3 in its way; else empty
+--          G × number of calls admitted, of equal calls the first ones; what is in the way of the next one, as in
+--              binding; -4 if there is none, or only calls that came before it
 --          then for each run of calls admitted, in order: lane (0..L-1), key (0..K-1; -1..-K: the same, and the call
 --          tries whether it is still disabled), how many, microseconds from now to their slot
 -- Errors   LATE        the deadline has passed; nothing was done
@@ -76,7 +78,7 @@
 -- them has died, but never before them. What bulk work took is thus not held against a session's urgent calls, but
 -- what they take is held against its bulk work.
 
-local PERMITS, COOLDOWN, DISABLED, NONE = -1, -2, -3, -4
+local PERMITS, COOLDOWN, DISABLED, NONE, EXCLUDED = -1, -2, -3, -4, -5
 
 local argi = 0
 local function arg()

@@ -102,9 +102,13 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	}
 	left := 0
 	for _, d := range p.Demands {
-		over := c.demand(d)
+		over, why := c.demand(d)
 		left += over
+		if c.binding == BindingNone {
+			c.binding = why
+		}
 		c.reply.Admitted = append(c.reply.Admitted, d.Count-over)
+		c.reply.Blocked = append(c.reply.Blocked, why)
 	}
 	c.save(left)
 	c.answer(left)
