@@ -62,13 +62,13 @@ func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
 	}
 	b.demands = append(b.demands, scripts.PoolDemand{
 		Count: 1, First: w.family * l.perKind, Last: (w.family+1)*l.perKind - 1, Ahead: ahead,
-		Prefer: l.prefer(w.affinity, w.family), Cost: w.cost,
+		Prefer: l.prefer(w.affinity, w.family), Except: l.lanesOf(w.except, w.family), Cost: w.cost,
 	})
 }
 
 // alike reports whether one demand can stand for both.
 func (w *waiter) alike(o *waiter) bool {
-	return w.family == o.family && w.affinity == o.affinity && slices.Equal(w.cost, o.cost)
+	return w.family == o.family && w.affinity == o.affinity && slices.Equal(w.except, o.except) && slices.Equal(w.cost, o.cost)
 }
 
 // over is for a batch whose script call has ended: its waiters are those of the queue alone again.

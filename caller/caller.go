@@ -156,10 +156,8 @@ func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
 		m.err = c.ungranted(err)
 		return m
 	}
-	if at.begun != nil && !at.begun(g) {
-		c.pool.giveUp(g)
-		m.err = retry.Permanent(errNoOther)
-		return m
+	if at.begun != nil {
+		at.begun(g)
 	}
 	g.IdempotencyKey, g.model = opts.IdempotencyKey, opts.Model
 	begun := time.Now()

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -134,18 +135,22 @@ func (c *Caller) grant(ctx context.Context, o order, endpoint string) (*Grant, e
 	if c.circuits == nil {
 		return c.pool.acquire(ctx, o)
 	}
-	for tries := 0; tries == 0 || tries <= len(c.pool.keyIDs()); tries++ {
-		if wait := c.allOpen(endpoint); wait > 0 {
+	except := o.except
+	for range c.pool.keys() + 1 {
+		open, wait := c.open(endpoint)
+		if wait > 0 {
 			return nil, &Error{Pool: c.plan.Pool, RetryAfter: wait, Err: ErrCircuitOpen}
 		}
-		if tries > 0 {
-			o.again, o.affinity = true, strconv.Itoa(tries) // look elsewhere
-		}
+		o.except = append(slices.Clip(except), open...)
 		g, err := c.pool.acquire(ctx, o)
+		if errors.Is(err, errNoOther) && len(open) > 0 {
+			break
+		}
 		if err != nil || c.circuits.enter(circuitName{g.Key, endpoint}) {
 			return g, err
 		}
-		c.pool.giveUp(g)
+		c.pool.giveUp(g) // another of the account's keys may do
+		o.again = true
 	}
 	return nil, &Error{Pool: c.plan.Pool, RetryAfter: c.circuits.OpenFor / 10, Err: ErrCircuitOpen}
 }
@@ -158,35 +163,58 @@ func (c *Caller) ungranted(err error) error {
 	return retry.Permanent(err)
 }
 
-// allOpen returns how long no key may be used, 0 if one may.
-func (c *Caller) allOpen(endpoint string) time.Duration {
+// open returns the accounts none of whose keys may be used for an endpoint, and how long that goes for all of them: 0 if
+// there is an account that may be used.
+func (c *Caller) open(endpoint string) (accounts []string, wait time.Duration) {
 	if c.circuits.quiet() {
-		return 0
+		return nil, 0
 	}
-	least := time.Duration(0)
-	for _, key := range c.pool.keyIDs() {
-		wait := c.circuits.wait(circuitName{key, endpoint})
-		if wait == 0 {
-			return 0
+	all := true
+	for account, keys := range c.pool.keyIDs() {
+		least := time.Duration(math.MaxInt64)
+		for _, key := range keys {
+			least = min(least, c.circuits.wait(circuitName{key, endpoint}))
 		}
-		if least == 0 || wait < least {
-			least = wait
+		switch {
+		case len(keys) == 0: // it is gone
+		case least == 0:
+			all = false
+		default:
+			accounts = append(accounts, account)
+			if wait == 0 || least < wait {
+				wait = least
+			}
 		}
 	}
-	return least
+	if !all {
+		wait = 0
+	}
+	slices.Sort(accounts) // so that calls are alike
+	return accounts, wait
 }
 
-// keyIDs returns the IDs of all keys.
-func (p *pool) keyIDs() []string {
+// keyIDs returns the IDs of all keys by their accounts.
+func (p *pool) keyIDs() map[string][]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var ids []string
+	ids := make(map[string][]string, len(p.accounts))
 	for _, a := range p.accounts {
 		for _, k := range a.keys {
-			ids = append(ids, k.ID)
+			ids[a.id] = append(ids[a.id], k.ID)
 		}
 	}
 	return ids
+}
+
+// keys returns how many keys there are.
+func (p *pool) keys() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, a := range p.accounts {
+		n += len(a.keys)
+	}
+	return n
 }
 
 // tripped takes in how an attempt has ended.

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -47,20 +48,32 @@ func settled(t *testing.T, c *Caller, difference int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	untilTold(t, c)
+}
+
+// untilTold waits until Redis has heard all news.
+func untilTold(t *testing.T, c *Caller) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		c.pool.mu.Lock()
 		empty := c.pool.news.empty()
 		c.pool.mu.Unlock()
+		if !empty {
+			if time.Now().After(end) {
+				t.Fatal("Redis isn't told")
+			}
+			continue
+		}
+		// The news may be under way, or may be lost with their call. They are over when one more call is.
+		if _, err := Do(t.Context(), c, nil, nothing); err != nil {
+			t.Fatal(err)
+		}
+		c.pool.mu.Lock()
+		empty = c.pool.news.empty()
+		c.pool.mu.Unlock()
 		if empty {
-			break
+			return
 		}
-		if time.Now().After(end) {
-			t.Fatal("Redis isn't told")
-		}
-	}
-	// The news may be under way, or may have been lost with their call. They are over when one more call is.
-	if _, err := Do(t.Context(), c, nil, nothing); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -83,48 +96,92 @@ func TestCostsAreSettled(t *testing.T) {
 	}
 }
 
-// A settlement whose script call fails half-way is never more generous than what was used: a refund counts at most once,
-// a debt at least once.
+// A settlement whose script calls fail half-way counts exactly once, whether the script ran or not, and so does what is
+// settled meanwhile.
 func TestSettlementsThatAreLost(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]struct {
-		set          func(*redistest.Faults, redistest.Match) *redistest.Rule
-		debt, refund [2]int // what is charged in the end, from and to
-	}{
-		"reply lost":      {(*redistest.Faults).LoseReply, [2]int{15, 20}, [2]int{3, 3}},
-		"reply held":      {(*redistest.Faults).HoldReply, [2]int{15, 20}, [2]int{3, 3}},
-		"never got there": {(*redistest.Faults).Reset, [2]int{15, 15}, [2]int{3, 10}},
-		"got there late":  {(*redistest.Faults).HoldCommand, [2]int{15, 15}, [2]int{3, 10}},
-	} {
-		for kind, c := range map[string]struct {
-			difference int64
-			want       [2]int
-		}{"debt": {5, fault.debt}, "refund": {-7, fault.refund}} {
-			t.Run(name+"/"+kind, func(t *testing.T) {
-				t.Parallel()
-				rdb := redistest.Client(t)
-				faults := redistest.NewFaults(t)
-				caller, err := New(faults.Client(t, rdb.Options()), Config{
-					Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()},
+	type fault = func(*redistest.Faults, redistest.Match) *redistest.Rule
+	faults := map[string]fault{
+		"reply lost":      (*redistest.Faults).LoseReply,
+		"reply held":      (*redistest.Faults).HoldReply,
+		"never got there": (*redistest.Faults).Reset,
+		"got there late":  (*redistest.Faults).HoldCommand,
+	}
+	for first, its := range faults {
+		for then, other := range map[string]fault{"": nil, "reply lost": faults["reply lost"], "never got there": faults["never got there"]} {
+			for _, difference := range []int64{5, -7} {
+				t.Run(fmt.Sprintf("%s, %s/%+d", first, then, difference), func(t *testing.T) {
+					t.Parallel()
+					settledThrough(t, difference, its, other)
 				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { leave(caller) })
-				if _, err := Do(t.Context(), caller, nil, nothing); err != nil { // the server has the script now
-					t.Fatal(err)
-				}
-				rule := fault.set(faults, redistest.Nth(1, redistest.Contains("\r\nsettle\r\n")))
-				settled(t, caller, c.difference)
-				rule.Wait(t, 1)
-				rule.Release() // what was held arrives after newer calls
-				if _, err := Do(t.Context(), caller, nil, nothing); err != nil {
-					t.Fatal(err)
-				}
-				if got := tokensCharged(t, rdb); got < c.want[0] || got > c.want[1] {
-					t.Errorf("%d tokens charged, want %v", got, c.want)
-				}
-			})
+			}
+		}
+	}
+}
+
+// settledThrough settles a call of ten tokens by the difference and, once the first fault has struck the script call that
+// told it, by one more.
+func settledThrough(t *testing.T, difference int64, set ...func(*redistest.Faults, redistest.Match) *redistest.Rule) {
+	rdb := redistest.Client(t)
+	faults := redistest.NewFaults(t)
+	c, err := New(faults.Client(t, rdb.Options()), Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { leave(c) })
+	if _, err := Do(t.Context(), c, nil, nothing); err != nil { // the server has the script now
+		t.Fatal(err)
+	}
+	var rules []*redistest.Rule
+	for i, its := range set {
+		if its != nil {
+			rules = append(rules, its(faults, redistest.Nth(i+1, redistest.Contains("\r\nsettle\r\n"))))
+		}
+	}
+	_, err = Do(t.Context(), c, Cost{Tokens: 10}, func(_ context.Context, g *Grant) (int, error) {
+		c.pool.settle(g, Cost{Tokens: difference})
+		rules[0].Wait(t, 1)
+		c.pool.settle(g, Cost{Tokens: 1})
+		return 0, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilTold(t, c)
+	for _, r := range rules {
+		r.Wait(t, 1)
+		r.Release() // what was held arrives after newer calls
+	}
+	if _, err := Do(t.Context(), c, nil, nothing); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tokensCharged(t, rdb), int(10+difference+1); got != want {
+		t.Errorf("%d tokens charged, want %d", got, want)
+	}
+}
+
+// What nobody can tell any more, because Redis has forgotten which call of the session was the last to run, isn't given
+// back; a debt is charged.
+func TestSettlementsThatAreLostForLong(t *testing.T) {
+	t.Parallel()
+	p, err := newPlan(Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := p.layOut(p.accounts, []family{p.family("")}, noon)
+	for _, test := range []struct {
+		units int64
+		after time.Duration
+		told  bool
+	}{{-7, 0, true}, {-7, 59 * time.Second, true}, {-7, 60 * time.Second, false}, {5, time.Hour, true}} {
+		var n news
+		n.settle(l.counters[0].name, test.units)
+		told := n.take(1, noon)
+		n.again(told, 1, scripts.Unknown)
+		again := n.take(2, noon.Add(test.after))
+		reports := again.reports(l, noon.Add(test.after), time.Minute)
+		if len(reports) == 0 || reports[0].Kind != scripts.UnlessRan || reports[0].Seq != 1 || (len(reports) == 2) != test.told {
+			t.Errorf("%d units, %v later: %+v", test.units, test.after, reports)
 		}
 	}
 }

@@ -23,6 +23,9 @@ var (
 	ErrClosed = errors.New("the caller is closed")
 )
 
+// errNoOther is what a call gets that may not use the accounts that could serve it.
+var errNoOther = fmt.Errorf("%w, except those of accounts that this call may not use", ErrNoKeys)
+
 var errNegativeCost = errors.New("a cost can't be negative: give 0 or more")
 
 // Error is why a call failed, and what is known about it. Fields that don't apply are empty.

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,7 +49,7 @@ func (g *Grant) inherited() *Grant {
 // does reports whether the grant, which nothing was sent with, does for another call, one for models of that family. One
 // with an affinity waits for its own account.
 func (g *Grant) does(w *waiter, family string) bool {
-	if g.lane.family != family || w.affinity != "" || w.before(g.slot) {
+	if g.lane.family != family || w.affinity != "" || slices.Contains(w.except, g.Account) || w.before(g.slot) {
 		return false
 	}
 	for i, charged := range g.cost {

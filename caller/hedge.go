@@ -25,10 +25,7 @@ func (h Hedge) check() error {
 	return nil
 }
 
-var (
-	errOvertaken = errors.New("another request for the same call was answered first")
-	errNoOther   = errors.New("there is no other account to hedge with")
-)
+var errOvertaken = errors.New("another request for the same call was answered first")
 
 // made is what became of one attempt.
 type made[T any] struct {
@@ -45,8 +42,8 @@ type course struct {
 	bounded context.Context // for admission
 	number  int
 	order   order
-	begun   func(*Grant) bool // asked before sending; false gives the grant back. Nil: yes
-	end     func()            // called when the attempt is over and its answer read. Optional
+	begun   func(*Grant) // called before sending. Optional
+	end     func()       // called when the attempt is over and its answer read. Optional
 }
 
 // race is an attempt of which one request or two are under way.
@@ -65,10 +62,7 @@ type race[T any] struct {
 func hedged[T any](c *Caller, at course, once func(course) made[T], discard func(T)) made[T] {
 	r := &race[T]{caller: c, once: once, discard: discard, results: make(chan made[T], 2)}
 	sent := make(chan string, 1)
-	r.start(at, func(g *Grant) bool {
-		sent <- g.Account
-		return true
-	})
+	r.start(at, func(g *Grant) { sent <- g.Account })
 	winner := -1
 	defer func() { r.finish(winner) }()
 	var slow <-chan time.Time
@@ -82,8 +76,8 @@ func hedged[T any](c *Caller, at course, once func(course) made[T], discard func
 			slow = timer.C
 		case <-slow:
 			if b := c.plan.Retry.Budget; b == nil || b.Retry() {
-				at.order.again, at.order.affinity = true, at.order.affinity+"~" // look elsewhere
-				r.start(at, func(g *Grant) bool { return g.Account != first })
+				at.order.again, at.order.affinity, at.order.except = true, "", []string{first}
+				r.start(at, nil)
 				pending++
 			}
 		case m := <-r.results:
@@ -107,7 +101,7 @@ func hedged[T any](c *Caller, at course, once func(course) made[T], discard func
 }
 
 // start sends a request. It ends with the attempt, which a lost race cancels.
-func (r *race[T]) start(at course, begun func(*Grant) bool) {
+func (r *race[T]) start(at course, begun func(*Grant)) {
 	own, cancel := context.WithCancelCause(at.ctx)
 	wait, leave := context.WithCancelCause(at.bounded)
 	from := len(r.cancels)

@@ -168,6 +168,20 @@ func (l *layout) prefer(affinity string, family int) int {
 	return best
 }
 
+// lanesOf returns the lanes that the accounts have for a family.
+func (l *layout) lanesOf(accounts []string, family int) []int {
+	if len(accounts) == 0 {
+		return nil
+	}
+	var lanes []int
+	for i := family * l.perKind; i < (family+1)*l.perKind; i++ {
+		if slices.Contains(accounts, l.lanes[i].account.id) {
+			lanes = append(lanes, i)
+		}
+	}
+	return lanes
+}
+
 // mix spreads every bit over all (the finaliser of SplitMix64, Steele et al. 2014).
 func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

@@ -10,6 +10,7 @@ import (
 type news struct {
 	list    []item
 	settled map[string]int64 // units by counter, actual less estimated
+	doubt   *doubt           // what a lost call settled; until that is cleared up, settled waits
 	since   time.Time        // of the oldest
 	urgent  bool             // something is to be told at once
 }
@@ -22,7 +23,15 @@ type item struct {
 	heard   chan struct{} // closed when Redis has heard; nil: nobody waits for that
 }
 
-func (n *news) empty() bool { return len(n.list)+len(n.settled) == 0 }
+// doubt is what one script call settles. While it isn't known whether that call ran, every later one tells it again,
+// and the script leaves it out if it did.
+type doubt struct {
+	settled map[string]int64
+	seq     int64     // of the first call that told it
+	at      time.Time // when that was made
+}
+
+func (n *news) empty() bool { return len(n.list)+len(n.settled) == 0 && n.doubt == nil }
 
 func (n *news) settle(counter string, units int64) {
 	if n.settled == nil {
@@ -52,8 +61,24 @@ func (n *news) heard() {
 	}
 }
 
-// reports returns the news as the script wants them.
-func (n *news) reports(l *layout, now time.Time) []scripts.PoolReport {
+// take returns what the call seq is about to tell, and forgets it.
+func (n *news) take(seq int64, now time.Time) news {
+	told := *n
+	*n = news{}
+	switch {
+	case told.doubt != nil:
+		n.settled, n.since = told.settled, told.since
+	case len(told.settled) > 0:
+		told.doubt = &doubt{told.settled, seq, now}
+	}
+	told.settled = nil
+	return told
+}
+
+// reports returns the news that were taken as the script wants them. memory is for how long Redis remembers which call
+// of the session ran: after that nobody can tell whether a lost one did, and so a debt may count twice, and a refund
+// isn't told.
+func (n *news) reports(l *layout, now time.Time, memory time.Duration) []scripts.PoolReport {
 	var out []scripts.PoolReport
 	for _, i := range n.list {
 		r := i.PoolReport
@@ -69,30 +94,29 @@ func (n *news) reports(l *layout, now time.Time) []scripts.PoolReport {
 		}
 		out = append(out, r)
 	}
-	for name, units := range n.settled {
-		if at, ok := l.byName[name]; ok && units != 0 {
+	if n.doubt == nil {
+		return out
+	}
+	forgotten := now.Add(callTimeout).Sub(n.doubt.at) > memory
+	out = append(out, scripts.PoolReport{Kind: scripts.UnlessRan, Seq: n.doubt.seq})
+	for name, units := range n.doubt.settled {
+		if at, ok := l.byName[name]; ok && units != 0 && (units > 0 || !forgotten) {
 			out = append(out, scripts.PoolReport{Kind: scripts.SettleCounter, Counter: at, Units: units})
 		}
 	}
 	return out
 }
 
-// take returns the news and forgets them: they are about to be told.
-func (n *news) take() news {
-	told := *n
-	*n = news{}
-	return told
-}
-
-// again takes back what Redis may not have heard. What may have been heard is told again where twice does no harm: a
-// block, a debt, but not a refund.
-func (n *news) again(told news, outcome scripts.Outcome) {
+// again takes back what the call seq was to tell and Redis may not have heard. That a block is told twice does no harm.
+func (n *news) again(told news, seq int64, outcome scripts.Outcome) {
 	n.begin()
 	n.list = append(told.list, n.list...)
 	n.urgent = n.urgent || told.urgent
-	for counter, units := range told.settled {
-		if units > 0 || outcome == scripts.NotRun {
-			n.settle(counter, units)
-		}
+	if told.doubt == nil || told.doubt.seq < seq || outcome != scripts.NotRun {
+		n.doubt = told.doubt
+		return
+	}
+	for counter, units := range told.doubt.settled {
+		n.settle(counter, units)
 	}
 }

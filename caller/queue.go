@@ -8,7 +8,8 @@ type order struct {
 	model    string
 	priority Priority
 	affinity string
-	again    bool // not the call's first attempt: it goes before those that come for the first time
+	except   []string // accounts that don't do
+	again    bool     // not the call's first attempt: it goes before those that come for the first time
 }
 
 // waiter is one order that waits. All but ready belongs to the pool's lock, until it has been answered.

@@ -74,7 +74,7 @@ func (v *visitor) ask(now time.Time, n int, o Options, cost Cost, items ...item)
 	v.seq++
 	reply, err := scripts.Admit(v.t.Context(), v.rdb, v.plan.Pool, &scripts.PoolCall{
 		Shape: v.layout.shape, Seq: v.seq, Now: scripts.Micros(now), Demands: b.demands,
-		Reports: news.reports(v.layout, now), Held: make([]int, v.permits()),
+		Reports: news.reports(v.layout, now, time.Minute), Held: make([]int, v.permits()),
 	})
 	if err != nil {
 		v.t.Fatal(err)

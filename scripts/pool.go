@@ -45,12 +45,13 @@ const (
 	BindingCooldown = -2 // every key that is left is cooling down
 	BindingDisabled = -3 // every key is disabled
 	BindingNone     = -4 // nothing: every call was admitted for now
+	BindingExcluded = -5 // every key is disabled, but for those that the call must not take
 )
 
 // PoolCall is one call of the script. Reports count before demands, and demands are served in order.
 type PoolCall struct {
 	Shape    *PoolShape
-	Seq      int64 // grows with every call of the session
+	Seq      int64 // from 1, grows with every call of the session
 	Deadline int64 // do nothing after this time, in microseconds since 2017; 0: none
 	Now      int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
 	Held     []int // permits that this session holds now, in the order of the shape
@@ -64,6 +65,7 @@ type PoolDemand struct {
 	First, Last int           // the lanes that they may take, by index
 	Ahead       time.Duration // how far ahead of now they may be booked, up to the horizon
 	Prefer      int           // the lane that they take if it can serve them within Ahead, by index; -1: none
+	Except      []int         // the lanes of these that they must not take, by index
 	Cost        []int64       // of each metric; none negative
 }
 
@@ -84,8 +86,9 @@ type PoolReply struct {
 	Poll     bool          // a permit that comes back may help before
 	Binding  int           // index of a counter, or one of the Binding constants
 	Waiting  int           // other sessions with calls waiting
-	Reason   string        // why a key is disabled, with BindingDisabled
+	Reason   string        // why a key is disabled, for the first demand that BindingDisabled is in the way of
 	Admitted []int         // of each demand, how many calls were admitted: its first ones
+	Blocked  []int         // of each demand, what is in the way of the next one, as Binding; BindingNone: earlier calls
 	Grants   []PoolGrant   // one for each admitted call, in order of the demands
 }
 
@@ -108,7 +111,7 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 }
 
 func (p *PoolCall) args() []any {
-	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+5*len(p.Reports)+(5+p.Shape.metrics)*len(p.Demands))
+	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+5*len(p.Reports)+(6+p.Shape.metrics)*len(p.Demands))
 	now := ""
 	if p.Now != 0 {
 		now = seconds(p.Now)
@@ -124,7 +127,10 @@ func (p *PoolCall) args() []any {
 	}
 	a = append(a, len(p.Demands))
 	for _, d := range p.Demands {
-		a = append(a, d.Count, d.First+1, d.Last+1, d.Ahead.Seconds(), d.Prefer+1)
+		a = append(a, d.Count, d.First+1, d.Last+1, d.Ahead.Seconds(), d.Prefer+1, len(d.Except))
+		for _, lane := range d.Except {
+			a = append(a, lane+1)
+		}
 		for _, c := range d.Cost {
 			a = append(a, c)
 		}
@@ -140,7 +146,7 @@ func seconds(us int64) string {
 func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 	const header = 6
 	r, ok := v.([]any)
-	if !ok || len(r) < header+len(call.Demands) || (len(r)-header-len(call.Demands))%4 != 0 {
+	if !ok || len(r) < header+2*len(call.Demands) || (len(r)-header-2*len(call.Demands))%4 != 0 {
 		return nil, fmt.Errorf("unexpected reply %v", v)
 	}
 	reason, ok := r[5].(string)
@@ -164,8 +170,9 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 	n = n[header:]
 	total := 0
 	for range call.Demands {
-		reply.Admitted, n = append(reply.Admitted, int(n[0])), n[1:]
-		total += reply.Admitted[len(reply.Admitted)-1]
+		reply.Admitted, reply.Blocked = append(reply.Admitted, int(n[0])), append(reply.Blocked, int(n[1]))
+		total += int(n[0])
+		n = n[2:]
 	}
 	reply.Grants = make([]PoolGrant, 0, total)
 	for ; len(n) > 0; n = n[4:] {

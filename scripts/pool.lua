@@ -23,7 +23,7 @@
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
 --          deadline    do nothing after this time (seconds since 2017); 0: none
---          seq         grows with every call of the session; an older one does nothing
+--          seq         from 1, grows with every call of the session; an older one does nothing
 --          P × how many of the permits this session holds
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    not used for a while
@@ -34,8 +34,10 @@
 --               'used', counter (1..C), units                   of a count: at least so many are used
 --               'slow', counter (1..C), factor, recovery, quiet slower by the factor, unless it became so within the
 --                                                               last quiet seconds; whole again after recovery
+--               'unless', seq        the reports that follow, to the next 'unless', count unless a call of the session
+--                                    ran whose seq was that or a higher one; 0: they always count
 --          G, then G × number of equal calls, first lane, last lane (1..L), seconds ahead that they may be booked,
---                      lane preferred (0: none), M × cost
+--                      lane preferred (0: none), E, then E × lane that they must not take, M × cost
 --          The block of key K is named 'k:K'. Names have no spaces, commas or equal signs.
 --
 -- Reply    now         microseconds since 2017
@@ -43,10 +45,12 @@
 --                      is left; -2: nobody can tell
 --          poll        1: a permit that comes back may help before; a message says so, or a poll if that is lost
 --          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
---                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing
+--                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing,
+--                      -5 every key is disabled but for lanes that the call must not take
 --          others      how many other sessions have calls waiting
---          reason      of a disabled key, where binding is -3; else empty
---          G × number of calls admitted; of equal calls the first ones are
+--          reason      of a disabled key, for the first group with -3 in its way; else empty
+--          G × number of calls admitted, of equal calls the first ones; what is in the way of the next one, as in
+--              binding; -4 if there is none, or only calls that came before it
 --          then for each run of calls admitted, in order: lane (0..L-1), key (0..K-1; -1..-K: the same, and the call
 --          tries whether it is still disabled), how many, microseconds from now to their slot
 -- Errors   LATE        the deadline has passed; nothing was done
@@ -63,6 +67,10 @@
 --          BLOCK                    until when, 'cool' or 'off', reason
 --          s:SESSION                end, seq, calls waiting, of these for permits, turn, then PERMITS=held,…
 --
+-- Settlements: they are steps, not state, and count once. A session whose call was lost can't know whether it ran; it
+-- tells what that call told once more, 'unless' that call ran. The seq of its last call that ran says which: calls are
+-- ordered, and one that is late is stale. So a session that settled anything is remembered for a TTL.
+--
 -- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call
 -- takes of the pool times the number of those sessions. A session whose turn lies within the horizon, or four times as
 -- far ahead as a call may be booked if that is more, books as far ahead as its demands say. One whose turn lies beyond
@@ -70,7 +78,7 @@
 -- them has died, but never before them. What bulk work took is thus not held against a session's urgent calls, but
 -- what they take is held against its bulk work.
 
-local PERMITS, COOLDOWN, DISABLED, NONE = -1, -2, -3, -4
+local PERMITS, COOLDOWN, DISABLED, NONE, EXCLUDED = -1, -2, -3, -4, -5
 
 local argi = 0
 local function arg()
@@ -122,14 +130,14 @@ end
 
 -- The fields, and what other sessions that are alive wait for and hold.
 local field, others, waiting = {}, {}, 0
-local turn, stale, held_before = now, false, ''
+local turn, ran, held_before = now, 0, '' -- ran: seq of this session's last call that did
 local changed, dead = {}, {}
 local session_field = 's:' .. session
 
 local function read_session(name, value)
   local ends, its_seq, want, starved, its_turn, held = string.match(value, '^(%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
   if name == session_field then
-    stale = tonumber(its_seq) >= seq
+    ran = tonumber(its_seq)
     turn = math.max(now, tonumber(its_turn))
     held_before = held
   elseif tonumber(ends) <= now then
@@ -152,7 +160,7 @@ for i = 1, #state, 2 do
     field[name] = state[i + 1]
   end
 end
-if stale then
+if ran >= seq then
   return { err = 'STALE a newer call of this session was here before' }
 end
 

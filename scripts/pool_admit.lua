@@ -18,12 +18,12 @@ local function price(lane, cost)
   lane.opens, lane.slot, lane.binding = opens, slot, binding
 end
 
--- price_all prices the lanes that are open and returns how many those are.
-local function price_all(first, last, cost)
+-- price_all prices those of some lanes that are open and returns how many they are.
+local function price_all(some, cost)
   local n = 0
-  for i = first, last do
-    if lanes[i].open then
-      price(lanes[i], cost)
+  for _, lane in ipairs(some) do
+    if lane.open then
+      price(lane, cost)
       n = n + 1
     end
   end
@@ -47,11 +47,10 @@ local function rank(lane, preferred, ahead)
   return -math.min(now - lane.slot, 3600) * lane.weight
 end
 
--- best returns the lane to take, and whether any lacked only a permit.
-local function best(first, last, preferred, ahead)
+-- best returns which of some lanes to take, and whether any lacked only a permit.
+local function best(some, preferred, ahead)
   local chosen, its_rank, no_permit
-  for i = first, last do
-    local lane = lanes[i]
+  for _, lane in ipairs(some) do
     if lane.open and not lane.claimed then
       if room(lane) < 1 then
         no_permit = true
@@ -120,55 +119,69 @@ local function charge(lane, cost, n, lanes_open, bound)
   lane.used = true
 end
 
-local wake, binding, reason = math.huge, NONE, ''
-local poll = false
-local function blocked(at, why)
-  if binding == NONE then
-    binding = why
-  end
+local wake, reason, poll = math.huge, '', false
+local function ask_again(at)
   wake = math.min(wake, math.max(0, at - now))
 end
 
--- all_closed says why no lane of a demand is open.
-local function all_closed(first, last)
+-- all_closed says what is in the way of a demand none of whose lanes is open. first to last are all lanes that would
+-- do, some those of them that are not excluded.
+local function all_closed(some, first, last)
   local back, off, why = math.huge, true, ''
+  for _, lane in ipairs(some) do
+    back, off = math.min(back, lane.back), off and lane.off
+  end
+  ask_again(back)
+  if not off then
+    return COOLDOWN
+  end
   for i = first, last do
-    local lane = lanes[i]
-    back = math.min(back, lane.back)
-    off = off and lane.off
-    why = lane.reason or why
+    if not lanes[i].off then -- it is excluded
+      return EXCLUDED
+    end
+    why = lanes[i].reason or why
   end
-  if off and binding == NONE then
-    reason = why
-  end
-  blocked(back, off and DISABLED or COOLDOWN)
+  reason = reason ~= '' and reason or why
+  return DISABLED
 end
 
--- admit books up to n equal calls on the lanes from first to last, and returns how many it could not.
-local function admit(n, first, last, reach, preferred, cost)
+-- allowed returns the lanes from first to last without those that are excluded.
+local function allowed(first, last, excluded)
+  local some = {}
   for i = first, last do
-    if lanes[i].open then
-      for _, c in ipairs(lanes[i].counters) do
+    if not excluded[i] then
+      some[#some + 1] = lanes[i]
+    end
+  end
+  return some
+end
+
+-- admit books up to n equal calls on the lanes from first to last, and returns how many it could not, and why.
+local function admit(n, first, last, excluded, reach, preferred, cost)
+  local some = allowed(first, last, excluded)
+  for _, lane in ipairs(some) do
+    if lane.open then
+      for _, c in ipairs(lane.counters) do
         counter_grow(c, cost[c.metric])
       end
     end
   end
-  local lanes_open = price_all(first, last, cost)
+  local lanes_open = price_all(some, cost)
   local portion = math.ceil(n / math.max(1, lanes_open))
   -- What a session's calls of lower priority, which reach less far, have taken isn't held against its urgent ones.
   local bound = math.max(horizon, 4 * reach)
   while n > 0 do
     local my_turn = shares == 1 or turn <= now + bound
     local ahead = my_turn and reach or math.min(reach, horizon / 8)
-    local lane, no_permit = best(first, last, preferred, ahead)
+    local lane, no_permit = best(some, preferred, ahead)
     if not lane then
       if no_permit then
         poll = true
-        blocked(math.huge, PERMITS)
-      elseif price_all(first, last, cost) == 0 then
-        all_closed(first, last)
+        return n, PERMITS
+      elseif price_all(some, cost) == 0 then
+        return n, all_closed(some, first, last)
       end
-      return n
+      return n, NONE -- others have claimed what comes next
     end
     if lane.opens > now + ahead then
       -- First come, first served: nobody behind gets this lane before; but for the rest of a count, which is of no use
@@ -179,30 +192,38 @@ local function admit(n, first, last, reach, preferred, cost)
       if not my_turn then
         at = math.min(at, math.max(turn - bound, lane.opens - reach))
       end
-      blocked(at, lane.binding)
-      return n
+      ask_again(at)
+      return n, lane.binding
     end
-    local some = 1
+    local calls = 1
     if portion > 1 and #lane.trials == 0 then
-      some = math.max(1, math.min(n, portion, room(lane), at_once(lane, cost)))
+      calls = math.max(1, math.min(n, portion, room(lane), at_once(lane, cost)))
     end
-    charge(lane, cost, some, lanes_open, bound)
+    charge(lane, cost, calls, lanes_open, bound)
     if lane.shares then
-      price_all(first, last, cost)
+      price_all(some, cost)
     else
       price(lane, cost)
     end
-    n = n - some
+    n = n - calls
   end
-  return 0
+  return 0, NONE
 end
 
-local admitted, left = {}, 0
+local admitted, left, binding = {}, 0, NONE
 for g = 1, num() do
-  local n, first, last, reach, preferred, cost = num(), num(), num(), num(), num() - 1, {}
+  local n, first, last, reach, preferred = num(), num(), num(), num(), num() - 1
+  local excluded, cost = {}, {}
+  for _ = 1, num() do
+    excluded[num()] = true
+  end
   for m = 1, metrics do
     cost[m] = num()
   end
-  local over = admit(n, first, last, reach, preferred, cost)
-  left, admitted[g] = left + over, n - over
+  local over, why = admit(n, first, last, excluded, reach, preferred, cost)
+  left = left + over
+  if binding == NONE then
+    binding = why
+  end
+  admitted[2 * g - 1], admitted[2 * g] = n - over, why
 end

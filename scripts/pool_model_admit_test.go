@@ -1,6 +1,10 @@
 package scripts
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // room returns how many permits of a lane the session may take now.
 func (c *modelCall) room(l *modelLane) int {
@@ -54,15 +58,15 @@ func (c *modelCall) rank(l *modelLane, prefer int, ahead float64) float64 {
 	return -float64(min(c.now-l.slot, 3600) * float64(l.Weight))
 }
 
-func (c *modelCall) best(d PoolDemand, ahead float64) (chosen *modelLane, noPermit bool) {
+func (c *modelCall) best(some []*modelLane, prefer int, ahead float64) (chosen *modelLane, noPermit bool) {
 	best := 0.0
-	for _, l := range c.lanes[d.First : d.Last+1] {
+	for _, l := range some {
 		switch {
 		case !l.open() || l.claimed:
 		case c.room(l) < 1:
 			noPermit = true
 		default:
-			r := c.rank(l, d.Prefer, ahead)
+			r := c.rank(l, prefer, ahead)
 			if chosen == nil || r < best || r == best && l.pass < chosen.pass {
 				chosen, best = l, r
 			}
@@ -71,16 +75,11 @@ func (c *modelCall) best(d PoolDemand, ahead float64) (chosen *modelLane, noPerm
 	return chosen, noPermit
 }
 
-func (c *modelCall) blocked(at float64, why int) {
-	if c.binding == BindingNone {
-		c.binding = why
-	}
-	c.wake = min(c.wake, max(0, at-c.now))
-}
+func (c *modelCall) askAgain(at float64) { c.wake = min(c.wake, max(0, at-c.now)) }
 
-func (c *modelCall) open(d PoolDemand) int {
+func open(some []*modelLane) int {
 	n := 0
-	for _, l := range c.lanes[d.First : d.Last+1] {
+	for _, l := range some {
 		if l.open() {
 			n++
 		}
@@ -88,20 +87,22 @@ func (c *modelCall) open(d PoolDemand) int {
 	return n
 }
 
-func (c *modelCall) demand(d PoolDemand) (over int) {
-	for _, l := range c.lanes[d.First : d.Last+1] {
+func (c *modelCall) demand(d PoolDemand) (over, why int) {
+	all := c.lanes[d.First : d.Last+1]
+	some := slices.DeleteFunc(slices.Clone(all), func(l *modelLane) bool { return slices.Contains(d.Except, l.index) })
+	for _, l := range some {
 		if l.open() {
 			for _, i := range l.Counters {
 				c.grow(c.counters[i], d.Cost[c.counters[i].Metric])
 			}
 		}
 	}
-	open := c.open(d)
-	portion := (d.Count + max(1, open) - 1) / max(1, open)
+	lanes := open(some)
+	portion := (d.Count + max(1, lanes) - 1) / max(1, lanes)
 	reach := d.Ahead.Seconds()
 	bound := max(c.horizon, float64(4*reach))
 	for n := d.Count; n > 0; {
-		for _, l := range c.lanes[d.First : d.Last+1] {
+		for _, l := range some {
 			c.price(l, d.Cost)
 		}
 		mine := c.shares == 1 || c.turn <= c.now+bound
@@ -109,52 +110,55 @@ func (c *modelCall) demand(d PoolDemand) (over int) {
 		if !mine {
 			ahead = min(reach, c.horizon/8)
 		}
-		l, noPermit := c.best(d, ahead)
-		if l == nil {
-			if noPermit {
-				c.poll = true
-				c.blocked(math.Inf(1), BindingPermits)
-			} else if c.open(d) == 0 {
-				c.allClosed(d)
-			}
-			return n
-		}
-		if l.opens > c.now+ahead {
+		l, noPermit := c.best(some, d.Prefer, ahead)
+		switch {
+		case l == nil && noPermit:
+			c.poll = true
+			return n, BindingPermits
+		case l == nil && open(some) > 0:
+			return n, BindingNone
+		case l == nil:
+			return n, c.allClosed(some, all)
+		case l.opens > c.now+ahead:
 			l.claimed = c.counters[l.binding].End == 0
 			c.poll = c.poll || noPermit
 			at := l.opens - ahead
 			if !mine {
 				at = min(at, max(c.turn-bound, l.opens-reach))
 			}
-			c.blocked(at, l.binding)
-			return n
+			c.askAgain(at)
+			return n, l.binding
 		}
-		some := 1
+		calls := 1
 		if portion > 1 && len(l.trials) == 0 {
-			some = max(1, min(n, portion, c.room(l), c.atOnce(l, d.Cost)))
+			calls = max(1, min(n, portion, c.room(l), c.atOnce(l, d.Cost)))
 		}
-		c.charge(l, d.Cost, some, open, bound)
-		n -= some
+		c.charge(l, d.Cost, calls, lanes, bound)
+		n -= calls
 	}
-	return 0
+	return 0, BindingNone
 }
 
-func (c *modelCall) allClosed(d PoolDemand) {
-	back, off, why := math.Inf(1), true, ""
-	for _, l := range c.lanes[d.First : d.Last+1] {
+func (c *modelCall) allClosed(some, all []*modelLane) (why int) {
+	back, off := math.Inf(1), true
+	for _, l := range some {
 		back, off = min(back, l.back), off && l.off
+	}
+	c.askAgain(back)
+	if !off {
+		return BindingCooldown
+	}
+	reason := ""
+	for _, l := range all {
+		if !l.off {
+			return BindingExcluded
+		}
 		if l.reason != "" {
-			why = l.reason
+			reason = l.reason
 		}
 	}
-	if !off {
-		c.blocked(back, BindingCooldown)
-		return
-	}
-	if c.binding == BindingNone {
-		c.reply.Reason = why
-	}
-	c.blocked(back, BindingDisabled)
+	c.reply.Reason = cmp.Or(c.reply.Reason, reason)
+	return BindingDisabled
 }
 
 func (c *modelCall) charge(l *modelLane, cost []int64, n, open int, bound float64) {

@@ -53,6 +53,8 @@ type modelCall struct {
 	cfg                     *PoolConfig
 	call                    *PoolCall
 	now, horizon, turn      float64
+	ran                     int64 // seq of the session's last call that did
+	settled                 bool
 	counters                []*modelCounter
 	lanes                   []*modelLane
 	held, taken             []int
@@ -78,14 +80,21 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		if own.seq >= p.Seq {
 			return nil, ErrStale
 		}
-		c.turn = max(c.now, own.turn)
+		c.turn, c.ran = max(c.now, own.turn), own.seq
 	}
 	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
 	for i := range cfg.Counters {
 		c.counters = append(c.counters, c.counter(&cfg.Counters[i]))
 	}
+	counts := true
 	for i := range p.Reports {
-		c.report(&p.Reports[i])
+		r := &p.Reports[i]
+		c.settled = c.settled || r.Kind == SettleCounter
+		if r.Kind == UnlessRan {
+			counts = r.Seq == 0 || c.ran < r.Seq
+		} else if counts {
+			c.report(r)
+		}
 	}
 	c.countPermits()
 	for i, lane := range cfg.Lanes {
@@ -93,9 +102,13 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	}
 	left := 0
 	for _, d := range p.Demands {
-		over := c.demand(d)
+		over, why := c.demand(d)
 		left += over
+		if c.binding == BindingNone {
+			c.binding = why
+		}
 		c.reply.Admitted = append(c.reply.Admitted, d.Count-over)
+		c.reply.Blocked = append(c.reply.Blocked, why)
 	}
 	c.save(left)
 	c.answer(left)
@@ -177,6 +190,9 @@ func (c *modelCall) save(left int) {
 	}
 	switch {
 	case left > 0 || any:
+		c.sessions[c.cfg.Session] = s
+	case c.settled:
+		s.end = max(c.turn, s.end)
 		c.sessions[c.cfg.Session] = s
 	case c.turn > c.now:
 		s.end = c.turn

@@ -14,6 +14,9 @@ const (
 	HoldCounter                     // The counter admits nothing until For is over. Counter, For.
 	UsedCounter                     // At least Units of a count are used. Counter, Units.
 	SlowCounter                     // Factor times slower, unless slowed within Quiet; whole again after For. Counter.
+	// UnlessRan: the reports that follow, to the next of this kind, count unless the session's call Seq, or a later one,
+	// ran: they were told by that call, and it is unknown what came of it. Seq 0: they always count. Seq.
+	UnlessRan
 )
 
 // PoolReport is something that a process learned about a block or a counter.
@@ -24,6 +27,7 @@ type PoolReport struct {
 	For     time.Duration
 	Quiet   time.Duration
 	Units   int64
+	Seq     int64
 	Factor  float64 // in (0, 1)
 	Reason  string  // for people
 }
@@ -42,6 +46,8 @@ func (r *PoolReport) append(a []any) []any {
 		return append(a, "hold", r.Counter+1, r.For.Seconds())
 	case UsedCounter:
 		return append(a, "used", r.Counter+1, r.Units)
+	case UnlessRan:
+		return append(a, "unless", r.Seq)
 	default:
 		return append(a, "slow", r.Counter+1, r.Factor, r.For.Seconds(), r.Quiet.Seconds())
 	}

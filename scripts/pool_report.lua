@@ -31,8 +31,19 @@ local report = {
     counter_slow(counters[num()], num(), num(), num())
   end,
 }
+local width = { cool = 3, off = 3, clear = 1, settle = 2, hold = 2, used = 2, slow = 4 } -- arguments after the kind
+local counts, settled = true, false
 for _ = 1, num() do
-  report[arg()]()
+  local kind = arg()
+  settled = settled or kind == 'settle'
+  if kind == 'unless' then
+    local told = num()
+    counts = told == 0 or ran < told
+  elseif counts then
+    report[kind]()
+  else
+    argi = argi + width[kind]
+  end
 end
 
 for _, lane in ipairs(lanes) do

@@ -45,7 +45,7 @@ type poolRun struct {
 }
 
 func newPoolRun(data []byte) *poolRun {
-	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, held: map[string][]int{}}
+	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}}
 	r.cfg = PoolConfig{
 		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
 		Strategy: []Strategy{Headroom, RoundRobin, InOrder}[r.roll(3)],
@@ -111,7 +111,7 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	}
 	r.held[cfg.Session] = held
 	c.Held = slices.Clone(held)
-	for range max(0, r.roll(8)-5) {
+	for range max(0, r.roll(10)-6) {
 		c.Reports = append(c.Reports, r.report())
 	}
 	for i := range cfg.Counters {
@@ -128,6 +128,9 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 		if r.roll(3) == 0 {
 			d.Prefer = d.First
 		}
+		for range max(0, r.roll(6)-3) {
+			d.Except = append(d.Except, r.roll(len(cfg.Lanes)))
+		}
 		for range cfg.Metrics {
 			d.Cost = append(d.Cost, int64(r.roll(3)*r.roll(9)))
 		}
@@ -138,7 +141,7 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 
 func (r *poolRun) report() PoolReport {
 	p := PoolReport{
-		Kind: ReportKind(r.roll(7)), For: time.Duration(r.roll(200)) * time.Millisecond,
+		Kind: ReportKind(r.roll(8)), Seq: int64(r.roll(2)) * max(0, r.seq-int64(r.roll(6))), For: time.Duration(r.roll(200)) * time.Millisecond,
 		Block: AccountBlock(fmt.Sprint("=", r.roll(3)), ""), Reason: fmt.Sprint("why not ", r.roll(9)),
 		Units: int64(r.roll(20) - 10), Factor: 0.5, Quiet: time.Duration(r.roll(100)) * time.Millisecond,
 	}
@@ -146,9 +149,9 @@ func (r *poolRun) report() PoolReport {
 	if len(lane.Keys) > 0 && r.roll(3) > 0 {
 		p.Block = KeyBlock(lane.Keys[r.roll(len(lane.Keys))])
 	}
-	if len(r.cfg.Counters) == 0 {
+	if len(r.cfg.Counters) == 0 && p.Kind != UnlessRan {
 		p.Kind = min(p.Kind, ClearBlock)
-	} else {
+	} else if len(r.cfg.Counters) > 0 {
 		p.Counter = r.roll(len(r.cfg.Counters))
 	}
 	if p.Kind == SlowCounter {
@@ -227,6 +230,60 @@ func TestPoolMatchesTheModel(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for i := range 150 {
 			newPoolRun(fmt.Append(nil, "seed ", i)).check(t, rdb, 40)
+		}
+	})
+}
+
+// A call that must not take some lanes takes the others, and hears whether there are any.
+func TestPoolExcept(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		cfg := &PoolConfig{Session: "s", TTL: time.Second, Strategy: InOrder, Lanes: []PoolLane{
+			{Name: LaneName("a", "", ""), Weight: 1, Permits: -1, Keys: []string{"a"}},
+			{Name: LaneName("b", "", ""), Weight: 1, Permits: -1, Keys: []string{"b"}},
+		}}
+		shape, seq := NewPoolShape(cfg), int64(0)
+		off := func(keys ...string) (r []PoolReport) {
+			for _, k := range keys {
+				r = append(r, PoolReport{Kind: DisableBlock, Block: KeyBlock(k), For: time.Hour, Reason: "revoked " + k})
+			}
+			return r
+		}
+		cool := []PoolReport{{Kind: CoolBlock, Block: KeyBlock("b"), For: time.Hour}}
+		for name, test := range map[string]struct {
+			reports []PoolReport
+			except  []int
+			lane    int
+			blocked int
+			reason  string
+		}{
+			"none":                            {nil, nil, 0, BindingNone, ""},
+			"the first":                       {nil, []int{0}, 1, BindingNone, ""},
+			"the second":                      {nil, []int{1}, 0, BindingNone, ""},
+			"all":                             {nil, []int{1, 0}, -1, BindingExcluded, ""},
+			"all but a disabled one":          {off("b"), []int{0}, -1, BindingExcluded, ""},
+			"all but one that cools down":     {cool, []int{0}, -1, BindingCooldown, ""},
+			"some, and all are disabled":      {off("a", "b"), []int{0}, -1, BindingDisabled, "revoked b"},
+			"all, and all are disabled":       {off("b", "a"), []int{0, 1}, -1, BindingDisabled, "revoked b"},
+			"all, of which some are disabled": {off("a"), []int{0, 1}, -1, BindingExcluded, ""},
+		} {
+			seq++
+			reply, err := Admit(t.Context(), rdb, name, &PoolCall{Shape: shape, Seq: seq, Reports: test.reports, Demands: []PoolDemand{
+				{Count: 1, First: 0, Last: 1, Prefer: 0, Except: test.except},
+				{Count: 1, First: 0, Last: 1, Prefer: -1, Except: test.except},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lanes := []int{}
+			for _, g := range reply.Grants {
+				lanes = append(lanes, g.Lane)
+			}
+			want := []int{test.lane, test.lane}[:2*reply.Admitted[0]]
+			if !slices.Equal(lanes, want) || !slices.Equal(reply.Blocked, []int{test.blocked, test.blocked}) ||
+				reply.Binding != test.blocked || reply.Reason != test.reason || (test.lane < 0) != (len(lanes) == 0) {
+				t.Errorf("%s: %+v", name, reply)
+			}
 		}
 	})
 }

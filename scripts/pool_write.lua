@@ -24,9 +24,10 @@ end
 if left > 0 or #held > 0 then
   local value = string.format('%.17g %.0f %.0f %.0f %.17g %s', now + ttl, seq, left, starved, turn, table.concat(held, ','))
   put(session_field, value, now + ttl)
-elseif turn > now then
-  -- An idle session is gone once its turn has come round again.
-  put(session_field, string.format('%.17g %.0f 0 0 %.17g ', turn, seq, turn), turn)
+elseif turn > now or settled then
+  -- An idle session is gone once its turn has come round again, and nobody can ask any more whether this call ran.
+  local gone = settled and math.max(turn, now + ttl) or turn
+  put(session_field, string.format('%.17g %.0f 0 0 %.17g ', gone, seq, turn), gone)
 else
   drop(session_field)
 end

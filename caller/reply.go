@@ -1,0 +1,157 @@
+package caller
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// handOut gives the grants to the first waiters of each demand, and returns whom to wake. Those who left meanwhile leave
+// their grants to others.
+func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
+	q.batch.over()
+	woken := make([]*waiter, 0, len(reply.Grants))
+	waiters, grants := q.batch.waiters, reply.Grants
+	var at int64
+	var slot time.Time
+	for i, d := range q.batch.demands {
+		for n, w := range waiters[:reply.Admitted[i]] {
+			if grants[n].Slot != at {
+				at = grants[n].Slot
+				slot, _ = p.clock.Local(at)
+			}
+			g := p.grant(grants[n], slot, d.Cost, q.layout)
+			gone := w.line == nil
+			if !gone && w.before(slot) {
+				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
+				gone = true
+			}
+			if gone {
+				w = p.heir(g)
+			}
+			if w == nil {
+				p.unsaid = cmp.Or(p.unsaid, time.Now())
+				p.uncount(g)
+				continue
+			}
+			g.lane.account.held++
+			p.inUse++
+			p.queue.answer(w, g, nil)
+			woken = append(woken, w)
+		}
+		waiters, grants = waiters[d.Count:], grants[reply.Admitted[i]:]
+	}
+	return woken
+}
+
+// grant makes what an admitted call gets.
+func (p *pool) grant(g scripts.PoolGrant, slot time.Time, cost []int64, l *layout) *Grant {
+	lane := &l.lanes[g.Lane]
+	key := &lane.keys[g.Key]
+	out := &Grant{
+		Key: key.ID, Account: lane.account.id, secret: key.Secret, slot: slot, lane: lane, trial: g.Trial, pool: p, cost: cost,
+	}
+	if p.lease != nil {
+		out.lease = p.lease.current()
+	}
+	return out
+}
+
+// schedule sets when to ask again for those who were not admitted, and sends those away whose turn comes too late.
+func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, q *question) {
+	l := q.layout
+	hopeless := p.refuseHopeless(reply, q)
+	p.permits = p.toldWant > 0 && reply.Poll
+	if p.permits {
+		p.heed()
+	}
+	p.stats.blocked(now, p.binding(reply.Binding, l), p.waitsUntil(reply))
+	switch {
+	case p.toldWant == 0 || p.permits && !p.unsaid.IsZero(): // permits came back while the call was under way
+		p.askAt = time.Time{}
+	case hopeless:
+		p.askAt = time.Time{} // for those who were not asked for
+	case reply.Wake == scripts.PoolPoll:
+		p.askAt = now.Add(pollPermits/2 + rand.N(pollPermits))
+	default:
+		wait := max(reply.Wake, p.plan.Horizon/16)
+		if p.permits { // one that comes back may help before
+			wait = min(wait, pollPermits/2+rand.N(pollPermits))
+		} else {
+			p.refuseLate(now.Add(reply.Wake), reply, l)
+		}
+		p.askAt = now.Add(wait)
+	}
+}
+
+// refuseHopeless sends those away for whom every key that they may use is disabled, and reports whether nobody else is
+// left of those who were asked for.
+func (p *pool) refuseHopeless(reply *scripts.PoolReply, q *question) bool {
+	others, refused := false, false
+	waiters := q.batch.waiters
+	for i, d := range q.batch.demands {
+		its := waiters[reply.Admitted[i]:d.Count]
+		waiters = waiters[d.Count:]
+		err := errNoOther
+		switch reply.Blocked[i] {
+		case scripts.BindingDisabled:
+			err = fmt.Errorf("%w (%s)", ErrNoKeys, reply.Reason)
+		case scripts.BindingExcluded:
+		default:
+			others = others || len(its) > 0
+			continue
+		}
+		for _, w := range its {
+			if w.line != nil {
+				p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, RetryAfter: max(reply.Wake, 0), Err: err})
+				refused = true
+			}
+		}
+	}
+	return refused && !others
+}
+
+// waitsUntil returns until when the calls admitted wait for their slots; zero where others were not admitted.
+func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
+	if p.toldWant > 0 || len(reply.Grants) == 0 {
+		return time.Time{}
+	}
+	slot, _ := p.clock.Local(reply.Grants[len(reply.Grants)-1].Slot)
+	return slot
+}
+
+// refuseLate sends away the waiters who can't be admitted in time. Nobody is admitted before at.
+func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, l *layout) {
+	for _, w := range p.queue.all() {
+		if w.before(at) {
+			p.refuse(w, reply.Wake, reply.Binding, l)
+		}
+	}
+}
+
+// refuse sends a waiter away whose turn comes after its deadline.
+func (p *pool) refuse(w *waiter, wait time.Duration, binding int, l *layout) {
+	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
+	if binding >= 0 {
+		limit := p.plan.Limits[l.counters[binding].limit]
+		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Usable(), w.cost[slices.Index(p.plan.metrics, limit.Metric)]
+	}
+	p.queue.settle(w, nil, err)
+}
+
+// binding names what is in the way.
+func (p *pool) binding(binding int, l *layout) string {
+	switch {
+	case binding >= 0:
+		return string(p.plan.Limits[l.counters[binding].limit].Metric)
+	case binding == scripts.BindingPermits:
+		return BindingConcurrency
+	case binding == scripts.BindingCooldown:
+		return BindingCooldown
+	}
+	return ""
+}
