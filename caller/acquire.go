@@ -136,14 +136,15 @@ func (p *pool) enqueue(w *waiter) (ask bool, err error) {
 	if w.family, added = p.families.of(p.plan, w.model); added {
 		p.layout = p.plan.layOut(p.accounts, p.families.list, time.Now())
 	}
-	// The time to ask is that of the calls that came before. A call that is alone, or goes before them, may fit
-	// earlier, and one that can't wait so long is to hear of it at once. Where those wait for long, as for the next day
-	// of a daily limit, one that costs less may fit at once, too.
+	// The time to ask is that of the calls that came before. A call that goes before those for the same models, or is
+	// the only one for them, may fit earlier, and one that can't wait so long is to hear of it at once. Where those wait
+	// for long, as for the next day of a daily limit, one that costs less may fit at once, too.
 	ask = waiting == 0
-	if !p.permits && (p.queue.urgent(w.priority) || w.before(p.askAt) || p.askAt.Sub(w.since) > longWait) {
-		p.askAt, ask = time.Time{}, true
+	if p.queue.urgent(w) || !p.permits && (w.before(p.askAt) || p.askAt.Sub(w.since) > longWait) {
+		p.askAt, p.pressed, ask = time.Time{}, true, true
 	}
 	p.queue.add(w)
+	p.came = true
 	return ask, nil
 }
 

@@ -30,7 +30,7 @@ func (f *failing) call(_ context.Context, g *caller.Grant) (int, error) {
 	return 0, nil
 }
 
-// A key that fails again and again is left alone: calls go to the other one, and what it was charged is given back.
+// A key that fails again and again is left alone: calls go to the other one, without asking for it.
 func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)

@@ -137,7 +137,7 @@ func (p *pool) compose(now time.Time) *question {
 	}
 	q.news = p.news.take(p.seq, now)
 	q.call.Reports = q.news.reports(p.layout, now, p.plan.TTL)
-	p.unsaid = time.Time{}
+	p.unsaid, p.came, p.pressed = time.Time{}, false, false
 	return q
 }
 
@@ -180,6 +180,10 @@ func (p *pool) ask(ctx context.Context, q *question) {
 	}
 	woken = p.handOut(reply, q)
 	p.schedule(received, reply, q)
+	q.batch.over()
+	for _, w := range woken {
+		w.spent = true
+	}
 }
 
 // failed takes in a script call without an answer. What Redis refuses it will refuse again: the callers get the error.
@@ -187,7 +191,7 @@ func (p *pool) ask(ctx context.Context, q *question) {
 func (p *pool) failed(now time.Time, err error, q *question) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	q.batch.over()
+	defer q.batch.over()
 	p.unsaid = cmp.Or(p.unsaid, now)
 	if errors.Is(err, scripts.ErrLate) {
 		p.clock.Forget() // or every call might be late, for ever

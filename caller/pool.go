@@ -63,6 +63,8 @@ type pool struct {
 
 	askAt    time.Time // when to ask again for those who wait; zero: at once
 	permits  bool      // they wait for permits, not for a time
+	came     bool      // one has come since the last question
+	pressed  bool      // one has come since then who can't wait for the next
 	told     time.Time // when the last report got through
 	toldUse  int       // permits in use, as Redis knows it
 	toldWant int       // calls waiting, as Redis knows it

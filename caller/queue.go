@@ -30,6 +30,19 @@ type waiter struct {
 // before reports whether the call's deadline is over by then.
 func (w *waiter) before(then time.Time) bool { return !w.deadline.IsZero() && !w.deadline.After(then) }
 
+// behind reports whether w's turn is after that of an older waiter for the same models.
+func (w *waiter) behind(first *waiter) bool {
+	if w.priority > first.priority || w.since.Before(first.since) {
+		return false
+	}
+	for i, units := range first.cost {
+		if w.cost[i] < units {
+			return false
+		}
+	}
+	return true
+}
+
 // rank is the priority that w has by now: a higher one for each aging that it has waited.
 func (w *waiter) rank(now time.Time, aging time.Duration) Priority {
 	if w.priority == Interactive {
@@ -88,6 +101,8 @@ func (l *line) remove(w *waiter) {
 type queue struct {
 	lines [Interactive - Bulk + 1]line
 	aging time.Duration
+	// byFamily counts the waiters of each family and line.
+	byFamily [][Interactive - Bulk + 1]int
 }
 
 func (q *queue) line(p Priority) *line { return &q.lines[p-Bulk] }
@@ -100,10 +115,13 @@ func (q *queue) len() int {
 	return n
 }
 
-// urgent reports whether a call of the priority would be the first to be served.
-func (q *queue) urgent(p Priority) bool {
-	for i := p; i <= Interactive; i++ {
-		if q.line(i).n > 0 {
+// urgent reports whether w would be the first of its family to be served.
+func (q *queue) urgent(w *waiter) bool {
+	if w.family >= len(q.byFamily) {
+		return true
+	}
+	for _, n := range q.byFamily[w.family][w.priority-Bulk:] {
+		if n > 0 {
 			return false
 		}
 	}
@@ -111,6 +129,10 @@ func (q *queue) urgent(p Priority) bool {
 }
 
 func (q *queue) add(w *waiter) {
+	for w.family >= len(q.byFamily) {
+		q.byFamily = append(q.byFamily, [len(q.lines)]int{})
+	}
+	q.byFamily[w.family][w.priority-Bulk]++
 	if w.again {
 		q.line(w.priority).pushFront(w)
 	} else {
@@ -122,6 +144,7 @@ func (q *queue) add(w *waiter) {
 func (q *queue) remove(w *waiter) {
 	if w.line != nil {
 		w.line.remove(w)
+		q.byFamily[w.family][w.priority-Bulk]--
 	}
 }
 
@@ -135,6 +158,19 @@ func (q *queue) answer(w *waiter, g *Grant, err error) {
 func (q *queue) settle(w *waiter, g *Grant, err error) {
 	q.answer(w, g, err)
 	w.wake()
+}
+
+// late returns the waiters whose deadline is over by then.
+func (q *queue) late(then time.Time) []*waiter {
+	var late []*waiter
+	for i := range q.lines {
+		for w := q.lines[i].first; w != nil; w = w.next {
+			if w.before(then) {
+				late = append(late, w)
+			}
+		}
+	}
+	return late
 }
 
 // all returns the waiters.

@@ -13,7 +13,6 @@ import (
 // handOut gives the grants to the first waiters of each demand, and returns whom to wake. Those who left meanwhile leave
 // their grants to others.
 func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
-	q.batch.over()
 	woken := make([]*waiter, 0, len(reply.Grants))
 	waiters, grants := q.batch.waiters, reply.Grants
 	var at int64
@@ -71,10 +70,10 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, q *question) {
 	}
 	p.stats.blocked(now, p.binding(reply.Binding, l), p.waitsUntil(reply))
 	switch {
-	case p.toldWant == 0 || p.permits && !p.unsaid.IsZero(): // permits came back while the call was under way
+	case p.toldWant == 0 || hopeless: // whoever is left wasn't asked for
 		p.askAt = time.Time{}
-	case hopeless:
-		p.askAt = time.Time{} // for those who were not asked for
+	case p.pressed || p.came && reply.Wake > longWait || p.permits && !p.unsaid.IsZero():
+		p.askAt = time.Time{} // something has changed while the call was under way
 	case reply.Wake == scripts.PoolPoll:
 		p.askAt = now.Add(pollPermits/2 + rand.N(pollPermits))
 	default:
@@ -82,7 +81,7 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, q *question) {
 		if p.permits { // one that comes back may help before
 			wait = min(wait, pollPermits/2+rand.N(pollPermits))
 		} else {
-			p.refuseLate(now.Add(reply.Wake), reply, l)
+			p.refuseLate(now.Add(reply.Wake), reply, q)
 		}
 		p.askAt = now.Add(wait)
 	}
@@ -124,11 +123,25 @@ func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
 	return slot
 }
 
-// refuseLate sends away the waiters who can't be admitted in time. Nobody is admitted before at.
-func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, l *layout) {
-	for _, w := range p.queue.all() {
-		if w.before(at) {
-			p.refuse(w, reply.Wake, reply.Binding, l)
+// refuseLate sends away those who can't be admitted in time. Nobody of whom Redis was asked is admitted before at, nor is
+// anybody before one of them who may take no more lanes, comes later, and costs no less.
+func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, q *question) {
+	first := map[int]*waiter{} // by family
+	for _, w := range q.batch.waiters {
+		switch f := first[w.family]; {
+		case w.line == nil:
+		case w.before(at):
+			p.refuse(w, reply.Wake, reply.Binding, q.layout)
+		case len(w.except) == 0 && (f == nil || w.priority > f.priority):
+			first[w.family] = w
+		}
+	}
+	if len(first) == 0 {
+		return
+	}
+	for _, w := range p.queue.late(at) {
+		if f := first[w.family]; f != nil && w.behind(f) {
+			p.refuse(w, reply.Wake, reply.Binding, q.layout)
 		}
 	}
 }

@@ -1,0 +1,37 @@
+package caller_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// A call that comes while Redis is asked for others doesn't wait until it is worth asking for those again.
+func TestACallThatComesMeanwhileIsAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	prime(t, rdb)
+	faults := redistest.NewFaults(t)
+	hourly := caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour, Models: []string{"slow"}}
+	c := join(t, faults.Client(t, rdb.Options()), limits(hourly), func(c *caller.Config) { c.TTL = time.Hour })
+	slow := caller.WithOptions(within(t, 2*time.Hour), caller.Options{Model: "slow"})
+	if _, err := caller.Do(slow, c, nil, nop); err != nil {
+		t.Fatal(err)
+	}
+	reply := faults.HoldReply(redistest.Nth(1, redistest.Contains("eval")))
+	waits := booked(slow, c) // for an hour
+	reply.Wait(t, 1)
+	quick := booked(caller.WithOptions(within(t, patience), caller.Options{Model: "quick"}), c)
+	eventually(t, "both wait", func() bool { return c.Stats().Waiting == 2 })
+	reply.Release()
+	if err := <-quick; err != nil {
+		t.Errorf("the call that nothing limits: %v", err)
+	}
+	select {
+	case err := <-waits:
+		t.Errorf("the call that waits for an hour ended with %v", err)
+	default:
+	}
+}
