@@ -95,9 +95,9 @@ if deadline > 0 and now_s > deadline then
 end
 
 local s = read_state(id)
-local revoked, known, begin, ticket
+local revoked, waited, known, begin, ticket
 if s.mine then
-  revoked, known, begin, ticket = decode_session(s.mine)
+  revoked, waited, known, begin, ticket = decode_session(s.mine)
   if seq <= known then
     return { 3, now_us, 0, -1, -1, 0, 0, 0, 0 }
   end
@@ -107,15 +107,14 @@ end_sessions(s, now)
 load_columns(s)
 
 -- What the session had.
-local had, waited = 0, false
+local had = 0
 local row = {
   ends = now + ttl, turn = now, ticket = s.sessions.ticket + 1,
-  alloc, need, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]),
+  alloc, need > 1 and need or 0, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]),
 }
 local at = ticket and position(s.sessions, ticket)
 if at then
-  had, waited = s.alloc[at], s.need[at] > 0
-  row.turn, row.ticket = in_row(s.sessions, at, TURN), ticket
+  had, row.turn, row.ticket = s.alloc[at], in_row(s.sessions, at, TURN), ticket
   if revoked and alloc > 0 then
     return { 1, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n }
   end
@@ -123,7 +122,7 @@ end
 
 -- A session's turn begins anew when its first waiter comes, when it gets something, and when it gives back although it
 -- could use it: then it is the others' turn, also in this very report.
-local last = need > 0 and (not waited or alloc < had)
+local last = need > 0 and (not (at and waited) or alloc < had)
 if last then
   row.turn = now
 end
@@ -155,23 +154,23 @@ local pressed = contended or is_under(s)
 heard(s, row.ticket)
 local wakes, free = tell_waiting(s, limit - s.used)
 
-local puts, text, latest = {}, nil, s.sessions.latest
+local puts, text = {}, nil
+local kept = kept_until(s, now, math.max(s.sessions.latest, active and row.ends or 0))
 if active then
-  puts[1], puts[2] = 's' .. id, encode_session(seq, at and begin or now, row.ticket, held, ARGV[14])
+  puts[1], puts[2] = 's' .. id, encode_session(need > 0, seq, at and begin or now, row.ticket, held, ARGV[14])
   if not at then
     puts[3], puts[4] = ticket_field(row.ticket), id
   end
-  text, latest = put_session(s.sessions, at, row, last), math.max(latest, row.ends)
+  text = put_session(s.sessions, at, row, last, kept)
 else
-  text = drop_session(s.sessions, at)
+  text, kept = drop_session(s.sessions, at), s.sessions.kept
   if at then
     s.gone[#s.gone + 1], s.gone[#s.gone + 2] = 's' .. id, ticket_field(ticket)
   end
 end
-local header = write_header(s.header)
-if header ~= s.text and (s.n > 0 or s.header.version > 0 or s.adaptive) then
+if s.header.changed and (s.n > 0 or s.header.version > 0 or s.adaptive) then
   puts[#puts + 1] = 'c'
-  puts[#puts + 1] = header
+  puts[#puts + 1] = write_header(s.header)
 end
 if adaptive then
   puts[#puts + 1] = 'a'
@@ -195,7 +194,7 @@ if active and need > 0 and demand > row[ALLOC] then
   again = again < MOST and again or -1
 end
 
-write_state(s, now, text, latest, puts)
+write_state(s, now, text, kept, puts)
 if not s.text and active then
   wake('', id) -- whoever holds permits of a HASH that Redis has lost puts them back
 end

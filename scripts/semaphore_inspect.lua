@@ -22,8 +22,8 @@ local list = list_sessions(s.sessions)
 local reply = { limit_of(s), s.header.limit, s.header.version, #list, a.latency, a.base }
 for i, session in ipairs(list) do
   local k, id = #reply, id_of(session.ticket)
-  local mine = redis.call('HGET', KEYS[1], 's' .. id) or '0 0 0 0 0 '
-  local revoked, _, begin = decode_session(mine)
+  local mine = redis.call('HGET', KEYS[1], 's' .. id) or '0 0 0 0 0 0 '
+  local revoked, _, _, begin = decode_session(mine)
   local held, name = held_and_name(mine)
   reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = name, id, now - begin, session.ends - now
   reply[k + 5], reply[k + 6] = session[ALLOC], held

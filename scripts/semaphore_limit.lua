@@ -12,6 +12,6 @@ local s = read_state('')
 end_sessions(s, now)
 local version = math.max(s.header and s.header.version or 0, tonumber(ARGV[3])) + 1
 s.header = { limit = tonumber(ARGV[2]), version = version, till = now, ttl = s.header and s.header.ttl or 0 }
-write_state(s, now, s.sessions.text, s.sessions.latest, { 'c', write_header(s.header) })
+write_state(s, now, s.sessions.text, kept_until(s, now, s.sessions.latest), { 'c', write_header(s.header) })
 wake('', '')
 return version

@@ -13,7 +13,7 @@ local s = read_state(ARGV[2])
 end_sessions(s, milliseconds(server_now(ARGV[1])))
 local revoked, _, ticket
 if s.mine then
-  revoked, _, _, ticket = decode_session(s.mine)
+  revoked, _, _, _, ticket = decode_session(s.mine)
 end
 if not ticket or not position(s.sessions, ticket) then
   return 0

@@ -8,17 +8,18 @@
 --    6  5  none ends after
 --   11  5  the last ticket that was given
 --   16  5  sizes of the numbers, in bytes: alloc, need, high, normal, low; 0: all of them are 0
---   21     rows of three numbers of 5 bytes: end (ms since 2017), begin of the turn (ms), ticket
+--   21  5  the HASH is kept until (ms since 2017)
+--   26     rows of three numbers of 5 bytes: end (ms since 2017), begin of the turn (ms), ticket
 --          columns: the lowest byte of every alloc, the next higher one of every alloc, and so on; then of every need …
 --
 -- Numbers of several bytes begin with the lowest.
 --
--- A session's numbers: what it is allocated; the size of its next request, 0 if none waits; what it wants, held ones
--- included, with high, normal and low priority.
+-- A session's numbers: what it is allocated; the size of its next request if that is above 1, else 0; what it wants, held
+-- ones included, with high, normal and low priority.
 
-local HEADER, ROW, END, TURN, TICKET = 20, 15, 1, 6, 11
+local HEADER, ROW, END, TURN, TICKET = 25, 15, 1, 6, 11
 local ALLOC, NEED, HIGH, NORMAL, LOW = 1, 2, 3, 4, 5
-local LEAST = { 1, 1, 0, 1, 0 } -- sizes of the numbers, before any is large
+local LEAST = { 1, 0, 0, 1, 0 } -- sizes of the numbers, before any is large
 
 -- five_bytes returns n as bytes, and five the number in five bytes.
 local function five_bytes(n)
@@ -33,16 +34,6 @@ local function five_bytes(n)
 end
 local function five(a, b, c, d, e)
   return (((e * 256 + d) * 256 + c) * 256 + b) * 256 + a
-end
-
--- is_large returns whether any of n bytes of text from position from on is above 1.
-local function is_large(text, from, n)
-  for i = from, from + n - 1, 500 do
-    if math.max(string.byte(text, i, math.min(i + 500, from + n) - 1)) > 1 then
-      return true
-    end
-  end
-  return false
 end
 
 -- strip returns n bytes of text from position from on as numbers.
@@ -63,15 +54,15 @@ end
 -- read_sessions returns the sessions in text, or none if that is nil or false: how many they are, and where they stand.
 local function read_sessions(text)
   if not text then
-    return { text = false, n = 0, sizes = LEAST, sum = 0, columns = HEADER, earliest = math.huge, latest = 0, ticket = 0 }
+    return { text = false, n = 0, sizes = LEAST, sum = 0, columns = HEADER, earliest = math.huge, latest = 0, ticket = 0, kept = 0 }
   end
-  local a, b, c, d, e = string.byte(text, 16, HEADER)
+  local a, b, c, d, e = string.byte(text, 16, 20)
   local sum = a + b + c + d + e
   local n = (#text - HEADER) / (ROW + sum)
   return {
     text = text, n = n, sizes = { a, b, c, d, e }, sum = sum, columns = HEADER + n * ROW,
     earliest = five(string.byte(text, 1, 5)), latest = five(string.byte(text, 6, 10)),
-    ticket = five(string.byte(text, 11, 15)),
+    ticket = five(string.byte(text, 11, 15)), kept = five(string.byte(text, 21, 25)),
   }
 end
 
@@ -146,12 +137,13 @@ local function entries(session, sizes)
   return out
 end
 
-local function header(earliest, latest, ticket, sizes)
+local function header(earliest, latest, ticket, sizes, kept)
   return five_bytes(earliest) .. five_bytes(latest) .. five_bytes(ticket) .. string.char(unpack(sizes))
+    .. five_bytes(kept)
 end
 
 -- write_sessions returns the text of a list of sessions, or false if it is empty.
-local function write_sessions(list, ticket)
+local function write_sessions(list, ticket, kept)
   local earliest, latest, sizes = math.huge, 0, { unpack(LEAST) }
   for _, session in ipairs(list) do
     earliest, latest = math.min(earliest, session.ends), math.max(latest, session.ends)
@@ -164,7 +156,7 @@ local function write_sessions(list, ticket)
   if #list == 0 then
     return false
   end
-  local columns, out = {}, { header(earliest, latest, ticket, sizes) }
+  local columns, out = {}, { header(earliest, latest, ticket, sizes, kept) }
   for i = 1, #list do
     columns[i] = entries(list[i], sizes)
   end
@@ -206,7 +198,7 @@ local function live_sessions(t, now, ttl)
       live[#live + 1] = session
     end
   end
-  return read_sessions(write_sessions(live, t.ticket)), dead
+  return read_sessions(write_sessions(live, t.ticket, t.kept)), dead
 end
 
 -- splice returns the text under another header, with the session at position p, if any, left out, and own, the entries
@@ -244,13 +236,13 @@ local function fits(t, session)
 end
 
 -- put_session returns the text with a session in the place of the one at position p, or at the end if last or if p is
--- nil.
-local function put_session(t, p, session, last)
-  local ticket = math.max(t.ticket, session.ticket)
+-- nil, in a HASH that is kept until then.
+local function put_session(t, p, session, last, kept)
+  local ticket, latest = math.max(t.ticket, session.ticket), math.max(t.latest, session.ends)
   if fits(t, session) then
     local head = string.sub(t.text, 1, HEADER)
-    if session.ends < t.earliest or session.ends > t.latest or ticket > t.ticket then
-      head = header(math.min(t.earliest, session.ends), math.max(t.latest, session.ends), ticket, t.sizes)
+    if session.ends < t.earliest or latest ~= t.latest or ticket ~= t.ticket or kept ~= t.kept then
+      head = header(math.min(t.earliest, session.ends), latest, ticket, t.sizes, kept)
     end
     return splice(t, p, entries(session, t.sizes), last, head)
   end
@@ -259,7 +251,7 @@ local function put_session(t, p, session, last)
     table.remove(list, p)
   end
   table.insert(list, p and not last and p or #list + 1, session)
-  return write_sessions(list, ticket)
+  return write_sessions(list, ticket, kept)
 end
 
 -- drop_session returns the text without the session at position p, which may be nil.

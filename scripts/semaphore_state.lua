@@ -5,8 +5,8 @@
 --          a      the adaptive limit: limit, last decrease (µs), begin of the window (µs), its successes and their
 --                 latencies' sum (µs), baseline, lowest and last latency (µs)
 --          q      the sessions that hold or wait, as far as others must know them: see semaphore_sessions.lua
---          sID    the rest of such a session: 1 if it is revoked, else 0; the sequence number of its last report; its
---                 begin (ms since 2017); its ticket; the permits that its leases hold; and its name
+--          sID    the rest of such a session: 1 if it is revoked, else 0; 1 if callers wait, else 0; the sequence number
+--                 of its last report; its begin (ms since 2017); its ticket; the permits that its leases hold; its name
 --          tN     the ID of the session with ticket N
 --          w      the tickets (5 bytes each) of sessions that were told to ask and haven't done so yet
 --
@@ -43,17 +43,20 @@ local function read_state(id)
   return {
     text = first[1], header = read_header(first[1]), adaptive = read_adaptive(first[2]), written = first[3],
     sessions = read_sessions(first[3]), noted = first[4] or '', told = first[4] or '', mine = first[5],
+    -- To be filled in; so that the table needn't grow.
+    gone = {}, n = 0, alloc = false, need = false, want = false, me = false, gap = false, used = 0, total = false, due = 0,
+    quick = 0, base = false, split = false, aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
   }
 end
 
 -- end_sessions leaves out sessions that have ended at now.
 local function end_sessions(s, now)
-  s.gone = {}
-  s.sessions, s.dead = live_sessions(s.sessions, now, s.header and s.header.ttl or 0)
-  if #s.dead > 0 then
+  local dead
+  s.sessions, dead = live_sessions(s.sessions, now, s.header and s.header.ttl or 0)
+  if #dead > 0 then
     s.told = '' -- to tell somebody again does no harm
   end
-  for _, ticket in ipairs(s.dead) do
+  for _, ticket in ipairs(dead) do
     local field = ticket_field(ticket)
     s.gone[#s.gone + 1] = field
     s.gone[#s.gone + 1] = 's' .. (redis.call('HGET', KEYS[1], field) or '')
@@ -62,17 +65,17 @@ end
 
 -- decode_session returns what only the session itself asks for, up to its ticket.
 local function decode_session(text)
-  local revoked, seq, begin, ticket = string.match(text, '^(%d) (%d+) (%d+) (%d+)')
-  return revoked == '1', tonumber(seq), tonumber(begin), tonumber(ticket)
+  local revoked, waits, seq, begin, ticket = string.match(text, '^(%d) (%d) (%d+) (%d+) (%d+)')
+  return revoked == '1', waits == '1', tonumber(seq), tonumber(begin), tonumber(ticket)
 end
 
-local function encode_session(seq, begin, ticket, held, name)
-  return string.format('0 %.0f %.0f %.0f %.0f %s', seq, begin, ticket, held, name)
+local function encode_session(waits, seq, begin, ticket, held, name)
+  return string.format('0 %d %.0f %.0f %.0f %.0f %s', waits and 1 or 0, seq, begin, ticket, held, name)
 end
 
 -- held_and_name returns the rest.
 local function held_and_name(text)
-  local held, name = string.match(text, '^%d %d+ %d+ %d+ (%d+) (.*)$')
+  local held, name = string.match(text, '^%d %d %d+ %d+ %d+ (%d+) (.*)$')
   return tonumber(held), name
 end
 
@@ -92,9 +95,8 @@ end
 -- load_columns reads what shares are made of.
 local function load_columns(s)
   local t = s.sessions
-  s.n, s.alloc, s.need = t.n, column(t, ALLOC) or {}, column(t, NEED) or {}
+  s.n, s.alloc, s.need = t.n, column(t, ALLOC) or {}, column(t, NEED)
   s.want = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }
-  s.large = t.sizes[NEED] > 1 or is_large(t.text, t.columns + t.sizes[ALLOC] * t.n + 1, t.n)
 end
 
 -- place puts the session that reports into the columns, in the place of what stood at position p, if anything did: there,
@@ -117,7 +119,7 @@ local function place(s, p, row, last)
     s.n = s.n + 1
     p = s.n
   end
-  s.me, s.large = p, s.large or row[NEED] > 1
+  s.me = p
   for kind = 1, LOW do
     local all = columns[kind]
     if not all and row[kind] > 0 then
@@ -125,7 +127,11 @@ local function place(s, p, row, last)
       for i = 1, s.n do
         all[i] = 0
       end
-      s.want[kind - NEED] = all
+      if kind == NEED then
+        s.need = all
+      else
+        s.want[kind - NEED] = all
+      end
     end
     if all then
       all[p] = row[kind]
@@ -164,15 +170,17 @@ end
 -- version wins. Of several limits with the same version the lowest wins for as long as anybody reports it.
 local function configure(h, now, limit, version, ttl)
   if not h or version > h.version then
-    return { limit = limit, version = version, till = now + ttl, ttl = math.max(ttl, h and h.ttl or 0) }
+    return { limit = limit, version = version, till = now + ttl, ttl = math.max(ttl, h and h.ttl or 0), changed = true }
   end
   local till = h.till
   if version == h.version and (limit < h.limit or now >= till or till > now + h.ttl) then
-    h.limit, h.till = limit, now + ttl
+    h.limit, h.till, h.changed = limit, now + ttl, true
   elseif version == h.version and limit == h.limit and till < now + ttl / 2 then
-    h.till = now + ttl
+    h.till, h.changed = now + ttl, true
   end
-  h.ttl = math.max(h.ttl, ttl)
+  if ttl > h.ttl then
+    h.ttl, h.changed = ttl, true
+  end
   return h
 end
 
@@ -205,16 +213,25 @@ end
 
 -- lacks returns how many more permits session i, another than the one that reports, needs for its next request.
 local function lacks(s, i)
-  if s.need[i] <= 1 then
-    return s.need[i]
+  if not s.need or s.need[i] <= 1 then
+    return 1
   end
   local text = redis.call('HGET', KEYS[1], 's' .. id_of(in_row(s.sessions, written_at(s, i), TICKET)))
   return s.need[i] - (s.alloc[i] - (text and held_and_name(text) or 0))
 end
 
--- write_state writes text as the sessions, the last of which ends at latest or before, puts the fields in puts, deletes
--- those in s.gone, and lets the HASH live until the last session ends.
-local function write_state(s, now, text, latest, puts)
+-- kept_until returns until when the HASH is kept whose last session ends at latest or before. As long as there are
+-- sessions it is one TTL longer than needed, so that not every report has to say so.
+local function kept_until(s, now, latest)
+  if s.sessions.kept >= latest and s.header.version == 0 and not s.adaptive then
+    return s.sessions.kept
+  end
+  return math.max(latest + s.header.ttl, s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
+end
+
+-- write_state writes text as the sessions, puts the fields in puts, deletes those in s.gone, and keeps the HASH for as
+-- long as needed: with sessions, until kept.
+local function write_state(s, now, text, kept, puts)
   local gone = s.gone
   if text and text ~= s.written then
     puts[#puts + 1] = 'q'
@@ -237,10 +254,12 @@ local function write_state(s, now, text, latest, puts)
   if #puts > 0 then
     redis.call('HSET', KEYS[1], unpack(puts))
   end
-  local life = math.max(text and latest - now or 0, s.header.version > 0 and KEEP or 0, s.adaptive and KEEP_ADAPTIVE or 0)
-  if life <= 0 then
+  if not text then
+    kept = math.max(s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
+  end
+  if kept == 0 then
     redis.call('DEL', KEYS[1])
-  else
-    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(life)))
+  elseif not text or kept ~= s.sessions.kept then
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(kept - now)))
   end
 end

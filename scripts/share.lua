@@ -35,7 +35,7 @@ local function share_rank(s, i, part)
   if s.ahead[i] > part then
     return 2
   end
-  return (i <= s.due or (i <= s.quick and s.lack[i] > part)) and 1 or 3
+  return (i <= s.due or (i <= s.quick and (s.lack and s.lack[i] or 1) > part)) and 1 or 3
 end
 
 -- share_cuts offers rest units to the sessions that want more than an even part, and notes up to where in the order of
@@ -46,8 +46,11 @@ local function share_cuts(s, want, part, rest)
   if rest == 0 then
     return
   end
+  if not lack and part > 0 then
+    quick = due
+  end
   for i = 1, quick do
-    if ahead[i] <= part and want[i] > part and (i <= due or lack[i] > part) then
+    if ahead[i] <= part and want[i] > part and (i <= due or not lack or lack[i] > part) then
       rest = rest - 1
       if rest == 0 then
         s.cut1 = i
@@ -67,7 +70,7 @@ local function share_cuts(s, want, part, rest)
   end
   s.cut2 = 1
   for i = 1, n do
-    if ahead[i] <= part and want[i] > part and i > due and (i > quick or lack[i] <= part) then
+    if ahead[i] <= part and want[i] > part and i > due and (i > quick or lack and lack[i] <= part) then
       rest = rest - 1
       if rest == 0 then
         s.cut3 = i
@@ -108,13 +111,14 @@ local function share_order(s, want, part)
 end
 
 -- share_beyond sets s.ahead, what each session has beyond base, what it gets at higher priorities, and s.lack, what it
--- lacks for its next request.
+-- lacks for its next request, nil if that is 1.
 local function share_beyond(s, base)
-  s.ahead, s.lack = s.alloc, s.need
+  s.ahead, s.lack = s.alloc, nil
   if base then
+    local need = s.need
     s.ahead, s.lack = {}, {}
     for i = 1, s.n do
-      s.ahead[i], s.lack[i] = s.alloc[i] - base[i], s.need[i] - base[i]
+      s.ahead[i], s.lack[i] = s.alloc[i] - base[i], math.max(need and need[i] or 1, 1) - base[i]
     end
   end
 end
@@ -152,7 +156,7 @@ end
 local function share_requests(s, want, left)
   local base, need, parked = {}, s.need, {}
   for i = 1, s.n do
-    base[i] = s.base and s.base[i] or 0
+    base[i], need[i] = s.base and s.base[i] or 0, math.max(need[i], 1)
   end
   s.base = base
   left = share_aside(s, want, left)
@@ -187,7 +191,7 @@ end
 -- more than the limit together.
 --
 -- s holds the sessions 1..s.n, in the order of their turns. s.alloc, what each has; s.need, the size of its next
--- request, or 0 if none waits; s.large, whether one of those is above 1; in s.want, for each priority from the highest to the lowest, what it could use at that
+-- request, or 0, which stands for 1, and may be missing if all are 0; in s.want, for each priority from the highest to the lowest, what it could use at that
 -- priority; s.total has the sum of each of those. s.want is used up, and an array of it may be missing if its sum is 0.
 -- The turns of the first s.due sessions have lasted for SHARE_TURN, those of the first s.quick for SHARE_QUICK.
 --
@@ -202,7 +206,7 @@ local function fair_shares(limit, s)
   for level = 1, #s.total do
     local want, total, base = s.want[level], s.total[level], s.base
     if total > left then
-      if s.large then
+      if s.need then
         share_requests(s, want, left)
       else
         share_beyond(s, base)

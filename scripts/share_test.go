@@ -12,19 +12,21 @@ import (
 
 // shareScript calls fair_shares alone.
 var shareScript = newScript("share", shareLua, `
+local large
 local s = { n = (#ARGV - 2) / 6, alloc = {}, need = {}, want = { {}, {}, {} }, total = { 0, 0, 0 }, due = 0, quick = 0 }
 for i = 1, s.n do
   local a = 2 + (i - 1) * 6
   local waited = tonumber(ARGV[2]) - tonumber(ARGV[a + 3])
   s.due = waited >= SHARE_TURN and i or s.due
   s.quick = waited >= SHARE_QUICK and i or s.quick
-  s.large = s.large or tonumber(ARGV[a + 2]) > 1
+  large = large or tonumber(ARGV[a + 2]) > 1
   s.alloc[i], s.need[i] = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   for level = 1, 3 do
     s.want[level][i] = tonumber(ARGV[a + 3 + level])
     s.total[level] = s.total[level] + s.want[level][i]
   end --
 end
+s.need = large and s.need
 for level = 1, 3 do
   s.want[level] = s.total[level] > 0 and s.want[level] or nil
 end
