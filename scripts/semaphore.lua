@@ -40,38 +40,61 @@
 
 -- tell_waiting decides who is told that free permits are for it: those that are due more than they have, the longest
 -- waiting first. Who was told and hasn't asked since isn't told again, for it asks in any case: it has a poll. Returns the
--- IDs, and the permits that are free for others.
+-- positions of those, and the permits that are free for others.
 local function tell_waiting(s, free)
-  local ids = {}
+  local list, alloc, ahead, part, told = {}, s.alloc, s.split and s.ahead, s.part, s.told
   for i = 1, free > 0 and s.n or 0 do
-    local share = share_of(s, i)
-    local lack = share - s.alloc[i]
-    if lack > 0 and i ~= s.me and lacks(s, i) <= free - share_owed(s, i) then
-      local ticket = in_row(s.sessions, written_at(s, i), TICKET)
-      if not find_ticket(s.told, ticket, 0, 5, 1) then
-        ids[#ids + 1] = id_of(ticket)
-        s.told = s.told .. five_bytes(ticket)
-      end
-      free, s.alloc[i] = free - lack, share
-      if free <= 0 then
-        break
+    if not ahead or ahead[i] <= part then -- else it has its share
+      local share = share_of(s, i)
+      local lack = share - alloc[i]
+      if lack > 0 and i ~= s.me and (#s.aside == 0 and not s.need or lacks(s, i) <= free - share_owed(s, i)) then
+        if not told or told[i] == 0 then
+          list[#list + 1] = i
+        end
+        free, alloc[i] = free - lack, share
+        if free <= 0 then
+          break
+        end
       end
     end
   end
-  return ids, free
+  return list, free
 end
 
--- tell_holding returns the IDs of those that have more than their share, until lack permits are found.
+-- note_told returns text, the sessions, with those in the list as told. The one that reports stands last there if last.
+local function note_told(s, text, list, last)
+  local told = s.told or {}
+  for i = #told + 1, s.n do
+    told[i] = 0
+  end
+  for k = 1, #list do
+    told[list[k]] = 1
+  end
+  if s.me and last then
+    table.remove(told, s.me)
+    told[s.n] = 0
+  end
+  return put_told(text, s.n, told)
+end
+
+-- tell_holding returns the positions of those that have more than their share, until lack permits are found.
 local function tell_holding(s, lack)
-  local ids = {}
+  local list = {}
   for i = 1, lack > 0 and s.n or 0 do
     local surplus = s.alloc[i] - share_of(s, i)
     if surplus > 0 and lack > 0 then
       lack = lack - surplus
-      ids[#ids + 1] = id_of(in_row(s.sessions, written_at(s, i), TICKET))
+      list[#list + 1] = i
     end
   end
-  return ids
+  return list
+end
+
+-- wake_all wakes the sessions at the positions in list.
+local function wake_all(s, list, from)
+  for k = 1, #list do
+    wake(id_of(in_row(s.sessions, written_at(s, list[k]), TICKET)), from)
+  end
 end
 
 -- adapt_limit takes in what calls have met. used is how many permits all sessions had in use.
@@ -110,7 +133,7 @@ load_columns(s)
 local had = 0
 local row = {
   ends = now + ttl, turn = now, ticket = s.sessions.ticket + 1,
-  alloc, need > 1 and need or 0, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]),
+  alloc, need > 1 and need or 0, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), 0,
 }
 local at = ticket and position(s.sessions, ticket)
 if at then
@@ -151,8 +174,7 @@ if active then
 end
 -- Pressed: nobody should sit on permits that it doesn't use, for somebody is due more than it has.
 local pressed = contended or is_under(s)
-heard(s, row.ticket)
-local wakes, free = tell_waiting(s, limit - s.used)
+local waiters, free = tell_waiting(s, limit - s.used)
 
 local puts, text = {}, nil
 local kept = kept_until(s, now, math.max(s.sessions.latest, active and row.ends or 0))
@@ -168,6 +190,9 @@ else
     s.gone[#s.gone + 1], s.gone[#s.gone + 2] = 's' .. id, ticket_field(ticket)
   end
 end
+if #waiters > 0 then
+  text = note_told(s, text, waiters, last)
+end
 if s.header.changed and (s.n > 0 or s.header.version > 0 or s.adaptive) then
   puts[#puts + 1] = 'c'
   puts[#puts + 1] = write_header(s.header)
@@ -178,12 +203,9 @@ if adaptive then
 end
 
 -- A session that is due more than is free: it tells those that have more than their share, and asks again later.
-local again = -1
+local again, holders = -1, {}
 if active and need > 0 and demand > row[ALLOC] then
-  local holders = tell_holding(s, share - row[ALLOC] - math.max(free, 0))
-  for k = 1, #holders do
-    wakes[#wakes + 1] = holders[k]
-  end
+  holders = tell_holding(s, share - row[ALLOC] - math.max(free, 0))
   again = s.sessions.earliest - now
   local waiting = now - row.turn
   if waiting < SHARE_QUICK and need > share then
@@ -198,7 +220,6 @@ write_state(s, now, text, kept, puts)
 if not s.text and active then
   wake('', id) -- whoever holds permits of a HASH that Redis has lost puts them back
 end
-for k = 1, #wakes do
-  wake(wakes[k], id)
-end
+wake_all(s, waiters, id)
+wake_all(s, holders, id)
 return { 0, now_us, row[ALLOC], pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n }

@@ -9,7 +9,7 @@ type semRow struct {
 	id                            string
 	ends, turn, alloc, held, need int64
 	want                          [3]int64
-	revoked                       bool
+	revoked, told                 bool // told to ask, and it hasn't done so yet
 	seq, ttl, begin               int64
 	name                          string
 }
@@ -20,7 +20,6 @@ type semModel struct {
 	header   *semHeader
 	adaptive *adaptiveModel
 	rows     []*semRow // in the order of their turns
-	told     []string  // sessions that were told to ask and haven't done so yet
 }
 
 func (m *semModel) row(id string) *semRow {
@@ -127,11 +126,7 @@ func (m *semModel) renew(r *semRow, now int64) {
 
 // prune drops ended sessions, and corrects times that a clock set back makes impossible.
 func (m *semModel) prune(now int64) {
-	n := len(m.rows)
 	m.rows = slices.DeleteFunc(m.rows, func(r *semRow) bool { return r.ends <= now })
-	if len(m.rows) < n {
-		m.told = nil
-	}
 	for _, o := range m.rows {
 		o.ends, o.turn = min(o.ends, now+m.header.ttl), min(o.turn, now)
 	}
@@ -180,7 +175,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 			reply.Share = me.share
 		}
 	}
-	m.tell(rows, all, me, r.Session, free)
+	tell(rows, all, me, free)
 	if len(m.rows) == 0 && m.header.version == 0 && m.adaptive == nil {
 		m.header = nil
 	}
@@ -188,8 +183,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 }
 
 // tell notes who is told of free permits.
-func (m *semModel) tell(rows []*semRow, all []*sharer, me *sharer, id string, free int64) {
-	m.told = slices.DeleteFunc(m.told, func(told string) bool { return told == id })
+func tell(rows []*semRow, all []*sharer, me *sharer, free int64) {
 	for i, s := range all {
 		lacks := s.need
 		if lacks > 1 {
@@ -198,9 +192,7 @@ func (m *semModel) tell(rows []*semRow, all []*sharer, me *sharer, id string, fr
 		if free <= 0 || s == me || s.share <= s.alloc || lacks > free-s.owed(all) {
 			continue
 		}
-		if !slices.Contains(m.told, rows[i].id) {
-			m.told = append(m.told, rows[i].id)
-		}
+		rows[i].told = true
 		free -= s.share - s.alloc
 		s.alloc = s.share
 	}

@@ -7,19 +7,19 @@
 --    1  5  no session ends before (ms since 2017)
 --    6  5  none ends after
 --   11  5  the last ticket that was given
---   16  5  sizes of the numbers, in bytes: alloc, need, high, normal, low; 0: all of them are 0
---   21  5  the HASH is kept until (ms since 2017)
---   26     rows of three numbers of 5 bytes: end (ms since 2017), begin of the turn (ms), ticket
+--   16  6  sizes of the numbers, in bytes: alloc, need, high, normal, low, told; 0: all of them are 0
+--   22  5  the HASH is kept until (ms since 2017)
+--   27     rows of three numbers of 5 bytes: end (ms since 2017), begin of the turn (ms), ticket
 --          columns: the lowest byte of every alloc, the next higher one of every alloc, and so on; then of every need …
 --
 -- Numbers of several bytes begin with the lowest.
 --
 -- A session's numbers: what it is allocated; the size of its next request if that is above 1, else 0; what it wants, held
--- ones included, with high, normal and low priority.
+-- ones included, with high, normal and low priority; and 1 if it was told to ask, and hasn't done so yet.
 
-local HEADER, ROW, END, TURN, TICKET = 25, 15, 1, 6, 11
-local ALLOC, NEED, HIGH, NORMAL, LOW = 1, 2, 3, 4, 5
-local LEAST = { 1, 0, 0, 1, 0 } -- sizes of the numbers, before any is large
+local HEADER, ROW, END, TURN, TICKET = 26, 15, 1, 6, 11
+local ALLOC, NEED, HIGH, NORMAL, LOW, TOLD = 1, 2, 3, 4, 5, 6
+local LEAST = { 1, 0, 0, 1, 0, 0 } -- sizes of the numbers, before any is large
 
 -- five_bytes returns n as bytes, and five the number in five bytes.
 local function five_bytes(n)
@@ -56,13 +56,13 @@ local function read_sessions(text)
   if not text then
     return { text = false, n = 0, sizes = LEAST, sum = 0, columns = HEADER, earliest = math.huge, latest = 0, ticket = 0, kept = 0 }
   end
-  local a, b, c, d, e = string.byte(text, 16, 20)
-  local sum = a + b + c + d + e
+  local a, b, c, d, e, f = string.byte(text, 16, 21)
+  local sum = a + b + c + d + e + f
   local n = (#text - HEADER) / (ROW + sum)
   return {
-    text = text, n = n, sizes = { a, b, c, d, e }, sum = sum, columns = HEADER + n * ROW,
+    text = text, n = n, sizes = { a, b, c, d, e, f }, sum = sum, columns = HEADER + n * ROW,
     earliest = five(string.byte(text, 1, 5)), latest = five(string.byte(text, 6, 10)),
-    ticket = five(string.byte(text, 11, 15)), kept = five(string.byte(text, 21, 25)),
+    ticket = five(string.byte(text, 11, 15)), kept = five(string.byte(text, 22, 26)),
   }
 end
 
@@ -91,19 +91,16 @@ local function in_row(t, i, from)
   return five(string.byte(t.text, from, from + 4))
 end
 
--- find_ticket returns which of the entries of text, from header on and of a size, has a ticket at its byte at, or nil.
-local function find_ticket(text, ticket, header, size, at)
-  local bytes, from = five_bytes(ticket), header
-  repeat
-    from = string.find(text, bytes, from + 1, true)
-  until not from or (from - header - at) % size == 0
-  return from and (from - header - at) / size + 1
-end
-
 -- position returns where the session with a ticket stands, or nil.
 local function position(t, ticket)
-  local p = t.n > 0 and find_ticket(t.text, ticket, HEADER, ROW, TICKET)
-  return p and p <= t.n and p or nil
+  local bytes, from = five_bytes(ticket), HEADER
+  repeat
+    from = t.n > 0 and string.find(t.text, bytes, from + 1, true)
+    if not from or from > t.columns then
+      return nil
+    end
+  until (from - HEADER - TICKET) % ROW == 0
+  return (from - HEADER - TICKET) / ROW + 1
 end
 
 -- since returns how many of the sessions, from the first on, have had their turn since a moment (ms) or longer; at least
@@ -260,4 +257,13 @@ local function drop_session(t, p)
     return t.text
   end
   return t.n > 1 and splice(t, p, nil, false, string.sub(t.text, 1, HEADER))
+end
+
+-- put_told returns the text of n sessions with another last column.
+local function put_told(text, n, told)
+  local out = { string.sub(text, 1, 20), '\1', string.sub(text, 22, -1 - n * string.byte(text, 21)) }
+  for i = 1, n, 500 do
+    out[#out + 1] = string.char(unpack(told, i, math.min(i + 499, n)))
+  end
+  return table.concat(out)
 end

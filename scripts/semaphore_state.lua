@@ -8,7 +8,6 @@
 --          sID    the rest of such a session: 1 if it is revoked, else 0; 1 if callers wait, else 0; the sequence number
 --                 of its last report; its begin (ms since 2017); its ticket; the permits that its leases hold; its name
 --          tN     the ID of the session with ticket N
---          w      the tickets (5 bytes each) of sessions that were told to ask and haven't done so yet
 --
 -- A session that holds nothing and waits for nothing has no field.
 
@@ -39,12 +38,12 @@ end
 -- read_state returns the semaphore's state, with the sessions as they are written, and in mine what is known of one
 -- session alone.
 local function read_state(id)
-  local first = redis.call('HMGET', KEYS[1], 'c', 'a', 'q', 'w', 's' .. id)
+  local first = redis.call('HMGET', KEYS[1], 'c', 'a', 'q', 's' .. id)
   return {
     text = first[1], header = read_header(first[1]), adaptive = read_adaptive(first[2]), written = first[3],
-    sessions = read_sessions(first[3]), noted = first[4] or '', told = first[4] or '', mine = first[5],
+    sessions = read_sessions(first[3]), mine = first[4],
     -- To be filled in; so that the table needn't grow.
-    gone = {}, n = 0, alloc = false, need = false, want = false, me = false, gap = false, used = 0, total = false, due = 0,
+    gone = {}, n = 0, alloc = false, need = false, want = false, told = false, me = false, gap = false, used = 0, total = false, due = 0,
     quick = 0, base = false, split = false, aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
   }
 end
@@ -53,9 +52,6 @@ end
 local function end_sessions(s, now)
   local dead
   s.sessions, dead = live_sessions(s.sessions, now, s.header and s.header.ttl or 0)
-  if #dead > 0 then
-    s.told = '' -- to tell somebody again does no harm
-  end
   for _, ticket in ipairs(dead) do
     local field = ticket_field(ticket)
     s.gone[#s.gone + 1] = field
@@ -84,27 +80,19 @@ local function id_of(ticket)
   return redis.call('HGET', KEYS[1], ticket_field(ticket)) or ''
 end
 
--- heard notes that the session with a ticket has asked.
-local function heard(s, ticket)
-  local k = s.told ~= '' and find_ticket(s.told, ticket, 0, 5, 1)
-  if k then
-    s.told = string.sub(s.told, 1, 5 * k - 5) .. string.sub(s.told, 5 * k + 1)
-  end
-end
-
 -- load_columns reads what shares are made of.
 local function load_columns(s)
   local t = s.sessions
   s.n, s.alloc, s.need = t.n, column(t, ALLOC) or {}, column(t, NEED)
-  s.want = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }
+  s.want, s.told = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }, column(t, TOLD)
 end
 
 -- place puts the session that reports into the columns, in the place of what stood at position p, if anything did: there,
 -- or at the end if last. row is nil if the session leaves.
 local function place(s, p, row, last)
-  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3] }
+  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3], s.told }
   if p and (last or not row) then
-    for kind = 1, LOW do
+    for kind = 1, TOLD do
       if columns[kind] then
         table.remove(columns[kind], p)
       end
@@ -120,7 +108,7 @@ local function place(s, p, row, last)
     p = s.n
   end
   s.me = p
-  for kind = 1, LOW do
+  for kind = 1, TOLD do
     local all = columns[kind]
     if not all and row[kind] > 0 then
       all = {}
@@ -238,12 +226,6 @@ local function write_state(s, now, text, kept, puts)
     puts[#puts + 1] = text
   elseif s.written and not text then
     gone[#gone + 1] = 'q'
-  end
-  if s.told ~= s.noted and s.told ~= '' then
-    puts[#puts + 1] = 'w'
-    puts[#puts + 1] = s.told
-  elseif s.told ~= s.noted then
-    gone[#gone + 1] = 'w'
   end
   if #puts == 0 and #gone == 0 then
     return
