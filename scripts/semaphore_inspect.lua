@@ -1,4 +1,5 @@
--- Lists who holds and who waits, and changes nothing. Stands behind core.lua, share.lua, semaphore_adaptive.lua and semaphore_state.lua.
+-- Lists who holds and who waits, and changes nothing. Stands behind the other
+-- files of the semaphore.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty

@@ -1,5 +1,5 @@
--- Changes a semaphore's limit for every process. Stands behind core.lua, share.lua, semaphore_adaptive.lua and
--- semaphore_state.lua.
+-- Changes a semaphore's limit for every process. Stands behind the other files of the
+-- semaphore.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty

@@ -1,5 +1,5 @@
--- Takes a session's permits back. Stands behind core.lua, share.lua, semaphore_adaptive.lua and
--- semaphore_state.lua.
+-- Takes a session's permits back. Stands behind the other files of the
+-- semaphore.
 --
 -- The session isn't renewed any more. Its permits are free once it reports that it holds none, which it does at once
 -- on the message, or else at its end.

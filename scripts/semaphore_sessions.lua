@@ -237,8 +237,10 @@ end
 local function put_session(t, p, session, last, kept)
   local ticket, latest = math.max(t.ticket, session.ticket), math.max(t.latest, session.ends)
   if fits(t, session) then
-    local head = string.sub(t.text, 1, HEADER)
-    if session.ends < t.earliest or latest ~= t.latest or ticket ~= t.ticket or kept ~= t.kept then
+    local head
+    if session.ends >= t.earliest and ticket == t.ticket and kept == t.kept then
+      head = string.sub(t.text, 1, 5) .. five_bytes(latest) .. string.sub(t.text, 11, HEADER)
+    else
       head = header(math.min(t.earliest, session.ends), latest, ticket, t.sizes, kept)
     end
     return splice(t, p, entries(session, t.sizes), last, head)

@@ -23,14 +23,9 @@ func drive(t *testing.T, rdb *redis.Client, data []byte) {
 			now -= 20_000_000 // the clock was set
 		}
 		id := string(rune('A' + data[1]%5))
-		if data[1] >= 250 {
-			found, err := revokeAt(t, rdb, name, id, now)
-			want := false
-			if r := model.row(id); r != nil && r.ends > now/1000 {
-				r.revoked, want = true, true
-			}
-			if err != nil || found != want {
-				t.Fatalf("step %d: revoke %s: %v, %v; want %v", step, id, found, err, want)
+		if data[1] >= 240 {
+			if err := administer(t, rdb, model, name, id, now, data); err != nil {
+				t.Fatalf("step %d: %v", step, err)
 			}
 			continue
 		}
@@ -51,7 +46,8 @@ func drive(t *testing.T, rdb *redis.Client, data []byte) {
 		if data[3] >= 128 {
 			r.Adaptive = adaptiveFrom(data)
 		}
-		compareReport(t, rdb, model, name, step, r)
+		compareReport(t, rdb, model, name, r)
+		compareHash(t, rdb, model, name, step, r)
 	}
 }
 
@@ -67,34 +63,33 @@ func adaptiveFrom(data []byte) *SemaphoreAdaptive {
 	return a
 }
 
-func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string, step int, r *SemaphoreReport) {
+func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string, r *SemaphoreReport) {
 	t.Helper()
 	got, err := ReportSemaphore(t.Context(), rdb, name, r)
 	want, wantErr := model.report(r)
 	if (err == nil) != (wantErr == nil) || (wantErr != nil && !errors.Is(err, wantErr)) {
-		t.Fatalf("step %d: %+v\nredis: %v\nmodel: %v", step, r, err, wantErr)
+		t.Fatalf("%+v\nredis: %v\nmodel: %v", r, err, wantErr)
 	}
 	if got == nil {
-		t.Fatalf("step %d: no reply: %v", step, err)
+		t.Fatalf("%+v: no reply: %v", r, err)
 	}
 	if wantErr == nil {
 		want.Again = got.Again // a hint
 	}
 	if *got != *want {
-		t.Fatalf("step %d: %+v\nredis: %+v\nmodel: %+v", step, r, got, want)
-	}
-	have := rdb.HGetAll(t.Context(), SemaphoreKey(name)).Val()
-	if err := model.compare(have); err != nil {
-		t.Fatalf("step %d: %+v\n%v", step, r, err)
-	}
-	if ttl := rdb.PTTL(t.Context(), SemaphoreKey(name)).Val(); len(have) > 0 && ttl <= 0 {
-		t.Fatalf("step %d: the HASH has no TTL: %v", step, ttl)
+		t.Fatalf("%+v\nredis: %+v\nmodel: %+v", r, got, want)
 	}
 }
 
-func revokeAt(t *testing.T, rdb *redis.Client, name, id string, now int64) (bool, error) {
-	v, err := semaphoreRevokeScript.run(t.Context(), rdb, []string{SemaphoreKey(name)}, []any{seconds(now), id})
-	return v == int64(1), err
+func compareHash(t *testing.T, rdb *redis.Client, model *semModel, name string, step int, r *SemaphoreReport) {
+	t.Helper()
+	have := rdb.HGetAll(t.Context(), SemaphoreKey(name)).Val()
+	if ttl := rdb.PTTL(t.Context(), SemaphoreKey(name)).Val(); len(have) > 0 && ttl <= 0 {
+		t.Fatalf("step %d: the HASH has no TTL: %v", step, ttl)
+	}
+	if err := model.compare(have); err != nil {
+		t.Fatalf("step %d: %+v\n%v", step, r, err)
+	}
 }
 
 func FuzzSemaphore(f *testing.F) {
