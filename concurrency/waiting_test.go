@@ -211,3 +211,21 @@ func TestDeadlineOnTime(t *testing.T) {
 		})
 	}
 }
+
+// Closed as Redis is back, but before the process has found that out, it gives everything back.
+func TestCloseAfterOutage(t *testing.T) {
+	bubble(t, func(t *testing.T, process func() *client) {
+		c := process()
+		s, other := newTest(t, c, 1), newTest(t, process(), 1)
+		acquire(t, s, 1)
+		c.away.Store(true)
+		time.Sleep(DefaultTTL * 3 / 4) // several reports fail
+		c.away.Store(false)
+		if err := s.Close(bounded(t)); err != nil {
+			t.Error(err)
+		}
+		if _, st := allocated(t, other); len(st.Sessions) > 0 {
+			t.Errorf("left behind: %+v", st)
+		}
+	})
+}
