@@ -66,7 +66,7 @@ local function decode_session(text)
 end
 
 local function encode_session(waits, seq, begin, ticket, held, name)
-  return string.format('0 %d %.0f %.0f %.0f %.0f %s', waits and 1 or 0, seq, begin, ticket, held, name)
+  return string.format('0 %d %.0f %.0f %.0f %.0f ', waits and 1 or 0, seq, begin, ticket, held) .. name -- any bytes
 end
 
 -- held_and_name returns the rest.

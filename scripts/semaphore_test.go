@@ -32,7 +32,7 @@ func drive(t *testing.T, rdb *redis.Client, data []byte) {
 		seq[id] += int64(data[2]%8) - 1
 		r := &SemaphoreReport{
 			Session: id, Seq: 10 + seq[id], TTL: time.Duration(1+data[3]%4) * time.Second, Now: now,
-			Limit: int64(1 + data[4]%16), Version: int64(data[4] >> 6), Held: int64(data[5] % 8), Name: "host " + id,
+			Limit: int64(1 + data[4]%16), Version: int64(data[4] >> 6), Held: int64(data[5] % 8), Name: "host\x00\n" + id,
 		}
 		r.Alloc = r.Held + int64(data[6]%4)
 		r.Need = int64(data[7] % 5)
