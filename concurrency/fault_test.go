@@ -205,31 +205,3 @@ func TestLostMessages(t *testing.T) {
 		}
 	}
 }
-
-// What Redis refuses is an error that says so, and leaves nothing behind.
-func TestRefusals(t *testing.T) {
-	server := redistest.Start(t)
-	rdb := server.Client(t)
-	s := newTest(t, rdb, 1, WithPolicy(FailClosed))
-	for _, setup := range [][]any{
-		{"config", "set", "maxmemory", "1"},
-		{"acl", "setuser", "default", "-evalsha"},
-	} {
-		if err := rdb.Do(t.Context(), setup...).Err(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := s.Acquire(bounded(t)); !errors.Is(err, ErrUnavailable) {
-			t.Errorf("after %v: %v", setup, err)
-		}
-		rdb.Do(t.Context(), "config", "set", "maxmemory", "0")
-		rdb.Do(t.Context(), "acl", "setuser", "default", "+@all")
-		eventually(t, "Redis is back", func() bool {
-			l, err := s.Acquire(t.Context())
-			if err == nil {
-				l.Release()
-			}
-			return err == nil
-		})
-		eventually(t, "the permit is back", func() bool { sum, _ := allocated(t, s); return sum == 0 })
-	}
-}

@@ -85,16 +85,16 @@ func (s *Semaphore) step(ctx context.Context, c **call) (next time.Duration, sto
 	lost := s.lapse(now)
 	at := s.session.due(&s.queue, now)
 	s.relaxed = s.session.alloc > s.session.used
-	busy := s.calls.Load() >= abandoned
+	busy, begun := s.calls.Load() >= abandoned, false
 	if s.closing && *c == nil && (!s.session.listed || s.session.failures >= farewells || busy) {
 		stop = true
 	} else if !at.IsZero() && *c == nil && !at.After(now) && !busy {
-		*c = s.begin(now)
+		*c, begun = s.begin(now), true
 	}
 	at = s.horizon(at, *c, now)
 	s.mu.Unlock()
 	s.lose(lost, errExpired)
-	if *c != nil && (*c).sent.Equal(now) {
+	if begun { // not by its time, which two steps may have in common
 		s.send(ctx, *c)
 	}
 	return max(at.Sub(now), 0), stop

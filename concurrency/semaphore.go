@@ -200,6 +200,7 @@ func (s *Semaphore) Close(ctx context.Context) error {
 	// Only now, with their contexts ended, may the permits go back.
 	s.mu.Lock()
 	s.session.forget()
+	s.session.failures = 0 // the last report has tries of its own
 	s.wakeLoop()
 	s.mu.Unlock()
 	select {

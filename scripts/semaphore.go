@@ -13,6 +13,9 @@ var shareLua string
 //go:embed semaphore_adaptive.lua
 var semaphoreAdaptiveLua string
 
+//go:embed semaphore_sessions.lua
+var semaphoreSessionsLua string
+
 //go:embed semaphore_state.lua
 var semaphoreStateLua string
 
@@ -22,7 +25,7 @@ var semaphoreLua string
 var semaphoreScript = newSemaphoreScript("semaphore", semaphoreLua)
 
 func newSemaphoreScript(name, source string) *script {
-	return newScript(name, coreLua, shareLua, semaphoreAdaptiveLua, semaphoreStateLua, source)
+	return newScript(name, coreLua, shareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreStateLua, source)
 }
 
 // SemaphoreMost is the largest number of permits that a semaphore can have, and a session wait for.

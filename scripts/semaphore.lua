@@ -1,5 +1,5 @@
 -- A process reports what it holds of a semaphore and what it waits for, and gets its allocation. Stands behind
--- core.lua, share.lua, semaphore_adaptive.lua and semaphore_state.lua.
+-- core.lua, share.lua, semaphore_adaptive.lua, semaphore_sessions.lua and semaphore_state.lua.
 --
 -- A report is a state, not a step: it says what the session has now, so that one that is lost is made good by the next,
 -- and one that comes late or twice is recognised by its number and does nothing.
@@ -38,154 +38,188 @@
 --          8  version   of that configuration
 --          9  sessions  that hold or wait, this one included
 
+-- tell_waiting decides who is told that free permits are for it: those that are due more than they have, the longest
+-- waiting first. Who was told and hasn't asked since isn't told again, for it asks in any case: it has a poll. Returns the
+-- positions of those, and the permits that are free for others.
+local function tell_waiting(s, free)
+  local list, alloc, ahead, part, told = {}, s.alloc, s.split and s.ahead, s.part, s.told
+  for i = 1, free > 0 and s.n or 0 do
+    if not ahead or ahead[i] <= part then -- else it has its share
+      local share = share_of(s, i)
+      local lack = share - alloc[i]
+      if lack > 0 and i ~= s.me and (#s.aside == 0 and not s.need or lacks(s, i) <= free - share_owed(s, i)) then
+        if not told or told[i] == 0 then
+          list[#list + 1] = i
+        end
+        free, alloc[i] = free - lack, share
+        if free <= 0 then
+          break
+        end
+      end
+    end
+  end
+  return list, free
+end
+
+-- note_told returns text, the sessions, with those in the list as told. The one that reports stands last there if last.
+local function note_told(s, text, list, last)
+  local told = s.told or {}
+  for i = #told + 1, s.n do
+    told[i] = 0
+  end
+  for k = 1, #list do
+    told[list[k]] = 1
+  end
+  if s.me and last then
+    table.remove(told, s.me)
+    told[s.n] = 0
+  end
+  return put_told(text, s.n, told)
+end
+
+-- tell_holding returns the positions of those that have more than their share, until lack permits are found.
+local function tell_holding(s, lack)
+  local list = {}
+  for i = 1, lack > 0 and s.n or 0 do
+    local surplus = s.alloc[i] - share_of(s, i)
+    if surplus > 0 and lack > 0 then
+      lack = lack - surplus
+      list[#list + 1] = i
+    end
+  end
+  return list
+end
+
+-- wake_all wakes the sessions at the positions in list.
+local function wake_all(s, list, from)
+  for k = 1, #list do
+    wake(id_of(in_row(s.sessions, written_at(s, list[k]), TICKET)), from)
+  end
+end
+
+-- adapt_limit takes in what calls have met. used is how many permits all sessions had in use.
+local function adapt_limit(s, used, now_us)
+  s.adaptive = adapt(s.adaptive, {
+    gradient = ARGV[15] == 'gradient', min = tonumber(ARGV[16]), initial = tonumber(ARGV[17]),
+    backoff = tonumber(ARGV[18]), every = tonumber(ARGV[19]), tolerance = tonumber(ARGV[20]),
+    smoothing = tonumber(ARGV[21]), queue = tonumber(ARGV[22]),
+  }, tonumber(ARGV[23]), tonumber(ARGV[24]), tonumber(ARGV[25]), used, s.header.limit, now_us)
+end
+
 local now_s = server_now(ARGV[1])
 local now, now_us = milliseconds(now_s), math.floor(now_s * 1000000 + 0.5)
-local session, seq, ttl = 's' .. ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local id, seq, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local held, alloc, need = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local want = { tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]) }
+local adaptive = (ARGV[15] or '') ~= ''
 
 local deadline = tonumber(ARGV[2])
 if deadline > 0 and now_s > deadline then
   return { 2, now_us, 0, -1, -1, 0, 0, 0, 0 }
 end
 
-local s = read_state(now, session)
-local row = {
-  field = session, ends = now + ttl, turn = now_us, alloc = alloc, held = held, need = need, want = want, seq = seq,
-  ttl = ttl, begin = now, name = ARGV[14],
-}
-
--- What the session had.
-local had, waited, revoked = 0, false, false
+local s = read_state(id)
+local revoked, waited, known, begin, ticket
 if s.mine then
-  if seq <= number(s.mine, 32, 37) then
+  revoked, waited, known, begin, ticket = decode_session(s.mine)
+  if seq <= known then
     return { 3, now_us, 0, -1, -1, 0, 0, 0, 0 }
   end
-  if number(s.mine, 1, 5) > now then
-    row.begin, row.turn = number(s.mine, 42, 46), number(s.mine, 6, 12)
-    had, waited, revoked = number(s.mine, 13, 15), number(s.mine, 16, 18) > 0, is_revoked(s.mine)
+end
+s.header = configure(s.header, now, tonumber(ARGV[6]), tonumber(ARGV[7]), ttl)
+end_sessions(s, now)
+load_columns(s)
+
+-- What the session had.
+local had = 0
+local row = {
+  ends = now + ttl, turn = now, ticket = s.sessions.ticket + 1,
+  alloc, need > 1 and need or 0, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), 0,
+}
+local at = ticket and position(s.sessions, ticket)
+if at then
+  had, row.turn, row.ticket = s.alloc[at], in_row(s.sessions, at, TURN), ticket
+  if revoked and alloc > 0 then
+    return { 1, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n }
   end
 end
-
-s.header = configure(s.header, now, tonumber(ARGV[6]), tonumber(ARGV[7]), ttl)
-cap_sessions(s, now)
-
-if revoked and alloc > 0 then
-  return { 1, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n + 1 }
-end
-
-if (ARGV[15] or '') ~= '' then
-  s.adaptive = adapt(s.adaptive, {
-    gradient = ARGV[15] == 'gradient', min = tonumber(ARGV[16]), initial = tonumber(ARGV[17]),
-    backoff = tonumber(ARGV[18]), every = tonumber(ARGV[19]), tolerance = tonumber(ARGV[20]),
-    smoothing = tonumber(ARGV[21]), queue = tonumber(ARGV[22]),
-  }, tonumber(ARGV[23]), tonumber(ARGV[24]), tonumber(ARGV[25]), s.used + tonumber(ARGV[26]), s.header.limit, now_us)
-end
-local limit = limit_of(s)
 
 -- A session's turn begins anew when its first waiter comes, when it gets something, and when it gives back although it
 -- could use it: then it is the others' turn, also in this very report.
-if need > 0 and (not waited or alloc < had) then
-  row.turn = now_us
+local last = need > 0 and (not (at and waited) or alloc < had)
+if last then
+  row.turn = now
 end
-local demand = want[1] + want[2] + want[3]
+local demand = row[HIGH] + row[NORMAL] + row[LOW]
 local active = alloc > 0 or demand > 0
-local me, share = 0, 0
-if active then
-  add_session(s, row)
-  me = s.n
+place(s, at, active and row, last)
+add_up(s, now)
+if adaptive then
+  adapt_limit(s, s.used - alloc + tonumber(ARGV[26]), now_us)
 end
-local contended = fair_shares(limit, s, now_us)
+local limit = limit_of(s)
+local contended = fair_shares(limit, s)
+local me, share = s.me, 0
 
 -- What is free goes to this session up to its share, if it is enough for its next request.
 if active then
-  share = s.share[me]
+  share = share_of(s, me)
   local grant = math.min(demand, share, alloc + limit - s.used - share_owed(s, me)) - alloc
   if need > 0 and grant > 0 and grant >= need - (alloc - held) then
-    row.alloc, s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
-    row.held = held + grant -- at once, since it was waited for
+    row[ALLOC], s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
+    held = held + grant -- at once, since it was waited for
   end
-  if row.alloc > had then
-    row.turn = now_us
+  if row[ALLOC] > had then
+    row.turn, last = now, true
   end
 end
+-- Pressed: nobody should sit on permits that it doesn't use, for somebody is due more than it has.
+local pressed = contended or is_under(s)
+local waiters, free = tell_waiting(s, limit - s.used)
 
-local puts, gone = s.capped, s.dead
+local puts, text = {}, nil
+local kept = kept_until(s, now, math.max(s.sessions.latest, active and row.ends or 0))
 if active then
-  puts[#puts + 1] = session
-  puts[#puts + 1] = encode_session(row)
-elseif s.mine then
-  gone[#gone + 1] = session
+  puts[1], puts[2] = 's' .. id, encode_session(need > 0, seq, at and begin or now, row.ticket, held, ARGV[14])
+  if not at then
+    puts[3], puts[4] = ticket_field(row.ticket), id
+  end
+  text = put_session(s.sessions, at, row, last, kept)
+else
+  text, kept = drop_session(s.sessions, at), s.sessions.kept
+  if at then
+    s.gone[#s.gone + 1], s.gone[#s.gone + 2] = 's' .. id, ticket_field(ticket)
+  end
 end
-local header = write_header(s.header)
-if header ~= s.text and (s.n > 0 or s.header.version > 0 or s.adaptive) then
+if #waiters > 0 then
+  text = note_told(s, text, waiters, last)
+end
+if s.header.changed and (s.n > 0 or s.header.version > 0 or s.adaptive) then
   puts[#puts + 1] = 'c'
-  puts[#puts + 1] = header
+  puts[#puts + 1] = write_header(s.header)
 end
-if (ARGV[15] or '') ~= '' then
+if adaptive then
   puts[#puts + 1] = 'a'
   puts[#puts + 1] = write_adaptive(s.adaptive)
 end
-if #puts > 0 or #gone > 0 then
-  write_state(s, now, puts, gone)
-end
 
--- Whoever holds permits of a HASH that Redis has lost puts them back on this message.
-if not s.text and active then
-  wake('', ARGV[3])
-end
-
--- Who is due more than it has, and who has more than it is due.
-local under, over = {}, {}
-for i = 1, s.n do
-  local lack = s.share[i] - s.alloc[i]
-  if lack > 0 then
-    under[#under + 1] = i
-  elseif lack < 0 then
-    over[#over + 1] = i
-  end
-end
--- Pressed: nobody should sit on permits that it doesn't use.
-local pressed = contended or #under > 0
-
--- lacks returns how many more permits session i needs for its next request.
-local function lacks(i)
-  return s.need[i] - (s.alloc[i] - held_of(s.value[i]))
-end
-
--- Free permits wake those that are due more than they have, the longest waiting first.
-local free = limit - s.used
-if free > 0 then
-  local turn = s.turn
-  table.sort(under, function(a, b)
-    return turn[a] < turn[b]
-  end)
-  for _, i in ipairs(under) do
-    if i ~= me and free > 0 and lacks(i) <= free - share_owed(s, i) then
-      wake(field_of(s.value[i]), ARGV[3])
-      free, s.alloc[i] = free - (s.share[i] - s.alloc[i]), s.share[i]
-    end
-  end
-end
-
--- A session that is due more than is free wakes those that have more than their share.
-local again = -1
-if active and need > 0 and demand > row.alloc then
-  local lack = share - row.alloc - math.max(free, 0)
-  for _, i in ipairs(over) do
-    if lack > 0 then
-      lack = lack - (s.alloc[i] - s.share[i])
-      wake(field_of(s.value[i]), ARGV[3])
-    end
-  end
-  again = s.earliest - now
-  local waiting = now_us - row.turn
+-- A session that is due more than is free: it tells those that have more than their share, and asks again later.
+local again, holders = -1, {}
+if active and need > 0 and demand > row[ALLOC] then
+  holders = tell_holding(s, share - row[ALLOC] - math.max(free, 0))
+  again = s.sessions.earliest - now
+  local waiting = now - row.turn
   if waiting < SHARE_QUICK and need > share then
-    again = math.min(again, (SHARE_QUICK - waiting) / 1000)
+    again = math.min(again, SHARE_QUICK - waiting)
   elseif waiting < SHARE_TURN then
-    again = math.min(again, (SHARE_TURN - waiting) / 1000)
+    again = math.min(again, SHARE_TURN - waiting)
   end
-  again = again < MOST and math.ceil(again) or -1
+  again = again < MOST and again or -1
 end
 
-return { 0, now_us, row.alloc, pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n }
+write_state(s, now, text, kept, puts)
+if not s.text and active then
+  wake('', id) -- whoever holds permits of a HASH that Redis has lost puts them back
+end
+wake_all(s, waiters, id)
+wake_all(s, holders, id)
+return { 0, now_us, row[ALLOC], pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n }

@@ -1,4 +1,5 @@
--- Lists who holds and who waits, and changes nothing. Stands behind core.lua, share.lua, semaphore_adaptive.lua and semaphore_state.lua.
+-- Lists who holds and who waits, and changes nothing. Stands behind the other
+-- files of the semaphore.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty
@@ -12,19 +13,22 @@
 --          allocated, held, waited for, 1 if it is revoked else 0
 
 local now = milliseconds(server_now(ARGV[1]))
-local s = read_state(now, '')
+local s = read_state('')
 if not s.header then
   return { -1, -1, 0, 0, 0, 0 }
 end
+end_sessions(s, now)
 local a = s.adaptive or { latency = 0, base = 0 }
-local reply = { limit_of(s), s.header.limit, s.header.version, s.n, a.latency, a.base }
-for i = 1, s.n do
-  local v, k = s.value[i], #reply
-  local field, held = field_of(v), held_of(v)
-  reply[k + 1], reply[k + 2] = string.sub(v, 49 + #field), string.sub(field, 2)
-  reply[k + 3], reply[k + 4] = now - number(v, 42, 46), number(v, 1, 5) - now
-  reply[k + 5], reply[k + 6] = s.alloc[i], held
-  reply[k + 7] = number(v, 23, 25) + number(v, 19, 21) + number(v, 26, 28) - held
-  reply[k + 8] = is_revoked(v) and 1 or 0
+local list = list_sessions(s.sessions)
+local reply = { limit_of(s), s.header.limit, s.header.version, #list, a.latency, a.base }
+for i, session in ipairs(list) do
+  local k, id = #reply, id_of(session.ticket)
+  local mine = redis.call('HGET', KEYS[1], 's' .. id) or '0 0 0 0 0 0 '
+  local revoked, _, _, begin = decode_session(mine)
+  local held, name = held_and_name(mine)
+  reply[k + 1], reply[k + 2], reply[k + 3], reply[k + 4] = name, id, now - begin, session.ends - now
+  reply[k + 5], reply[k + 6] = session[ALLOC], held
+  reply[k + 7] = session[HIGH] + session[NORMAL] + session[LOW] - held
+  reply[k + 8] = revoked and 1 or 0
 end
 return reply

@@ -1,5 +1,5 @@
--- Changes a semaphore's limit for every process. Stands behind core.lua, share.lua, semaphore_adaptive.lua and
--- semaphore_state.lua.
+-- Changes a semaphore's limit for every process. Stands behind the other files of the
+-- semaphore.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty
@@ -8,12 +8,10 @@
 -- Reply    the version of the new limit: higher than any before
 
 local now = milliseconds(server_now(ARGV[1]))
-local s = read_state(now, '')
-cap_sessions(s, now)
+local s = read_state('')
+end_sessions(s, now)
 local version = math.max(s.header and s.header.version or 0, tonumber(ARGV[3])) + 1
 s.header = { limit = tonumber(ARGV[2]), version = version, till = now, ttl = s.header and s.header.ttl or 0 }
-s.capped[#s.capped + 1] = 'c'
-s.capped[#s.capped + 1] = write_header(s.header)
-write_state(s, now, s.capped, s.dead)
+write_state(s, now, s.sessions.text, kept_until(s, now, s.sessions.latest), { 'c', write_header(s.header) })
 wake('', '')
 return version

@@ -1,18 +1,15 @@
 package scripts
 
-import (
-	"encoding/binary"
-	"fmt"
-	"maps"
-	"slices"
-)
+import "slices"
 
-// The model of the semaphore's scripts in plain Go. Times are milliseconds since 2017, turns microseconds.
+// The model of the semaphore's scripts in plain Go. Times are milliseconds since 2017, as far as they are kept.
 
+// semRow is a session.
 type semRow struct {
+	id                            string
 	ends, turn, alloc, held, need int64
 	want                          [3]int64
-	revoked                       bool
+	revoked, told                 bool // told to ask, and it hasn't done so yet
 	seq, ttl, begin               int64
 	name                          string
 }
@@ -22,54 +19,20 @@ type semHeader struct{ limit, version, till, ttl int64 }
 type semModel struct {
 	header   *semHeader
 	adaptive *adaptiveModel
-	rows     map[string]*semRow
+	rows     []*semRow // in the order of their turns
 }
 
-func newSemModel() *semModel { return &semModel{rows: map[string]*semRow{}} }
-
-// fields returns the HASH that Redis should have.
-func (m *semModel) fields() map[string]string {
-	out := map[string]string{}
-	for id, r := range m.rows {
-		out["s"+id] = r.encode("s" + id)
+func (m *semModel) row(id string) *semRow {
+	for _, r := range m.rows {
+		if r.id == id {
+			return r
+		}
 	}
-	if m.adaptive != nil {
-		out["a"] = m.adaptive.encode()
-	}
-	if h := m.header; h != nil {
-		out["c"] = fmt.Sprintf("%d %d %d %d", h.limit, h.version, h.till, h.ttl)
-	}
-	return out
+	return nil
 }
 
-func (r *semRow) encode(field string) string {
-	var out []byte
-	put := func(n int64, size int) {
-		var b [8]byte
-		binary.BigEndian.PutUint64(b[:], uint64(n))
-		out = append(out, b[8-size:]...)
-	}
-	put(r.ends, 5)
-	put(r.turn, 7)
-	put(r.alloc, 3)
-	put(r.need, 3)
-	put(r.want[1], 3)
-	flags := int64(0)
-	if r.revoked {
-		flags++
-	}
-	if r.want[0]+r.want[2] > 0 {
-		flags += 2
-	}
-	put(flags, 1)
-	put(r.want[0], 3)
-	put(r.want[2], 3)
-	put(r.held, 3)
-	put(r.seq, 6)
-	put(r.ttl, 4)
-	put(r.begin, 5)
-	put(int64(len(field)), 2)
-	return string(out) + field + r.name
+func (m *semModel) drop(id string) {
+	m.rows = slices.DeleteFunc(m.rows, func(r *semRow) bool { return r.id == id })
 }
 
 // configure takes in a reported limit.
@@ -99,22 +62,24 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 	if r.Deadline > 0 && r.Now > r.Deadline {
 		return &SemaphoreReply{Now: r.Now}, ErrLate
 	}
-	mine := semRow{begin: now, turn: r.Now, seq: r.Seq, ttl: r.TTL.Milliseconds(), name: r.Name}
+	mine := semRow{id: r.Session, begin: now, turn: now, seq: r.Seq, ttl: r.TTL.Milliseconds(), name: r.Name}
 	var had int64
 	waited, revoked := false, false
-	if old := m.rows[r.Session]; old != nil {
+	old := m.row(r.Session)
+	if old != nil {
 		if r.Seq <= old.seq {
 			return &SemaphoreReply{Now: r.Now}, ErrStale
 		}
 		if old.ends > now {
 			mine.begin, mine.turn, had, waited, revoked = old.begin, old.turn, old.alloc, old.need > 0, old.revoked
+			mine.turn = min(mine.turn, now)
 		}
 	}
 	h := m.configure(now, r)
 	if revoked && r.Alloc > 0 {
-		n := int64(1)
-		for id, o := range m.rows {
-			if id != r.Session && o.ends > now {
+		n := int64(0)
+		for _, o := range m.rows {
+			if o.ends > now {
 				n++
 			}
 		}
@@ -129,8 +94,8 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 	m.prune(now)
 	if p := r.Adaptive; p != nil {
 		used := p.Peak
-		for id, o := range m.rows {
-			if id != r.Session {
+		for _, o := range m.rows {
+			if o.id != r.Session {
 				used += o.alloc
 			}
 		}
@@ -139,38 +104,41 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 		}
 		m.adaptive.adapt(p, used, h.limit, r.Now)
 	}
-	if r.Need > 0 && (!waited || r.Alloc < had) {
-		mine.turn = r.Now
-	}
 	mine.ends, mine.alloc, mine.held, mine.need, mine.want = now+mine.ttl, r.Alloc, r.Held, r.Need, r.Want
-	delete(m.rows, r.Session)
-	if active := r.Alloc > 0 || r.Want != [3]int64{}; active {
-		m.rows[r.Session] = &mine
+	fresh := r.Need > 0 && (!waited || r.Alloc < had)
+	switch at := slices.Index(m.rows, old); {
+	case r.Alloc == 0 && r.Want == [3]int64{}:
+		m.drop(r.Session)
+	case at >= 0 && !fresh:
+		m.rows[at] = &mine
+	default:
+		m.renew(&mine, now)
 	}
 	return m.settle(r, &mine, had, now), nil
 }
 
-// prune drops ended sessions and shortens those that end later than any TTL allows.
+// renew begins a session's turn.
+func (m *semModel) renew(r *semRow, now int64) {
+	m.drop(r.id)
+	r.turn = now
+	m.rows = append(m.rows, r)
+}
+
+// prune drops ended sessions, and corrects times that a clock set back makes impossible.
 func (m *semModel) prune(now int64) {
-	for id, o := range m.rows {
-		if o.ends <= now {
-			delete(m.rows, id)
-		}
-	}
+	m.rows = slices.DeleteFunc(m.rows, func(r *semRow) bool { return r.ends <= now })
 	for _, o := range m.rows {
-		o.ends = min(o.ends, now+m.header.ttl)
+		o.ends, o.turn = min(o.ends, now+m.header.ttl), min(o.turn, now)
 	}
 }
 
 // settle shares the limit, gives the reporting session what is free and due, and makes the reply.
 func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *SemaphoreReply {
 	limit := m.limitNow()
-	ids := slices.Sorted(maps.Keys(m.rows))
 	var all []*sharer
 	var me *sharer
 	var used int64
-	for _, id := range ids {
-		o := m.rows[id]
+	for _, o := range m.rows {
 		s := &sharer{alloc: o.alloc, need: o.need, turn: o.turn, want: o.want}
 		if o == mine {
 			me = s
@@ -178,10 +146,12 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 		all = append(all, s)
 		used += o.alloc
 	}
-	pressed := fairShares(limit, all, r.Now)
+	pressed := fairShares(limit, all, now)
 	reply := &SemaphoreReply{Now: r.Now, Limit: limit, Ceiling: m.header.limit, Share: -1, Again: -1e6}
 	reply.Version = m.header.version
 	reply.Sessions = int64(len(all))
+	free := limit - used
+	rows := slices.Clone(m.rows)
 	if me != nil {
 		demand := mine.want[0] + mine.want[1] + mine.want[2]
 		grant := min(demand, me.share, mine.alloc+limit-used-me.owed(all)) - mine.alloc
@@ -189,9 +159,10 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 			mine.alloc += grant
 			mine.held += grant
 			me.alloc = mine.alloc
+			free -= grant
 		}
 		if mine.alloc > had {
-			mine.turn = r.Now
+			m.renew(mine, now)
 		}
 		reply.Alloc = mine.alloc
 	}
@@ -204,8 +175,25 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 			reply.Share = me.share
 		}
 	}
+	tell(rows, all, me, free)
 	if len(m.rows) == 0 && m.header.version == 0 && m.adaptive == nil {
 		m.header = nil
 	}
 	return reply
+}
+
+// tell notes who is told of free permits.
+func tell(rows []*semRow, all []*sharer, me *sharer, free int64) {
+	for i, s := range all {
+		lacks := s.need
+		if lacks > 1 {
+			lacks -= s.alloc - rows[i].held
+		}
+		if free <= 0 || s == me || s.share <= s.alloc || lacks > free-s.owed(all) {
+			continue
+		}
+		rows[i].told = true
+		free -= s.share - s.alloc
+		s.alloc = s.share
+	}
 }

@@ -1,5 +1,5 @@
--- Takes a session's permits back. Stands behind core.lua, share.lua, semaphore_adaptive.lua and
--- semaphore_state.lua.
+-- Takes a session's permits back. Stands behind the other files of the
+-- semaphore.
 --
 -- The session isn't renewed any more. Its permits are free once it reports that it holds none, which it does at once
 -- on the message, or else at its end.
@@ -9,15 +9,17 @@
 --          2  session
 -- Reply    1, or 0 if there is no such session
 
-local now = milliseconds(server_now(ARGV[1]))
-local field = 's' .. ARGV[2]
-local row = redis.call('HGET', KEYS[1], field)
-if not row or number(row, 1, 5) <= now then
+local s = read_state(ARGV[2])
+end_sessions(s, milliseconds(server_now(ARGV[1])))
+local revoked, _, ticket
+if s.mine then
+  revoked, _, _, _, ticket = decode_session(s.mine)
+end
+if not ticket or not position(s.sessions, ticket) then
   return 0
 end
-if not is_revoked(row) then
-  local flags = string.char(string.byte(row, 22) + 1)
-  redis.call('HSET', KEYS[1], field, string.sub(row, 1, 21) .. flags .. string.sub(row, 23))
+if not revoked then
+  redis.call('HSET', KEYS[1], 's' .. ARGV[2], '1' .. string.sub(s.mine, 2))
 end
-wake(field, '')
+wake(ARGV[2], '')
 return 1

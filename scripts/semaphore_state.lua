@@ -1,73 +1,21 @@
--- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua, share.lua and
--- semaphore_adaptive.lua.
+-- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua, share.lua,
+-- semaphore_adaptive.lua and semaphore_sessions.lua.
 --
 -- Fields   c      limit, version, until when a higher limit of the same version doesn't count (ms), longest TTL (ms)
 --          a      the adaptive limit: limit, last decrease (µs), begin of the window (µs), its successes and their
 --                 latencies' sum (µs), baseline, lowest and last latency (µs)
---          sID    a session, as bytes, so that a hundred of them are read in microseconds; big-endian:
---                   1  5  end (ms since 2017)            23  3  wanted with high priority
---                   6  7  turn (µs since 2017)           26  3  wanted with low priority
---                  13  3  allocated permits              29  3  held by leases
---                  16  3  size of the next request       32  6  sequence number of the last report
---                  19  3  wanted with normal priority    38  4  TTL (ms)
---                  22  1  +1: revoked,                   42  5  begin (ms since 2017)
---                         +2: high or low is wanted      47  2  length of the field's name, then that
---                                                               the session's name
+--          q      the sessions that hold or wait, as far as others must know them: see semaphore_sessions.lua
+--          sID    the rest of such a session: 1 if it is revoked, else 0; 1 if callers wait, else 0; the sequence number
+--                 of its last report; its begin (ms since 2017); its ticket; the permits that its leases hold; its name
+--          tN     the ID of the session with ticket N
 --
--- What a session wants includes what it holds. A session that holds nothing and waits for nothing has no field.
+-- A session that holds nothing and waits for nothing has no field.
 
 local MOST = 16777215
 
 -- milliseconds cuts a time in seconds, which is a whole number of microseconds but for its rounding, to milliseconds.
 local function milliseconds(s)
   return math.floor(s * 1000 + 0.0005)
-end
-
--- number returns the number in the bytes from..to of text.
-local function number(text, from, to)
-  local n = 0
-  for i = from, to do
-    n = n * 256 + string.byte(text, i)
-  end
-  return n
-end
-
--- bytes appends n to out as size bytes.
-local function bytes(out, n, size)
-  local last = #out + size
-  for i = last, last - size + 1, -1 do
-    out[i] = n % 256
-    n = math.floor(n / 256)
-  end
-end
-
-local function encode_session(row)
-  local out = {}
-  bytes(out, row.ends, 5)
-  bytes(out, row.turn, 7)
-  bytes(out, row.alloc, 3)
-  bytes(out, row.need, 3)
-  bytes(out, row.want[2], 3)
-  bytes(out, row.want[1] + row.want[3] > 0 and 2 or 0, 1)
-  bytes(out, row.want[1], 3)
-  bytes(out, row.want[3], 3)
-  bytes(out, row.held, 3)
-  bytes(out, row.seq, 6)
-  bytes(out, row.ttl, 4)
-  bytes(out, row.begin, 5)
-  bytes(out, #row.field, 2)
-  return string.char(unpack(out)) .. row.field .. row.name
-end
-
--- Where the parts of a session's bytes v stand that few reports need.
-local function held_of(v)
-  return number(v, 29, 31)
-end
-local function field_of(v)
-  return string.sub(v, 49, 48 + number(v, 47, 48))
-end
-local function is_revoked(v)
-  return string.byte(v, 22) % 2 == 1
 end
 
 -- read_header returns the HASH's configuration, or nil.
@@ -83,88 +31,126 @@ local function write_header(h)
   return string.format('%.0f %.0f %.0f %.0f', h.limit, h.version, h.till, h.ttl)
 end
 
--- fill_up puts zeros where a priority that is rarely used has no number.
-local function fill_up(want, n, total)
-  if total > 0 then
-    for i = 1, n do
-      want[i] = want[i] or 0
-    end
-  end
+local function ticket_field(ticket)
+  return string.format('t%.0f', ticket)
 end
 
--- read_state returns the semaphore's state at now (ms): arrays of the live sessions without the one whose field is
--- mine, with their bytes in s.value, that one's bytes in s.mine, and ended sessions in s.dead. A session costs a
--- quarter of a microsecond here, which is why the loop calls nothing but byte, and keeps only what every report needs.
-local function read_state(now, mine)
-  local first = redis.call('HMGET', KEYS[1], 'c', 'a', mine)
-  local header, adaptive, own = first[1], first[2], first[3]
-  local raw = header and redis.call('HVALS', KEYS[1]) or {}
-  local value, turns, allocs, needs, highs, normals, lows, dead = {}, {}, {}, {}, {}, {}, {}, {}
-  local high_total, normal_total, low_total, used, latest, earliest = 0, 0, 0, 0, 0, math.huge
-  local count, byte = 0, string.byte
-  for index = 1, #raw do
-    local v = raw[index]
-    if v ~= header and v ~= own and v ~= adaptive then
-      local a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, t, u, w, flags = byte(v, 1, 22)
-      local ends = (((a * 256 + b) * 256 + c) * 256 + d) * 256 + e
-      if ends <= now then
-        dead[#dead + 1] = field_of(v)
-      else
-        count = count + 1
-        local alloc, normal = m * 65536 + n * 256 + o, t * 65536 + u * 256 + w
-        value[count], allocs[count], needs[count], normals[count] = v, alloc, p * 65536 + q * 256 + r, normal
-        turns[count] = (((((f * 256 + g) * 256 + h) * 256 + i) * 256 + j) * 256 + k) * 256 + l
-        used, normal_total = used + alloc, normal_total + normal
-        if flags >= 2 then
-          highs[count], lows[count] = number(v, 23, 25), number(v, 26, 28)
-          high_total, low_total = high_total + highs[count], low_total + lows[count]
-        end
-        if ends > latest then
-          latest = ends
-        end
-        if ends < earliest then
-          earliest = ends
-        end
-      end
-    end
-  end
-  fill_up(highs, count, high_total)
-  fill_up(lows, count, low_total)
+-- read_state returns the semaphore's state, with the sessions as they are written, and in mine what is known of one
+-- session alone.
+local function read_state(id)
+  local first = redis.call('HMGET', KEYS[1], 'c', 'a', 'q', 's' .. id)
   return {
-    n = count, value = value, turn = turns, alloc = allocs, need = needs, want = { highs, normals, lows },
-    total = { high_total, normal_total, low_total }, used = used, latest = latest, earliest = earliest, dead = dead,
-    capped = {}, mine = own, text = header, header = read_header(header),
-    adaptive = read_adaptive(adaptive),
+    text = first[1], header = read_header(first[1]), adaptive = read_adaptive(first[2]), written = first[3],
+    sessions = read_sessions(first[3]), mine = first[4],
+    -- To be filled in; so that the table needn't grow.
+    gone = {}, n = 0, alloc = false, need = false, want = false, told = false, me = false, gap = false, used = 0, total = false, due = 0,
+    quick = 0, base = false, split = false, aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
   }
 end
 
--- add_session adds the session that reports to the others.
-local function add_session(s, row)
-  local n = s.n + 1
-  s.n, s.used, s.latest = n, s.used + row.alloc, math.max(s.latest, row.ends)
-  s.turn[n], s.alloc[n], s.need[n] = row.turn, row.alloc, row.need
-  for level = 1, 3 do
-    s.want[level][n] = row.want[level]
-    s.total[level] = s.total[level] + row.want[level]
-    fill_up(s.want[level], n, s.total[level])
+-- end_sessions leaves out sessions that have ended at now.
+local function end_sessions(s, now)
+  local dead
+  s.sessions, dead = live_sessions(s.sessions, now, s.header and s.header.ttl or 0)
+  for _, ticket in ipairs(dead) do
+    local field = ticket_field(ticket)
+    s.gone[#s.gone + 1] = field
+    s.gone[#s.gone + 1] = 's' .. (redis.call('HGET', KEYS[1], field) or '')
   end
 end
 
--- cap_sessions shortens sessions whose end lies further ahead than any TTL: Redis' clock was set back.
-local function cap_sessions(s, now)
-  local most = now + (s.header and s.header.ttl or 0)
-  if s.latest <= most then
+-- decode_session returns what only the session itself asks for, up to its ticket.
+local function decode_session(text)
+  local revoked, waits, seq, begin, ticket = string.match(text, '^(%d) (%d) (%d+) (%d+) (%d+)')
+  return revoked == '1', waits == '1', tonumber(seq), tonumber(begin), tonumber(ticket)
+end
+
+local function encode_session(waits, seq, begin, ticket, held, name)
+  return string.format('0 %d %.0f %.0f %.0f %.0f ', waits and 1 or 0, seq, begin, ticket, held) .. name -- any bytes
+end
+
+-- held_and_name returns the rest.
+local function held_and_name(text)
+  local held, name = string.match(text, '^%d %d %d+ %d+ %d+ (%d+) (.*)$')
+  return tonumber(held), name
+end
+
+-- id_of returns the ID of the session with a ticket.
+local function id_of(ticket)
+  return redis.call('HGET', KEYS[1], ticket_field(ticket)) or ''
+end
+
+-- load_columns reads what shares are made of.
+local function load_columns(s)
+  local t = s.sessions
+  s.n, s.alloc, s.need = t.n, column(t, ALLOC) or {}, column(t, NEED)
+  s.want, s.told = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }, column(t, TOLD)
+end
+
+-- place puts the session that reports into the columns, in the place of what stood at position p, if anything did: there,
+-- or at the end if last. row is nil if the session leaves.
+local function place(s, p, row, last)
+  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3], s.told }
+  if p and (last or not row) then
+    for kind = 1, TOLD do
+      if columns[kind] then
+        table.remove(columns[kind], p)
+      end
+    end
+    s.n, s.gap = s.n - 1, p
+    p = nil
+  end
+  if not row then
     return
   end
-  s.latest, s.earliest = most, math.min(s.earliest, most)
-  local ends = {}
-  bytes(ends, most, 5)
-  ends = string.char(unpack(ends))
-  for _, v in ipairs(s.value) do
-    if number(v, 1, 5) > most then
-      s.capped[#s.capped + 1] = field_of(v)
-      s.capped[#s.capped + 1] = ends .. string.sub(v, 6)
+  if not p then
+    s.n = s.n + 1
+    p = s.n
+  end
+  s.me = p
+  for kind = 1, TOLD do
+    local all = columns[kind]
+    if not all and row[kind] > 0 then
+      all = {}
+      for i = 1, s.n do
+        all[i] = 0
+      end
+      if kind == NEED then
+        s.need = all
+      else
+        s.want[kind - NEED] = all
+      end
     end
+    if all then
+      all[p] = row[kind]
+    end
+  end
+end
+
+-- written_at returns where session i, of which another has left its place, stands in what is written.
+local function written_at(s, i)
+  return s.gap and i >= s.gap and i + 1 or i
+end
+
+local function sum(all)
+  local total = 0
+  for i = 1, all and #all or 0 do
+    total = total + all[i]
+  end
+  return total
+end
+
+-- add_up fills in the sums, and how many sessions have had their turn for how long.
+local function add_up(s, now)
+  local alloc, normal, used, total = s.alloc, s.want[2], 0, 0
+  for i = 1, s.n do
+    used, total = used + alloc[i], total + normal[i]
+  end
+  s.used, s.total = used, { sum(s.want[1]), total, sum(s.want[3]) }
+  s.due = since(s.sessions, now - SHARE_TURN, 0)
+  s.quick = since(s.sessions, now - SHARE_QUICK, s.due)
+  if s.gap then
+    s.due, s.quick = s.gap <= s.due and s.due - 1 or s.due, s.gap <= s.quick and s.quick - 1 or s.quick
   end
 end
 
@@ -172,22 +158,24 @@ end
 -- version wins. Of several limits with the same version the lowest wins for as long as anybody reports it.
 local function configure(h, now, limit, version, ttl)
   if not h or version > h.version then
-    return { limit = limit, version = version, till = now + ttl, ttl = math.max(ttl, h and h.ttl or 0) }
+    return { limit = limit, version = version, till = now + ttl, ttl = math.max(ttl, h and h.ttl or 0), changed = true }
   end
   local till = h.till
   if version == h.version and (limit < h.limit or now >= till or till > now + h.ttl) then
-    h.limit, h.till = limit, now + ttl
+    h.limit, h.till, h.changed = limit, now + ttl, true
   elseif version == h.version and limit == h.limit and till < now + ttl / 2 then
-    h.till = now + ttl
+    h.till, h.changed = now + ttl, true
   end
-  h.ttl = math.max(h.ttl, ttl)
+  if ttl > h.ttl then
+    h.ttl, h.changed = ttl, true
+  end
   return h
 end
 
--- wake tells a session, or all with field '', that it is worth asking. Nobody relies on the message, and where it may
+-- wake tells a session, or all with id '', that it is worth asking. Nobody relies on the message, and where it may
 -- not be sent, the writes before it stand.
-local function wake(field, from)
-  redis.pcall('PUBLISH', field == '' and KEYS[1] or KEYS[1] .. ':' .. string.sub(field, 2), from)
+local function wake(id, from)
+  redis.pcall('PUBLISH', id == '' and KEYS[1] or KEYS[1] .. ':' .. id, from)
 end
 
 -- How long a configuration that was given a version outlives the last session, and an adaptive limit, in milliseconds.
@@ -201,18 +189,59 @@ local function limit_of(s)
   return s.header.limit
 end
 
--- write_state puts the fields in puts, deletes those in gone, and lets the HASH live until the last session ends.
-local function write_state(s, now, puts, gone)
+-- is_under returns whether a session is due more than it has.
+local function is_under(s)
+  for i = 1, s.n do
+    if share_of(s, i) > s.alloc[i] then
+      return true
+    end
+  end
+  return false
+end
+
+-- lacks returns how many more permits session i, another than the one that reports, needs for its next request.
+local function lacks(s, i)
+  if not s.need or s.need[i] <= 1 then
+    return 1
+  end
+  local text = redis.call('HGET', KEYS[1], 's' .. id_of(in_row(s.sessions, written_at(s, i), TICKET)))
+  return s.need[i] - (s.alloc[i] - (text and held_and_name(text) or 0))
+end
+
+-- kept_until returns until when the HASH is kept whose last session ends at latest or before. As long as there are
+-- sessions it is one TTL longer than needed, so that not every report has to say so.
+local function kept_until(s, now, latest)
+  if s.sessions.kept >= latest and s.header.version == 0 and not s.adaptive then
+    return s.sessions.kept
+  end
+  return math.max(latest + s.header.ttl, s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
+end
+
+-- write_state writes text as the sessions, puts the fields in puts, deletes those in s.gone, and keeps the HASH for as
+-- long as needed: with sessions, until kept.
+local function write_state(s, now, text, kept, puts)
+  local gone = s.gone
+  if text and text ~= s.written then
+    puts[#puts + 1] = 'q'
+    puts[#puts + 1] = text
+  elseif s.written and not text then
+    gone[#gone + 1] = 'q'
+  end
+  if #puts == 0 and #gone == 0 then
+    return
+  end
   for i = 1, #gone, 1000 do
     redis.call('HDEL', KEYS[1], unpack(gone, i, math.min(i + 999, #gone)))
   end
-  for i = 1, #puts, 1000 do
-    redis.call('HSET', KEYS[1], unpack(puts, i, math.min(i + 999, #puts)))
+  if #puts > 0 then
+    redis.call('HSET', KEYS[1], unpack(puts))
   end
-  local life = math.max(s.latest - now, s.header.version > 0 and KEEP or 0, s.adaptive and KEEP_ADAPTIVE or 0)
-  if life <= 0 then
+  if not text then
+    kept = math.max(s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
+  end
+  if kept == 0 then
     redis.call('DEL', KEYS[1])
-  else
-    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(life)))
+  elseif not text or kept ~= s.sessions.kept then
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(kept - now)))
   end
 end

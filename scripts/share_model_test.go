@@ -8,8 +8,8 @@ import (
 // The model of share.lua in plain Go: the same answers by a different arrangement.
 
 const (
-	modelTurn  = 500_000
-	modelQuick = 2_000
+	modelTurn  = 500 // ms
+	modelQuick = 2
 )
 
 // sharer is one session as the fair-share function sees it.
@@ -17,15 +17,17 @@ type sharer struct {
 	alloc, need, turn int64
 	want              [3]int64
 
+	place int // in the order of the turns
 	share int64
 	aside int // position, from 1, among those for whom free units are set aside; 0: not among them
 }
 
-// fairShares fills in the shares and reports whether the sessions want more than the limit together.
+// fairShares fills in the shares and reports whether the sessions want more than the limit together. They are in the
+// order of their turns.
 func fairShares(limit int64, sessions []*sharer, now int64) bool {
 	left := limit
-	for _, s := range sessions {
-		s.share, s.aside = 0, 0
+	for i, s := range sessions {
+		s.place, s.share, s.aside = i, 0, 0
 		defer func(want [3]int64) { s.want = want }(s.want)
 	}
 	for level := range 3 {
@@ -72,7 +74,7 @@ func shareLevel(left int64, sessions []*sharer, level int, now int64) {
 	}
 	part := left / int64(len(open))
 	order := slices.Clone(open)
-	slices.SortStableFunc(order, func(a, b *sharer) int {
+	slices.SortFunc(order, func(a, b *sharer) int {
 		ac, ar := a.rank(part, now)
 		bc, br := b.rank(part, now)
 		return cmp.Or(cmp.Compare(ac, bc), cmp.Compare(ar, br))
@@ -115,7 +117,6 @@ func shareLarge(left int64, open []*sharer, level int, now int64) int64 {
 	if !slices.ContainsFunc(due, func(s *sharer) bool { return s.need-s.share > part }) {
 		return left
 	}
-	slices.SortFunc(due, func(a, b *sharer) int { return cmp.Compare(a.turn, b.turn) })
 	aside := 0
 	for _, s := range due {
 		if lack := s.need - s.share; lack > 0 && lack <= left && lack <= s.want[level] {
@@ -140,15 +141,14 @@ func (s *sharer) owed(sessions []*sharer) (units int64) {
 }
 
 // rank says where the session stands when what doesn't divide evenly is offered; lower comes first.
-func (s *sharer) rank(part, now int64) (class int, rank int64) {
-	even := s.share + part
-	waited := min(max(now-s.turn, -1<<31), 1<<31-1)
+func (s *sharer) rank(part, now int64) (class, rank int) {
+	even, waited := s.share+part, now-s.turn
 	switch {
 	case s.alloc > even:
-		return 1, waited
+		return 1, -s.place
 	case waited >= modelTurn || (waited >= modelQuick && s.need > even):
-		return 0, -waited
+		return 0, s.place
 	default:
-		return 2, -waited
+		return 2, s.place
 	}
 }

@@ -1,6 +1,7 @@
 package scripts
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 
@@ -11,17 +12,30 @@ import (
 
 // shareScript calls fair_shares alone.
 var shareScript = newScript("share", shareLua, `
-local s = { n = (#ARGV - 2) / 6, alloc = {}, need = {}, turn = {}, want = { {}, {}, {} }, total = { 0, 0, 0 } }
+local large
+local s = { n = (#ARGV - 2) / 6, alloc = {}, need = {}, want = { {}, {}, {} }, total = { 0, 0, 0 }, due = 0, quick = 0 }
 for i = 1, s.n do
   local a = 2 + (i - 1) * 6
-  s.alloc[i], s.need[i], s.turn[i] = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  local waited = tonumber(ARGV[2]) - tonumber(ARGV[a + 3])
+  s.due = waited >= SHARE_TURN and i or s.due
+  s.quick = waited >= SHARE_QUICK and i or s.quick
+  large = large or tonumber(ARGV[a + 2]) > 1
+  s.alloc[i], s.need[i] = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
   for level = 1, 3 do
     s.want[level][i] = tonumber(ARGV[a + 3 + level])
     s.total[level] = s.total[level] + s.want[level][i]
   end --
 end
-local contended = fair_shares(tonumber(ARGV[1]), s, tonumber(ARGV[2]))
-return { contended and 1 or 0, unpack(s.share) }`)
+s.need = large and s.need
+for level = 1, 3 do
+  s.want[level] = s.total[level] > 0 and s.want[level] or nil
+end
+local contended = fair_shares(tonumber(ARGV[1]), s)
+local reply = { contended and 1 or 0 }
+for i = 1, s.n do
+  reply[i + 1] = share_of(s, i)
+end
+return reply`)
 
 func luaShares(t *rapid.T, rdb *redis.Client, limit int64, sessions []*sharer, now int64) (bool, []int64) {
 	args := []any{limit, now}
@@ -39,13 +53,13 @@ func luaShares(t *rapid.T, rdb *redis.Client, limit int64, sessions []*sharer, n
 	return n[0] == 1, n[1:]
 }
 
-// drawSessions draws sessions; large: with requests for more than one permit.
+// drawSessions draws sessions in the order of their turns; large: with requests for more than one permit.
 func drawSessions(t *rapid.T, limit int64, large bool) []*sharer {
 	sessions := make([]*sharer, rapid.IntRange(1, 12).Draw(t, "sessions"))
 	for i := range sessions {
 		s := &sharer{
 			alloc: rapid.Int64Range(0, limit).Draw(t, "alloc"),
-			turn:  semStart - rapid.Int64Range(-1e6, 3e6).Draw(t, "waited")*16 - int64(i), // no two the same
+			turn:  semStart - rapid.OneOf(rapid.Int64Range(0, 3), rapid.Int64Range(0, 1000)).Draw(t, "waited"),
 		}
 		for level := range s.want {
 			if rapid.Bool().Draw(t, "wants") {
@@ -60,8 +74,11 @@ func drawSessions(t *rapid.T, limit int64, large bool) []*sharer {
 		}
 		sessions[i] = s
 	}
+	slices.SortFunc(sessions, byTurn)
 	return sessions
 }
+
+func byTurn(a, b *sharer) int { return cmp.Compare(a.turn, b.turn) }
 
 func (s *sharer) demand() int64 { return s.want[0] + s.want[1] + s.want[2] }
 
@@ -149,7 +166,7 @@ func TestNobodyStarves(t *testing.T) {
 		now := int64(1e9)
 		for range 20 * n {
 			for i, s := range sessions {
-				now += 100_000
+				now += 100
 				s.step(t, sessions, limit, now, &served[i])
 			}
 		}
@@ -161,6 +178,7 @@ func TestNobodyStarves(t *testing.T) {
 
 // step is one report of a session: it gives back what it has above its share, or takes what is free up to it.
 func (s *sharer) step(t *rapid.T, sessions []*sharer, limit, now int64, served *int) {
+	sessions = slices.SortedFunc(slices.Values(sessions), byTurn)
 	fairShares(limit, sessions, now)
 	var used int64
 	for _, o := range sessions {
