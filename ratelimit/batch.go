@@ -88,7 +88,7 @@ func (g *group) same(o op, items []item) bool {
 // batch is the calls that one script call serves.
 type batch struct {
 	lane    *lane
-	ctx     context.Context // of the first call, without its end
+	ctx     context.Context // of the first call
 	groups  []*group
 	entries []*entry // the keys, each once
 	calls   int
@@ -117,9 +117,6 @@ type batch struct {
 }
 
 func (ln *lane) newBatch(ctx context.Context) *batch {
-	if ctx.Done() != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
 	b := &batch{lane: ln, ctx: ctx}
 	b.groups, b.entries = b.groupBuf[:0], b.entryBuf[:0]
 	return b

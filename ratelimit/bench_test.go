@@ -35,23 +35,53 @@ func compare(b *testing.B, impls ...bench) {
 	for _, impl := range impls {
 		for _, callers := range benchCallers {
 			b.Run(fmt.Sprintf("impl=%s/callers=%d", impl.name, callers), func(b *testing.B) {
-				rdb := redis.NewClient(server.Options())
-				defer rdb.Close()
-				if err := rdb.FlushAll(b.Context()).Err(); err != nil {
-					b.Fatal(err)
-				}
-				call := impl.open(rdb)
-				run(b, callers, call, func(int) {}) // connections and scripts
-				before := serverTime(b, rdb)
-				b.ReportAllocs()
-				b.ResetTimer()
-				spread(b, callers, call)
-				b.StopTimer()
-				used := serverTime(b, rdb) - before
-				b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "server-ns/op")
+				measure(b, server, callers, impl.open)
 			})
 		}
 	}
+	for _, impl := range impls {
+		for _, c := range benchContexts {
+			b.Run(fmt.Sprintf("impl=%s/callers=1/context=%s", impl.name, c.name), func(b *testing.B) {
+				measure(b, server, 1, func(rdb *redis.Client) func(context.Context) error {
+					call := impl.open(rdb)
+					return func(ctx context.Context) error {
+						ctx, cancel := c.with(ctx)
+						defer cancel()
+						return call(ctx)
+					}
+				})
+			})
+		}
+	}
+}
+
+// benchContexts are contexts that can end, as services pass them: one for each call.
+var benchContexts = []struct {
+	name string
+	with func(context.Context) (context.Context, context.CancelFunc)
+}{
+	{"cancel", context.WithCancel},
+	{"timeout", func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Minute)
+	}},
+}
+
+// measure makes b.N calls from so many goroutines on a database that is empty.
+func measure(b *testing.B, server *redistest.Server, callers int, open func(*redis.Client) func(context.Context) error) {
+	rdb := redis.NewClient(server.Options())
+	defer rdb.Close()
+	if err := rdb.FlushAll(b.Context()).Err(); err != nil {
+		b.Fatal(err)
+	}
+	call := open(rdb)
+	run(b, callers, call, func(int) {}) // connections and scripts
+	before := serverTime(b, rdb)
+	b.ReportAllocs()
+	b.ResetTimer()
+	spread(b, callers, call)
+	b.StopTimer()
+	used := serverTime(b, rdb) - before
+	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "server-ns/op")
 }
 
 // spread makes b.N calls from so many goroutines.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -45,8 +46,11 @@ func (c *circuit) pause() time.Duration {
 	return d/2 + rand.N(d)
 }
 
-// note takes in how a script call ended.
+// note takes in how a script call ended. One that its caller gave up says nothing about Redis.
 func (c *circuit) note(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	if err == nil || tryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
 		c.failures = 0
 		return

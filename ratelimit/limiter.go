@@ -72,8 +72,8 @@ func (c *Config) complete() error {
 }
 
 // Limiter answers calls on any number of limits, each named by a key and shared with every process that uses the same
-// Redis. It is safe for concurrent use. It has no goroutines of its own while no call is under way, and need not be
-// closed.
+// Redis. It is safe for concurrent use. It has no goroutines left 50 ms after its last call, and need not be closed. (A
+// synctest bubble must let that time pass before it ends.)
 type Limiter struct {
 	client Client
 	cfg    Config
@@ -89,6 +89,7 @@ type Limiter struct {
 	sweepAt int              // size of entries at which drained ones are dropped
 
 	presence presence
+	runners  runners
 }
 
 // NewLimiter returns a Limiter with the defaults.

@@ -56,10 +56,12 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 	b := t.g.batch
 	switch {
 	case t.lead && alone:
-		b.run()
+		if next := b.run(nil); next != nil {
+			l.runners.start(next)
+		}
 		return t, b.err
 	case t.lead:
-		go b.run()
+		l.runners.start(b)
 	}
 	if done == nil {
 		<-t.done

@@ -25,6 +25,7 @@ func bubble(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
 			Dialer: func(context.Context, string, string) (net.Conn, error) { return mini.Dial() },
 		})
 		f(t, rdb)
+		time.Sleep(50 * time.Millisecond) // the Limiter's goroutines end
 		if err := rdb.Close(); err != nil {
 			t.Error(err)
 		}
