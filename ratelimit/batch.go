@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -139,7 +140,7 @@ func (b *batch) room(keys int) bool {
 	return b.calls < cfg.MaxBatch && (len(b.entries) == 0 || len(b.entries)+keys <= cfg.MaxKeys)
 }
 
-// touch puts the entry among the batch's keys.
+// touch puts the entry among the keys of the batch, which is the one that gathers.
 func (b *batch) touch(e *entry) int {
 	if e.batch != b {
 		e.batch, e.index, e.last = b, len(b.entries), nil
@@ -147,6 +148,20 @@ func (b *batch) touch(e *entry) int {
 		b.entries = append(b.entries, e)
 	}
 	return e.index
+}
+
+// index returns where the entry is among the keys of the batch, which is about to be sent. Another one may be gathering
+// meanwhile, and the entry's index may be that in the other one: each key must be in a script call only once.
+func (b *batch) index(e *entry) int {
+	if e.batch == b {
+		return e.index
+	}
+	if i := slices.Index(b.entries, e); i >= 0 {
+		return i
+	}
+	e.uses++
+	b.entries = append(b.entries, e)
+	return len(b.entries) - 1
 }
 
 // add makes a group of the call.

@@ -195,6 +195,25 @@ func TestContextEndsInFlight(t *testing.T) {
 	})
 }
 
+// TestAKeyIsInAScriptCallOnce has a report ride along with a batch that is full, while the next one gathers calls on the
+// same key. A script call that had the key twice would lose one of the changes.
+func TestAKeyIsInAScriptCallOnce(t *testing.T) {
+	h := hold(t, ratelimit.Config{MaxBatch: 2, MaxInFlight: 1})
+	limit := ratelimit.PerHour(100)
+	for _, n := range []int{1, 1, 2} { // the last one opens another batch
+		h.join(func() {
+			if _, err := h.AllowN(t.Context(), "k", limit, n); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := h.Observe("k", limit, ratelimit.Report{Remaining: 50}); err != nil {
+		t.Fatal(err)
+	}
+	h.release()
+	remaining(t, h.Limiter, limit, 46)
+}
+
 // eventually waits until cond holds.
 func eventually(t *testing.T, cond func() bool) {
 	t.Helper()

@@ -88,7 +88,7 @@ func (b *batch) freeze() (scriptCall, time.Time) {
 	b.frozen = true
 	b.adjust = ln.takeAdjustments()
 	for i := range b.adjust {
-		b.adjust[i].key = b.touch(b.adjust[i].e)
+		b.adjust[i].key = b.index(b.adjust[i].e)
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
 		return scriptCall{}, time.Time{}
