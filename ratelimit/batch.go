@@ -48,6 +48,8 @@ type group struct {
 
 	granted int     // calls admitted, the first ones; for opAtMost, units taken
 	places  []place // of reservations
+
+	away []spot // of a call that was answered without Redis: per limit, where it stood; zero with FailOpen
 }
 
 // place is what a reservation got.

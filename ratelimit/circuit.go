@@ -26,9 +26,12 @@ const (
 	circuitLongest  = 2 * time.Second        // between tries
 )
 
+// open reports whether calls are kept away from Redis, but for those that try.
+func (c *circuit) open() bool { return c.failures >= circuitFailures }
+
 // refuse returns an error if the circuit is open and a call isn't to try now.
 func (c *circuit) refuse() error {
-	if c.failures < circuitFailures {
+	if !c.open() {
 		return nil
 	}
 	now := time.Now()

@@ -27,7 +27,7 @@ type entry struct {
 	uses  int               // unfinished batches and adjustments that the entry is in
 	loose int               // adjustments under way that may lower the state
 	freed time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
-	away  *outage           // what was used while Redis was away; nil: nothing
+	away  *outage           // what was used when Redis was away last; nil: nothing
 	dead  bool              // swept out: look the key up again
 }
 

@@ -23,7 +23,8 @@ type lane struct {
 	inFlight int      // batches led
 	previous int      // calls of the batch that ended last
 	adjust   []adjustment
-	flushing bool // a timer will send adjust if no batch does
+	flushing bool          // a timer will send adjust if no batch does
+	flushEnd time.Duration // until when, since the Limiter's start, if Redis is away
 	circuit  circuit
 	apart    time.Time // until then, a batch has calls on the same keys only: these are moving to another node
 	away     []*entry  // used while Redis was away

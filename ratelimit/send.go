@@ -86,9 +86,13 @@ func (b *batch) freeze() (scriptCall, time.Time) {
 		ln.open = nil
 	}
 	b.frozen = true
-	b.adjust = ln.takeAdjustments()
+	b.adjust = ln.takeAdjustments(b.calls)
 	for i := range b.adjust {
-		b.adjust[i].key = b.index(b.adjust[i].e)
+		a := &b.adjust[i]
+		a.key = b.index(a.e)
+		if a.out != nil {
+			a.cost = a.out.send(time.Since(ln.l.start))
+		}
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
 		return scriptCall{}, time.Time{}
@@ -233,8 +237,11 @@ func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error,
 		b.adjust[i].e.loose--
 		b.adjust[i].e.freed = to.Sub(ln.l.start)
 	}
-	if err != nil && scripts.OutcomeOf(err) == scripts.NotRun {
+	switch {
+	case err != nil && scripts.OutcomeOf(err) == scripts.NotRun:
 		ln.putBack(b.adjust)
+	case sent:
+		b.settled(reply, err)
 	}
 	ln.mu.Unlock()
 	if sent && err == nil {
@@ -259,6 +266,23 @@ func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error,
 	return nil
 }
 
+// settled ends the outages that Redis was told of. The caller holds ln.mu.
+func (b *batch) settled(reply scripts.GCRAReply, err error) {
+	for i := range b.adjust {
+		a := &b.adjust[i]
+		if a.out == nil {
+			continue
+		}
+		var after scripts.GCRAState
+		if err == nil {
+			after = scripts.GCRAState{
+				TAT: float64(reply.Now())/1e6 + reply.Ahead(a.key).Seconds(), Given: reply.Given(a.key),
+			}
+		}
+		b.lane.told(a.e, a.out, after)
+	}
+}
+
 // wake lets the callers go on, unless it was done before.
 func (b *batch) wake(before bool) {
 	if b.done != nil && !before {
@@ -278,6 +302,9 @@ func (b *batch) end(sent bool) *batch {
 		}
 		if b.err == nil && len(ln.away) > 0 {
 			ln.reconcile()
+		}
+		if b.err == nil && len(ln.adjust) > 0 {
+			ln.flushSoon(flushAfter)
 		}
 	}
 	ln.previous = b.calls
