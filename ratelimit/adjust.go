@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -13,6 +14,7 @@ const (
 	adjustGiveBack adjustKind = iota
 	adjustDebit
 	adjustObserve
+	adjustSetBack
 )
 
 // adjustment rides along with the next batch of its lane.
@@ -22,7 +24,8 @@ type adjustment struct {
 	key   int
 	limit Limit
 	cost  int64
-	after scripts.GCRAState // adjustGiveBack: the state after the charge
+	after scripts.GCRAState // adjustGiveBack: the state after the charge; adjustSetBack: before the clock was set back
+	step  time.Duration     // adjustSetBack: by so much
 	spot  *spot             // of a call that was answered without Redis
 	out   *outage           // adjustDebit: that Redis is told of
 	reset time.Time         // adjustObserve: until when the report holds; zero: it only says what is there now
@@ -37,6 +40,8 @@ func (a *adjustment) encode(call *scripts.GCRA) {
 		call.Debit(limit)
 	case adjustObserve:
 		call.Observe(limit, a.cost, max(time.Until(a.reset), 0))
+	case adjustSetBack:
+		call.SetBack(a.key, a.step, a.after)
 	}
 }
 
@@ -73,7 +78,7 @@ func (ln *lane) putBack(adjustments []adjustment) {
 			a.out.unsent(time.Since(ln.l.start))
 		}
 	}
-	ln.adjust = append(adjustments[:len(adjustments):len(adjustments)], ln.adjust...)
+	ln.adjust = append(slices.Clip(adjustments), ln.adjust...)
 	ln.bound()
 	if len(ln.adjust) > 0 {
 		ln.flushSoon(flushAgain)

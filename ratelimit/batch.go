@@ -102,13 +102,14 @@ type batch struct {
 
 	adjust []adjustment // go first
 
-	frozen bool
-	ended  bool
-	done   chan struct{} // closed when the batch has ended; nil while only its leader waits for it
-	err    error
-	at     int64     // Redis' time in microseconds since 2017
-	local  time.Time // by when that time was over here
-	given  []int64   // per key
+	frozen  bool
+	ended   bool
+	done    chan struct{} // closed when the batch has ended; nil while only its leader waits for it
+	err     error
+	at      int64     // Redis' time in microseconds since 2017
+	local   time.Time // by when that time was over here
+	given   []int64   // per key
+	setback bool      // Redis' clock was set back, and calls that were refused or have to wait should try again
 
 	// What most batches need, so that it isn't allocated by itself.
 	oneGroup  group

@@ -226,7 +226,7 @@ func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error,
 	if !abandoned {
 		b.err = err
 		if sent && err == nil {
-			b.answer(reply, from)
+			b.answer(reply, from, to)
 		}
 		next = b.end(sent)
 	}

@@ -10,6 +10,10 @@ import (
 // a reservation may have. The items' entries are brought up to date.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	t, err := l.once(ctx, o, items, until)
+	if err == nil && t.g.batch.setback && t.g.held(t.i) {
+		l.giveBack(t.g.refund(t.i))
+		t, err = l.once(ctx, o, items, until) // in a batch that tells Redis of the step first
+	}
 	for n := 1; err != nil && n < tries && passing(err); n++ {
 		if !pause(ctx, tryPause(n)) {
 			return ticket{}, context.Cause(ctx)
