@@ -31,6 +31,7 @@ type bench struct {
 }
 
 func compare(b *testing.B, impls ...bench) {
+	b.Helper()
 	server := redistest.Start(b, redistest.WithTCP())
 	for _, impl := range impls {
 		for _, callers := range benchCallers {
@@ -39,6 +40,12 @@ func compare(b *testing.B, impls ...bench) {
 			})
 		}
 	}
+}
+
+// compareContexts runs a lone caller whose contexts can end.
+func compareContexts(b *testing.B, impls ...bench) {
+	b.Helper()
+	server := redistest.Start(b, redistest.WithTCP())
 	for _, impl := range impls {
 		for _, c := range benchContexts {
 			b.Run(fmt.Sprintf("impl=%s/callers=1/context=%s", impl.name, c.name), func(b *testing.B) {
@@ -147,24 +154,33 @@ func peerLimit(l ratelimit.Limit) redis_rate.Limit {
 	return redis_rate.Limit{Rate: l.Rate, Burst: l.Burst, Period: l.Period}
 }
 
-// BenchmarkAllow is one unit of a limit that does not refuse.
+// allowing calls Allow.
+func allowing(cfg ratelimit.Config) func(rdb *redis.Client) func(context.Context) error {
+	return func(rdb *redis.Client) func(context.Context) error {
+		l, err := ratelimit.New(rdb, cfg)
+		return func(ctx context.Context) error {
+			if err != nil {
+				return err
+			}
+			res, err := l.Allow(ctx, "bench", roomy)
+			return outcome(err, err == nil && res.Allowed == 1)
+		}
+	}
+}
+
+// BenchmarkAllow is one unit of a limit that does not refuse. The variants with context=... have a context that can end,
+// of its own for each call.
 func BenchmarkAllow(b *testing.B) {
-	compare(b,
-		bench{"redis_rate", func(rdb *redis.Client) func(context.Context) error {
-			l, limit := redis_rate.NewLimiter(rdb), peerLimit(roomy)
-			return func(ctx context.Context) error {
-				res, err := l.Allow(ctx, "bench", limit)
-				return outcome(err, err == nil && res.Allowed == 1)
-			}
-		}},
-		bench{"ours", func(rdb *redis.Client) func(context.Context) error {
-			l := ratelimit.NewLimiter(rdb)
-			return func(ctx context.Context) error {
-				res, err := l.Allow(ctx, "bench", roomy)
-				return outcome(err, err == nil && res.Allowed == 1)
-			}
-		}},
-	)
+	peer := bench{"redis_rate", func(rdb *redis.Client) func(context.Context) error {
+		l, limit := redis_rate.NewLimiter(rdb), peerLimit(roomy)
+		return func(ctx context.Context) error {
+			res, err := l.Allow(ctx, "bench", limit)
+			return outcome(err, err == nil && res.Allowed == 1)
+		}
+	}}
+	ours := bench{"ours", allowing(ratelimit.Config{})}
+	compare(b, peer, ours)
+	compareContexts(b, peer, ours, bench{"ours_inline", allowing(ratelimit.Config{Inline: true})})
 }
 
 // BenchmarkAdmit is one unit of each of three limits: one call of ours, three of the peer.

@@ -25,6 +25,11 @@ type Config struct {
 	Prefix string
 	// Solo switches coalescing off: every call is a script call of its own.
 	Solo bool
+	// Inline has a call that finds no script call under way wait for Redis on its own goroutine, also if its context can
+	// end, as redis_rate does. That saves two hand-overs between goroutines, which take about a quarter of the time of a
+	// lone call to a Redis on the same machine. But the end of the context is then noticed with Redis' answer, or when
+	// the client's own time-out has passed: go-redis can't be interrupted while it reads. It has no effect with Timeout.
+	Inline bool
 	// MaxBatch is how many calls one script call may serve. Defaults to 8192.
 	MaxBatch int
 	// MaxKeys is how many keys one script call may touch; it bounds the time that Redis is kept from other work,

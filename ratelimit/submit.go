@@ -45,7 +45,7 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 		return ticket{}, context.Cause(ctx)
 	}
 	// A call that can't be cut short needs no other goroutine to wait for Redis.
-	alone := done == nil && l.cfg.Timeout == 0
+	alone := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
 	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
 	for !ok {
 		runtime.Gosched() // the entry was just swept out
