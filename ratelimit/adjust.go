@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -13,6 +14,7 @@ const (
 	adjustGiveBack adjustKind = iota
 	adjustDebit
 	adjustObserve
+	adjustSetBack
 )
 
 // adjustment rides along with the next batch of its lane.
@@ -22,8 +24,10 @@ type adjustment struct {
 	key   int
 	limit Limit
 	cost  int64
-	after scripts.GCRAState // adjustGiveBack: the state after the charge
-	tried int               // how often it was sent, and certainly not run
+	after scripts.GCRAState // adjustGiveBack: the state after the charge; adjustSetBack: before the clock was set back
+	step  time.Duration     // adjustSetBack: by so much
+	spot  *spot             // of a call that was answered without Redis
+	out   *outage           // adjustDebit: that Redis is told of
 	reset time.Time         // adjustObserve: until when the report holds; zero: it only says what is there now
 }
 
@@ -36,6 +40,8 @@ func (a *adjustment) encode(call *scripts.GCRA) {
 		call.Debit(limit)
 	case adjustObserve:
 		call.Observe(limit, a.cost, max(time.Until(a.reset), 0))
+	case adjustSetBack:
+		call.SetBack(a.key, a.step, a.after)
 	}
 }
 
@@ -44,8 +50,11 @@ const (
 	flushAfter = 5 * time.Millisecond
 	// flushAgain is how long it waits for the next one if its batch was certainly not run.
 	flushAgain = 200 * time.Millisecond
-	// flushTries is how often it is sent before it is dropped.
-	flushTries = 8
+	// flushFor is for how long Redis, if it is away, is tried for the sake of adjustments alone. Then they wait for a
+	// call that reaches it.
+	flushFor = time.Minute
+	// mostLoose is how many adjustments a lane keeps for a Redis that is away; older ones are dropped.
+	mostLoose = 4096
 )
 
 // put leaves adjustments for the next batch, or for one of their own if none comes soon. The caller holds ln.mu.
@@ -55,19 +64,34 @@ func (ln *lane) put(adjustments ...adjustment) {
 		a.e.exhausted.Store(nil)
 		ln.adjust = append(ln.adjust, a)
 	}
+	ln.bound()
+	ln.flushEnd = time.Since(ln.l.start) + flushFor
 	ln.flushSoon(flushAfter)
 }
 
-// putBack takes adjustments back whose batch has certainly not been run.
+// putBack takes adjustments back whose batch has certainly not been run. The caller holds ln.mu.
 func (ln *lane) putBack(adjustments []adjustment) {
-	for _, a := range adjustments {
-		if a.tried++; a.tried < flushTries {
-			a.e.loose++
-			ln.adjust = append(ln.adjust, a)
+	for i := range adjustments {
+		a := &adjustments[i]
+		a.e.loose++
+		if a.out != nil {
+			a.out.unsent(time.Since(ln.l.start))
 		}
 	}
+	ln.adjust = append(slices.Clip(adjustments), ln.adjust...)
+	ln.bound()
 	if len(ln.adjust) > 0 {
 		ln.flushSoon(flushAgain)
+	}
+}
+
+// bound drops what is more than a lane keeps.
+func (ln *lane) bound() {
+	if n := len(ln.adjust) - mostLoose; n > 0 {
+		for _, a := range ln.adjust[:n] {
+			a.e.loose--
+		}
+		ln.adjust = append([]adjustment(nil), ln.adjust[n:]...)
 	}
 }
 

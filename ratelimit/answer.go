@@ -7,9 +7,10 @@ import (
 )
 
 // answer works out the calls' answers from the script's reply: it had sent the states before the calls and how many of
-// each group were admitted, and the rest follows. sent is when the script call was sent. The caller holds ln.mu.
-func (b *batch) answer(reply scripts.GCRAReply, sent time.Time) {
+// each group were admitted, and the rest follows. The script call was under way between from and to. The caller holds ln.mu.
+func (b *batch) answer(reply scripts.GCRAReply, from, to time.Time) {
 	ln := b.lane
+	b.setBack(reply, from.Sub(ln.l.start), to.Sub(ln.l.start))
 	b.at = reply.Now()
 	b.local, _ = ln.clock.Local(b.at)
 	ahead := b.aheadBuf[:0]
@@ -30,7 +31,7 @@ func (b *batch) answer(reply scripts.GCRAReply, sent time.Time) {
 			e.state = s
 		}
 	}
-	b.remember(ahead, sent)
+	b.remember(ahead, from)
 	for _, g := range b.groups {
 		for _, i := range g.left {
 			ln.put(g.refund(i)...)

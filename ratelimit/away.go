@@ -12,11 +12,12 @@ type Away int
 const (
 	// FailClosed answers with the error. The default.
 	FailClosed Away = iota
-	// FailOpen admits every call.
+	// FailOpen admits every call. Redis isn't told of them afterwards.
 	FailOpen
 	// LocalShare admits, in each process, the limit divided by the number of processes that used the same Redis and
-	// prefix before, as Redis had counted them; what was used then is kept in mind. Each process tells Redis what it
-	// used when Redis is back. A process that has never reached Redis fails closed.
+	// prefix before, as Redis had counted them; what was used then is kept in mind. When Redis is back, each process
+	// tells it what was used and hasn't refilled. Reservations may be cancelled and settled before that and after. A
+	// process that has never reached Redis fails closed.
 	LocalShare
 )
 
@@ -30,14 +31,6 @@ func (a Away) String() string {
 	default:
 		return "fail closed"
 	}
-}
-
-// outage is what a process uses of a limit while Redis is away.
-type outage struct {
-	whole Limit         // as configured
-	limit Limit         // this process's share
-	tat   time.Duration // theoretical arrival time of the share, since the Limiter's start
-	used  float64       // units used since the outage began
 }
 
 // withoutRedis answers a call by the policy, as a batch of its own that has ended. cause is why Redis wasn't asked.
@@ -66,6 +59,7 @@ func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause er
 		it.units = scripts.GCRAUnits(max(out.tat-now, 0).Seconds(), out.limit.seconds())
 	}
 	g.decide(until - now)
+	g.away = make([]spot, len(g.items))
 	if l.cfg.Away == LocalShare {
 		g.use(now)
 	}
@@ -82,8 +76,12 @@ func (ln *lane) outage(it *item, clients int64, now time.Duration) *outage {
 		share.Period *= time.Duration(clients)
 	}
 	e := it.e
-	if e.away == nil {
-		e.away = &outage{tat: now + seconds(max(e.state.TAT-ln.serverNow(), 0))}
+	if e.away == nil || e.away.over {
+		out := &outage{tat: now + seconds(max(e.state.TAT-ln.serverNow(), 0))}
+		if e.away != nil {
+			out.tat = max(out.tat, e.away.tat) // Redis may not have learned of that yet
+		}
+		e.away = out
 		e.loose++ // not to be swept out
 		ln.away = append(ln.away, e)
 	}
@@ -142,22 +140,11 @@ func (g *group) use(now time.Duration) {
 			taken = float64(it.cost)
 		}
 		out := it.e.away
-		out.tat = max(out.tat, now) + seconds(taken*it.limit.seconds())
-		out.used += taken
-	}
-}
-
-// reconcile tells Redis, which is back, what was used of each limit and hasn't refilled. The caller holds ln.mu.
-func (ln *lane) reconcile() {
-	now := time.Since(ln.l.start)
-	for _, e := range ln.away {
-		out := e.away
-		e.away = nil
-		e.loose--
-		left := min(out.used, (out.tat-now).Seconds()/out.limit.seconds())
-		if left >= 1 {
-			ln.put(adjustment{kind: adjustDebit, e: e, limit: out.whole, cost: int64(left)})
+		if g.op == opReserve { // a limit that isn't the one that makes the call wait is charged later than it could be
+			out.tat = max(out.tat, now+seconds(g.places[0].slot))
+			out.given += seconds(g.places[0].lost[i])
 		}
+		out.charge(taken, now)
+		g.away[i] = spot{out: out, after: out.tat, given: out.given}
 	}
-	ln.away = nil
 }

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -47,6 +48,8 @@ type group struct {
 
 	granted int     // calls admitted, the first ones; for opAtMost, units taken
 	places  []place // of reservations
+
+	away []spot // of a call that was answered without Redis: per limit, where it stood; zero with FailOpen
 }
 
 // place is what a reservation got.
@@ -88,7 +91,7 @@ func (g *group) same(o op, items []item) bool {
 // batch is the calls that one script call serves.
 type batch struct {
 	lane    *lane
-	ctx     context.Context // of the first call, without its end
+	ctx     context.Context // of the first call
 	groups  []*group
 	entries []*entry // the keys, each once
 	calls   int
@@ -99,13 +102,14 @@ type batch struct {
 
 	adjust []adjustment // go first
 
-	frozen bool
-	ended  bool
-	done   chan struct{} // closed when the batch has ended; nil while only its leader waits for it
-	err    error
-	at     int64     // Redis' time in microseconds since 2017
-	local  time.Time // by when that time was over here
-	given  []int64   // per key
+	frozen  bool
+	ended   bool
+	done    chan struct{} // closed when the batch has ended; nil while only its leader waits for it
+	err     error
+	at      int64     // Redis' time in microseconds since 2017
+	local   time.Time // by when that time was over here
+	given   []int64   // per key
+	setback bool      // Redis' clock was set back, and calls that were refused or have to wait should try again
 
 	// What most batches need, so that it isn't allocated by itself.
 	oneGroup  group
@@ -117,9 +121,6 @@ type batch struct {
 }
 
 func (ln *lane) newBatch(ctx context.Context) *batch {
-	if ctx.Done() != nil {
-		ctx = context.WithoutCancel(ctx)
-	}
 	b := &batch{lane: ln, ctx: ctx}
 	b.groups, b.entries = b.groupBuf[:0], b.entryBuf[:0]
 	return b
@@ -142,7 +143,7 @@ func (b *batch) room(keys int) bool {
 	return b.calls < cfg.MaxBatch && (len(b.entries) == 0 || len(b.entries)+keys <= cfg.MaxKeys)
 }
 
-// touch puts the entry among the batch's keys.
+// touch puts the entry among the keys of the batch, which is the one that gathers.
 func (b *batch) touch(e *entry) int {
 	if e.batch != b {
 		e.batch, e.index, e.last = b, len(b.entries), nil
@@ -150,6 +151,20 @@ func (b *batch) touch(e *entry) int {
 		b.entries = append(b.entries, e)
 	}
 	return e.index
+}
+
+// index returns where the entry is among the keys of the batch, which is about to be sent. Another one may be gathering
+// meanwhile, and the entry's index may be that in the other one: each key must be in a script call only once.
+func (b *batch) index(e *entry) int {
+	if e.batch == b {
+		return e.index
+	}
+	if i := slices.Index(b.entries, e); i >= 0 {
+		return i
+	}
+	e.uses++
+	b.entries = append(b.entries, e)
+	return len(b.entries) - 1
 }
 
 // add makes a group of the call.

@@ -31,27 +31,64 @@ type bench struct {
 }
 
 func compare(b *testing.B, impls ...bench) {
+	b.Helper()
 	server := redistest.Start(b, redistest.WithTCP())
 	for _, impl := range impls {
 		for _, callers := range benchCallers {
 			b.Run(fmt.Sprintf("impl=%s/callers=%d", impl.name, callers), func(b *testing.B) {
-				rdb := redis.NewClient(server.Options())
-				defer rdb.Close()
-				if err := rdb.FlushAll(b.Context()).Err(); err != nil {
-					b.Fatal(err)
-				}
-				call := impl.open(rdb)
-				run(b, callers, call, func(int) {}) // connections and scripts
-				before := serverTime(b, rdb)
-				b.ReportAllocs()
-				b.ResetTimer()
-				spread(b, callers, call)
-				b.StopTimer()
-				used := serverTime(b, rdb) - before
-				b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "server-ns/op")
+				measure(b, server, callers, impl.open)
 			})
 		}
 	}
+}
+
+// compareContexts runs a lone caller whose contexts can end.
+func compareContexts(b *testing.B, impls ...bench) {
+	b.Helper()
+	server := redistest.Start(b, redistest.WithTCP())
+	for _, impl := range impls {
+		for _, c := range benchContexts {
+			b.Run(fmt.Sprintf("impl=%s/callers=1/context=%s", impl.name, c.name), func(b *testing.B) {
+				measure(b, server, 1, func(rdb *redis.Client) func(context.Context) error {
+					call := impl.open(rdb)
+					return func(ctx context.Context) error {
+						ctx, cancel := c.with(ctx)
+						defer cancel()
+						return call(ctx)
+					}
+				})
+			})
+		}
+	}
+}
+
+// benchContexts are contexts that can end, as services pass them: one for each call.
+var benchContexts = []struct {
+	name string
+	with func(context.Context) (context.Context, context.CancelFunc)
+}{
+	{"cancel", context.WithCancel},
+	{"timeout", func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Minute)
+	}},
+}
+
+// measure makes b.N calls from so many goroutines on a database that is empty.
+func measure(b *testing.B, server *redistest.Server, callers int, open func(*redis.Client) func(context.Context) error) {
+	rdb := redis.NewClient(server.Options())
+	defer rdb.Close()
+	if err := rdb.FlushAll(b.Context()).Err(); err != nil {
+		b.Fatal(err)
+	}
+	call := open(rdb)
+	run(b, callers, call, func(int) {}) // connections and scripts
+	before := serverTime(b, rdb)
+	b.ReportAllocs()
+	b.ResetTimer()
+	spread(b, callers, call)
+	b.StopTimer()
+	used := serverTime(b, rdb) - before
+	b.ReportMetric(float64(used.Nanoseconds())/float64(b.N), "server-ns/op")
 }
 
 // spread makes b.N calls from so many goroutines.
@@ -117,24 +154,33 @@ func peerLimit(l ratelimit.Limit) redis_rate.Limit {
 	return redis_rate.Limit{Rate: l.Rate, Burst: l.Burst, Period: l.Period}
 }
 
-// BenchmarkAllow is one unit of a limit that does not refuse.
+// allowing calls Allow.
+func allowing(cfg ratelimit.Config) func(rdb *redis.Client) func(context.Context) error {
+	return func(rdb *redis.Client) func(context.Context) error {
+		l, err := ratelimit.New(rdb, cfg)
+		return func(ctx context.Context) error {
+			if err != nil {
+				return err
+			}
+			res, err := l.Allow(ctx, "bench", roomy)
+			return outcome(err, err == nil && res.Allowed == 1)
+		}
+	}
+}
+
+// BenchmarkAllow is one unit of a limit that does not refuse. The variants with context=... have a context that can end,
+// of its own for each call.
 func BenchmarkAllow(b *testing.B) {
-	compare(b,
-		bench{"redis_rate", func(rdb *redis.Client) func(context.Context) error {
-			l, limit := redis_rate.NewLimiter(rdb), peerLimit(roomy)
-			return func(ctx context.Context) error {
-				res, err := l.Allow(ctx, "bench", limit)
-				return outcome(err, err == nil && res.Allowed == 1)
-			}
-		}},
-		bench{"ours", func(rdb *redis.Client) func(context.Context) error {
-			l := ratelimit.NewLimiter(rdb)
-			return func(ctx context.Context) error {
-				res, err := l.Allow(ctx, "bench", roomy)
-				return outcome(err, err == nil && res.Allowed == 1)
-			}
-		}},
-	)
+	peer := bench{"redis_rate", func(rdb *redis.Client) func(context.Context) error {
+		l, limit := redis_rate.NewLimiter(rdb), peerLimit(roomy)
+		return func(ctx context.Context) error {
+			res, err := l.Allow(ctx, "bench", limit)
+			return outcome(err, err == nil && res.Allowed == 1)
+		}
+	}}
+	ours := bench{"ours", allowing(ratelimit.Config{})}
+	compare(b, peer, ours)
+	compareContexts(b, peer, ours, bench{"ours_inline", allowing(ratelimit.Config{Inline: true})})
 }
 
 // BenchmarkAdmit is one unit of each of three limits: one call of ours, three of the peer.

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -25,9 +26,12 @@ const (
 	circuitLongest  = 2 * time.Second        // between tries
 )
 
+// open reports whether calls are kept away from Redis, but for those that try.
+func (c *circuit) open() bool { return c.failures >= circuitFailures }
+
 // refuse returns an error if the circuit is open and a call isn't to try now.
 func (c *circuit) refuse() error {
-	if c.failures < circuitFailures {
+	if !c.open() {
 		return nil
 	}
 	now := time.Now()
@@ -45,8 +49,11 @@ func (c *circuit) pause() time.Duration {
 	return d/2 + rand.N(d)
 }
 
-// note takes in how a script call ended.
+// note takes in how a script call ended. One that its caller gave up says nothing about Redis.
 func (c *circuit) note(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
 	if err == nil || tryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
 		c.failures = 0
 		return

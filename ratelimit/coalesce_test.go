@@ -195,6 +195,63 @@ func TestContextEndsInFlight(t *testing.T) {
 	})
 }
 
+// TestInlineWaitsForTheAnswer checks that with Config.Inline a lone call gets its answer although its context has ended
+// meanwhile, and that others who wait with it go by their own contexts.
+func TestInlineWaitsForTheAnswer(t *testing.T) {
+	faults := redistest.NewFaults(t)
+	rdb := faults.Client(t, redistest.Client(t).Options())
+	l, err := ratelimit.New(rdb, ratelimit.Config{Inline: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := ratelimit.PerHour(10)
+	remaining(t, l, limit, 10)
+	reply := faults.HoldReply(redistest.Nth(1, anyScript))
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan *ratelimit.Result, 1)
+	go func() {
+		res, err := l.AllowN(ctx, "k", limit, 5)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- res
+	}()
+	reply.Wait(t, 1)
+	gone := make(chan error, 1)
+	go func() { _, err := l.Allow(ctx, "k", limit); gone <- err }()
+	for l.Gathering("k") == 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled", err)
+	}
+	reply.Release()
+	if res := <-got; res == nil || res.Remaining != 5 {
+		t.Errorf("%+v, want 5 remaining", res)
+	}
+	remaining(t, l, limit, 5)
+}
+
+// TestAKeyIsInAScriptCallOnce has a report ride along with a batch that is full, while the next one gathers calls on the
+// same key. A script call that had the key twice would lose one of the changes.
+func TestAKeyIsInAScriptCallOnce(t *testing.T) {
+	h := hold(t, ratelimit.Config{MaxBatch: 2, MaxInFlight: 1})
+	limit := ratelimit.PerHour(100)
+	for _, n := range []int{1, 1, 2} { // the last one opens another batch
+		h.join(func() {
+			if _, err := h.AllowN(t.Context(), "k", limit, n); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := h.Observe("k", limit, ratelimit.Report{Remaining: 50}); err != nil {
+		t.Fatal(err)
+	}
+	h.release()
+	remaining(t, h.Limiter, limit, 46)
+}
+
 // eventually waits until cond holds.
 func eventually(t *testing.T, cond func() bool) {
 	t.Helper()

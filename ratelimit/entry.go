@@ -20,15 +20,16 @@ type entry struct {
 
 	exhausted atomic.Pointer[exhaustion]
 
-	state scripts.GCRAState // the latest seen
-	batch *batch            // the gathering batch that the entry was last put into
-	index int               // of the entry among the keys of batch
-	last  *group            // the last group in batch that touches the entry
-	uses  int               // unfinished batches and adjustments that the entry is in
-	loose int               // adjustments under way that may lower the state
-	freed time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
-	away  *outage           // what was used while Redis was away; nil: nothing
-	dead  bool              // swept out: look the key up again
+	state  scripts.GCRAState // the latest seen
+	offset offset            // of the clock by which state is
+	batch  *batch            // the gathering batch that the entry was last put into
+	index  int               // of the entry among the keys of batch
+	last   *group            // the last group in batch that touches the entry
+	uses   int               // unfinished batches and adjustments that the entry is in
+	loose  int               // adjustments under way that may lower the state
+	freed  time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
+	away   *outage           // what was used when Redis was away last; nil: nothing
+	dead   bool              // swept out: look the key up again
 }
 
 // entry returns the entry of the caller's key.

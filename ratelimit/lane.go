@@ -23,7 +23,8 @@ type lane struct {
 	inFlight int      // batches led
 	previous int      // calls of the batch that ended last
 	adjust   []adjustment
-	flushing bool // a timer will send adjust if no batch does
+	flushing bool          // a timer will send adjust if no batch does
+	flushEnd time.Duration // until when, since the Limiter's start, if Redis is away
 	circuit  circuit
 	apart    time.Time // until then, a batch has calls on the same keys only: these are moving to another node
 	away     []*entry  // used while Redis was away
@@ -102,25 +103,39 @@ func (ln *lane) close(b *batch) {
 	ln.full = append(ln.full, b)
 }
 
-// launch sends the batch in a goroutine that ends with it.
+// launch has a runner send the batch.
 func (ln *lane) launch(b *batch) {
-	ln.inFlight++
-	b.led = true
-	go b.run()
+	ln.lead(b)
+	ln.l.runners.start(b)
 }
 
-// next sends what has gathered while a batch was under way that has now ended.
-func (ln *lane) next() {
+// lead notes that the batch is being sent.
+func (ln *lane) lead(b *batch) {
+	ln.inFlight++
+	b.led = true
+}
+
+// next goes on after a batch that has ended: it returns one that has gathered meanwhile and is led now, for the caller
+// to see to, and launches the rest. nil: there is none.
+func (ln *lane) next() *batch {
 	ln.inFlight--
+	var first *batch
 	for len(ln.full) > 0 && ln.inFlight < ln.l.cfg.MaxInFlight {
 		b := ln.full[0]
 		ln.full[0] = nil
 		ln.full = ln.full[1:]
-		ln.launch(b)
+		if first != nil {
+			ln.launch(b)
+			continue
+		}
+		ln.lead(b)
+		first = b
 	}
 	if b := ln.open; b != nil && !b.led && ln.inFlight == 0 {
-		ln.launch(b)
+		ln.lead(b)
+		first = b
 	}
+	return first
 }
 
 // gather lets goroutines that are ready to run join the batch before it goes: those that the end of the previous batch

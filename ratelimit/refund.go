@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"runtime"
+	"time"
 
 	"github.com/penstock/penstock/scripts"
 )
@@ -33,10 +34,14 @@ func (g *group) refund(i int) []adjustment {
 			p := &g.places[rank]
 			units, given = p.units[j], counted(given, p.lost[j])
 		}
-		adjustments = append(adjustments, adjustment{
+		a := adjustment{
 			kind: adjustGiveBack, e: it.e, limit: it.limit, cost: int64(cost),
 			after: scripts.GCRAState{TAT: float64(b.at)/1e6 + units*it.interval, Given: given},
-		})
+		}
+		if g.away != nil {
+			a.spot = &g.away[j]
+		}
+		adjustments = append(adjustments, a)
 	}
 	return adjustments
 }
@@ -54,10 +59,14 @@ func (l *Limiter) giveBack(adjustments []adjustment) {
 func (ln *lane) tryPut(a adjustment) bool {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	if a.e.dead {
+	switch {
+	case a.e.dead:
 		return false
+	case a.spot == nil:
+		ln.put(a)
+	case a.spot.out != nil: // FailOpen keeps no account
+		ln.amend(a)
 	}
-	ln.put(a)
 	return true
 }
 
@@ -68,6 +77,13 @@ func (ln *lane) flush() {
 	ln.flushing = false
 	if len(ln.adjust) == 0 || ln.open != nil {
 		return // an open batch takes them
+	}
+	if ln.circuit.open() && time.Since(ln.l.start) > ln.flushEnd {
+		return // the first call that reaches Redis again takes them
+	}
+	if ln.circuit.refuse() != nil {
+		ln.flushSoon(flushAgain)
+		return
 	}
 	b := ln.newBatch(context.Background())
 	b.endless = true
@@ -82,12 +98,18 @@ func (ln *lane) flush() {
 const maxAdjust = 256
 
 // takeAdjustments takes what a batch takes along; the rest is for the next. The caller holds ln.mu.
-func (ln *lane) takeAdjustments() []adjustment {
-	taken := ln.adjust
-	ln.adjust = nil
-	if len(taken) > maxAdjust {
-		ln.adjust = append(ln.adjust, taken[maxAdjust:]...)
-		taken = taken[:maxAdjust]
+func (ln *lane) takeAdjustments(calls int) []adjustment {
+	n := min(len(ln.adjust), maxAdjust)
+	if ln.circuit.open() {
+		// They would be lost if this one isn't answered either. Without a call, somebody must try.
+		n = min(n, 1)
+		if calls > 0 {
+			n = 0
+		}
+	}
+	taken := ln.adjust[:n:n]
+	ln.adjust = append([]adjustment(nil), ln.adjust[n:]...)
+	if len(ln.adjust) > 0 {
 		ln.flushSoon(flushAfter)
 	}
 	return taken

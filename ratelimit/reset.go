@@ -17,6 +17,7 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 	e := l.entry(key)
 	call := scripts.NewGCRA([]string{e.key}, []scripts.GCRAState{e.latest()}, 0, 3)
 	call.Reset(0, memory)
+	from := time.Since(l.start)
 	reply, err := call.Run(ctx, l.client)
 	if err != nil {
 		return &Error{Key: key, Err: err}
@@ -25,6 +26,7 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 	defer e.lane.mu.Unlock()
 	e.state = scripts.GCRAState{TAT: float64(reply.Now()) / 1e6, Given: reply.Given(0)}
 	e.freed = time.Since(l.start)
+	e.offset.observe(reply.Now(), from, e.freed)
 	e.exhausted.Store(nil)
 	return nil
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// run sends the batch and hands out the answers. Whoever leads the batch calls it.
-func (b *batch) run() {
+// run sends the batch and hands out the answers. Whoever leads the batch calls it: r, or a caller, who passes nil. It
+// returns the batch that is to be run next, nil if there is none; r is then kept for another.
+func (b *batch) run(r *runner) *batch {
 	b.gather()
 	call, until := b.freeze()
 	var (
@@ -20,13 +21,8 @@ func (b *batch) run() {
 		answer time.Time
 	)
 	if !call.empty() {
-		ctx := b.ctx
-		if !until.IsZero() {
-			// go-redis looks at it while it dials; while it reads, only if it is told to.
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, until)
-			defer cancel()
-		}
+		ctx, cancel := b.context(until)
+		defer cancel()
 		if t := b.lane.l.cfg.Timeout; t > 0 {
 			watchdog := time.AfterFunc(t, b.abandon)
 			defer watchdog.Stop()
@@ -43,7 +39,27 @@ func (b *batch) run() {
 			b.lane.clock.Forget() // or every call might be late, for ever, where Redis' clock was set forward
 		}
 	}
-	b.finish(!call.empty(), reply, err, sent, answer)
+	return b.finish(r, !call.empty(), reply, err, sent, answer)
+}
+
+// context is the one that the script is called with. go-redis looks at its end while it waits for a connection; while it
+// reads, only if it is told to, and then only at its deadline.
+func (b *batch) context(until time.Time) (context.Context, context.CancelFunc) {
+	switch {
+	case b.ctx.Done() == nil && until.IsZero():
+		return b.ctx, func() {}
+	case b.single():
+		return b.ctx, func() {} // nobody else minds if its caller leaves
+	case until.IsZero():
+		return context.WithoutCancel(b.ctx), func() {}
+	default:
+		return context.WithDeadline(context.WithoutCancel(b.ctx), until)
+	}
+}
+
+// single reports whether the batch has served no more than the one call that it began with, and ends with its context.
+func (b *batch) single() bool {
+	return len(b.groups) == 1 && b.oneGroup.n == 1 && b.calls == 1 && len(b.adjust) == 0 && b.lane.l.cfg.Timeout == 0
 }
 
 // scriptCall is a script call that is ready to be sent: one of the two, or none if there is nothing to send.
@@ -70,9 +86,13 @@ func (b *batch) freeze() (scriptCall, time.Time) {
 		ln.open = nil
 	}
 	b.frozen = true
-	b.adjust = ln.takeAdjustments()
+	b.adjust = ln.takeAdjustments(b.calls)
 	for i := range b.adjust {
-		b.adjust[i].key = b.touch(b.adjust[i].e)
+		a := &b.adjust[i]
+		a.key = b.index(a.e)
+		if a.out != nil {
+			a.cost = a.out.send(time.Since(ln.l.start))
+		}
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
 		return scriptCall{}, time.Time{}
@@ -196,16 +216,19 @@ func (g *group) sentWaits() []int64 {
 	return waits
 }
 
-// finish hands out the answers and sends what has gathered meanwhile.
-func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to time.Time) {
+// finish hands out the answers. It returns what has gathered meanwhile and is to be sent; nil if there is nothing, and r
+// is then kept.
+func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error, from, to time.Time) *batch {
 	ln := b.lane
 	ln.mu.Lock()
-	if !b.ended {
+	abandoned := b.ended
+	var next *batch
+	if !abandoned {
 		b.err = err
 		if sent && err == nil {
-			b.answer(reply, from)
+			b.answer(reply, from, to)
 		}
-		b.end(sent)
+		next = b.end(sent)
 	}
 	for _, e := range b.entries {
 		e.uses--
@@ -214,23 +237,62 @@ func (b *batch) finish(sent bool, reply scripts.GCRAReply, err error, from, to t
 		b.adjust[i].e.loose--
 		b.adjust[i].e.freed = to.Sub(ln.l.start)
 	}
-	if err != nil && scripts.OutcomeOf(err) == scripts.NotRun {
+	switch {
+	case err != nil && scripts.OutcomeOf(err) == scripts.NotRun:
 		ln.putBack(b.adjust)
+	case sent:
+		b.settled(reply, err)
 	}
 	ln.mu.Unlock()
-	if !sent {
-		return
-	}
-	if err == nil {
+	if sent && err == nil {
 		ln.l.presence.report(b.ctx, ln.l)
 	}
-	if h := ln.l.cfg.Hooks.Batch; h != nil {
-		h(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	h := ln.l.cfg.Hooks.Batch
+	if h == nil || !sent {
+		if r != nil && next == nil {
+			ln.l.runners.keep(r) // before the callers are woken, who may need it
+		}
+		b.wake(abandoned)
+		return next
+	}
+	if next != nil {
+		ln.l.runners.start(next) // the hook may take its time
+	}
+	b.wake(abandoned)
+	h(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	if r != nil {
+		ln.l.runners.keep(r)
+	}
+	return nil
+}
+
+// settled ends the outages that Redis was told of. The caller holds ln.mu.
+func (b *batch) settled(reply scripts.GCRAReply, err error) {
+	for i := range b.adjust {
+		a := &b.adjust[i]
+		if a.out == nil {
+			continue
+		}
+		var after scripts.GCRAState
+		if err == nil {
+			after = scripts.GCRAState{
+				TAT: float64(reply.Now())/1e6 + reply.Ahead(a.key).Seconds(), Given: reply.Given(a.key),
+			}
+		}
+		b.lane.told(a.e, a.out, after)
 	}
 }
 
-// end wakes the callers and lets the lane go on. The caller holds ln.mu.
-func (b *batch) end(sent bool) {
+// wake lets the callers go on, unless it was done before.
+func (b *batch) wake(before bool) {
+	if b.done != nil && !before {
+		close(b.done)
+	}
+}
+
+// end settles how the batch has ended, lets the lane go on, and returns what it is to send next. The caller holds ln.mu,
+// and wakes the callers when it doesn't any more.
+func (b *batch) end(sent bool) *batch {
 	ln := b.lane
 	b.ended = true
 	if sent {
@@ -241,12 +303,12 @@ func (b *batch) end(sent bool) {
 		if b.err == nil && len(ln.away) > 0 {
 			ln.reconcile()
 		}
+		if b.err == nil && len(ln.adjust) > 0 {
+			ln.flushSoon(flushAfter)
+		}
 	}
 	ln.previous = b.calls
-	ln.next()
-	if b.done != nil {
-		close(b.done)
-	}
+	return ln.next()
 }
 
 // abandon ends the waiting for a batch whose script call takes too long. Its outcome is unknown until the script's
@@ -254,10 +316,15 @@ func (b *batch) end(sent bool) {
 func (b *batch) abandon() {
 	ln := b.lane
 	ln.mu.Lock()
-	defer ln.mu.Unlock()
 	if b.ended {
+		ln.mu.Unlock()
 		return
 	}
 	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, ln.l.cfg.Timeout)
-	b.end(true)
+	next := b.end(true)
+	ln.mu.Unlock()
+	if next != nil {
+		ln.l.runners.start(next)
+	}
+	b.wake(false)
 }

@@ -10,6 +10,10 @@ import (
 // a reservation may have. The items' entries are brought up to date.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	t, err := l.once(ctx, o, items, until)
+	if err == nil && t.g.batch.setback && t.g.held(t.i) {
+		l.giveBack(t.g.refund(t.i))
+		t, err = l.once(ctx, o, items, until) // in a batch that tells Redis of the step first
+	}
 	for n := 1; err != nil && n < tries && passing(err); n++ {
 		if !pause(ctx, tryPause(n)) {
 			return ticket{}, context.Cause(ctx)
@@ -41,7 +45,7 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 		return ticket{}, context.Cause(ctx)
 	}
 	// A call that can't be cut short needs no other goroutine to wait for Redis.
-	alone := done == nil && l.cfg.Timeout == 0
+	alone := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
 	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
 	for !ok {
 		runtime.Gosched() // the entry was just swept out
@@ -56,10 +60,12 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 	b := t.g.batch
 	switch {
 	case t.lead && alone:
-		b.run()
+		if next := b.run(nil); next != nil {
+			l.runners.start(next)
+		}
 		return t, b.err
 	case t.lead:
-		go b.run()
+		l.runners.start(b)
 	}
 	if done == nil {
 		<-t.done

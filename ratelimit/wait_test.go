@@ -17,6 +17,13 @@ import (
 
 // bubble runs f in a synctest bubble with a client of a miniredis inside, whose time is the bubble's.
 func bubble(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
+	t.Helper()
+	bubbleWith(t, func(t *testing.T, rdb *redis.Client, _ *miniredis.Miniredis) { f(t, rdb) })
+}
+
+// bubbleWith is bubble for tests that need the server.
+func bubbleWith(t *testing.T, f func(t *testing.T, rdb *redis.Client, mini *miniredis.Miniredis)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		mini := miniredis.NewMiniRedis()
 		mini.ClockTTL(true)
@@ -24,11 +31,14 @@ func bubble(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
 			Addr:   "127.0.0.1:1",
 			Dialer: func(context.Context, string, string) (net.Conn, error) { return mini.Dial() },
 		})
-		f(t, rdb)
-		if err := rdb.Close(); err != nil {
-			t.Error(err)
-		}
-		mini.Close()
+		defer func() {
+			time.Sleep(50 * time.Millisecond) // the Limiter's goroutines end
+			if err := rdb.Close(); err != nil {
+				t.Error(err)
+			}
+			mini.Close()
+		}()
+		f(t, rdb, mini)
 	})
 }
 

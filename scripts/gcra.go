@@ -127,6 +127,14 @@ func (c *GCRA) Observe(limit GCRALimit, remaining int64, reset time.Duration) {
 	c.results++
 }
 
+// SetBack adds a report that Redis' clock was set back by step, or more, since the client saw the state: what it had
+// charged then seems to lie further ahead by as much, and is moved back. Of several clients' reports of the same step,
+// one counts. The result is 1 if it had effect.
+func (c *GCRA) SetBack(key int, step time.Duration, seen GCRAState) {
+	c.args = append(c.args, "s", key+1, step.Seconds(), seen.TAT, seen.Given)
+	c.results++
+}
+
 // Reset adds the return of everything ever charged. Clients that have seen the state before know for remember, at
 // least, that it is over. The result is 1.
 func (c *GCRA) Reset(key int, remember time.Duration) {

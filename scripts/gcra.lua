@@ -15,6 +15,8 @@
 --       g  limit, cost, TAT after the charge, given back then      gives back what is safe of a charge
 --       d  limit, cost                                 charges, whatever the state: a debt
 --       o  limit, remaining, seconds                   the provider's word: that many more units for so long
+--       s  number of a key, seconds, TAT, given back     Redis' clock was set back by so many seconds since the client saw
+--                                                      that state: lowers the TAT by as much, once for all clients
 --       z  number of a key, seconds                     resets; for so long others may remember what was before
 -- Reply {now in microseconds, then per key: TAT-now in nanoseconds (0 at least) and what was given back, both as
 --       they were before the first a, m or r; then per operation: a, r without waits: calls admitted, the first ones;

@@ -170,6 +170,19 @@ func (r *gcraRun) reset(key int, remember float64) {
 	r.lower(key, r.ahead[key]+1e-6)
 }
 
+func (r *gcraRun) setBack(key int, step float64, seen GCRAState) bool {
+	since := (r.given[key] - seen.Given + GCRATurn) % GCRATurn
+	if since >= GCRATurn/2 || r.ahead[key] < seen.TAT-r.now-float64(since)/1e6-1e-5 {
+		return false
+	}
+	step -= float64(since) / 1e6
+	if step <= 0 || r.ahead[key] == 0 {
+		return false
+	}
+	r.lower(key, step)
+	return true
+}
+
 func (r *gcraRun) debit(l GCRALimit) {
 	r.set(l, r.units(l)+float64(l.Cost))
 	r.dirty[l.Key] = true

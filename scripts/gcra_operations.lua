@@ -206,6 +206,22 @@ function op.o(p)
   return p + 1, 1
 end
 
+-- What was given back since the state was seen counts: it may be another client that did the same.
+function op.s(p)
+  local i, seconds = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
+  local tat, since = tonumber(ARGV[p + 2]), (given[i] - tonumber(ARGV[p + 3])) % TURN
+  p = p + 4
+  if since >= TURN / 2 or ahead[i] < tat - now - since / 1000000 - 0.00001 then
+    return p, 0 -- not the history that the state was part of
+  end
+  seconds = seconds - since / 1000000
+  if seconds <= 0 or ahead[i] == 0 then
+    return p, 0
+  end
+  give_back(i, seconds)
+  return p, 1
+end
+
 function op.z(p)
   local i = tonumber(ARGV[p])
   hold[i] = tonumber(ARGV[p + 1])

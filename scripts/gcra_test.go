@@ -209,7 +209,7 @@ func (p *gcraPair) operation(call *GCRA, run *gcraRun) []int64 {
 	l := p.limits[p.rnd.IntN(3)]
 	l.Cost = p.rnd.Int64N(l.Burst + 2)
 	count := 1 + p.rnd.IntN(5)
-	kind := p.rnd.IntN(9)
+	kind := p.rnd.IntN(10)
 	if kind < 5 {
 		run.capture()
 	}
@@ -224,14 +224,13 @@ func (p *gcraPair) operation(call *GCRA, run *gcraRun) []int64 {
 	case 3, 4:
 		return p.reserve(call, run, count)
 	case 5:
-		var after GCRAState
-		if n := len(p.seen[p.keys[l.Key]]); n > 0 {
-			after = p.seen[p.keys[l.Key]][n-1-p.rnd.IntN(min(n, 3))]
-		} else {
-			after.TAT = float64(p.now)/1e6 + l.Interval
-		}
+		after := p.lately(l)
 		call.GiveBack(l, after)
 		return []int64{b2i(run.giveBack(l, after))}
+	case 8:
+		step, seen := time.Duration(p.rnd.Float64()*5*l.Interval*1e9), p.lately(l)
+		call.SetBack(l.Key, step, seen)
+		return []int64{b2i(run.setBack(l.Key, step.Seconds(), seen))}
 	case 6:
 		call.Debit(l)
 		run.debit(l)
@@ -246,6 +245,14 @@ func (p *gcraPair) operation(call *GCRA, run *gcraRun) []int64 {
 		run.reset(l.Key, remember.Seconds())
 		return []int64{1}
 	}
+}
+
+// lately returns a state that a client may have seen of the limit not long ago.
+func (p *gcraPair) lately(l GCRALimit) GCRAState {
+	if n := len(p.seen[p.keys[l.Key]]); n > 0 {
+		return p.seen[p.keys[l.Key]][n-1-p.rnd.IntN(min(n, 3))]
+	}
+	return GCRAState{TAT: float64(p.now)/1e6 + l.Interval}
 }
 
 // some returns different limits with costs of at most burst+over.
