@@ -62,6 +62,7 @@ func (c *Caller) Close(ctx context.Context) error { return c.pool.close(ctx) }
 // Stats returns what the Caller did so far.
 func (c *Caller) Stats() Stats {
 	s := c.pool.stats.read()
+	s.Calibration = c.plan.prompts.read()
 	c.pool.mu.Lock()
 	s.Waiting, s.InFlight = c.pool.queue.len(), c.pool.inUse
 	c.pool.mu.Unlock()
@@ -82,6 +83,9 @@ func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Cont
 	opts := OptionsFrom(ctx)
 	c.plan.identify(&opts)
 	opts.hedge = c.plan.Hedge.After > 0 && opts.Repeatable != Once
+	if opts.Estimated {
+		cost = c.plan.calibrate(&opts, cost)
+	}
 	send := func(ctx context.Context, g *Grant) (T, Verdict, error) {
 		defer g.end()
 		value, err := call(ctx, g)
@@ -161,7 +165,7 @@ func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
 		m.err = retry.Permanent(errNoOther)
 		return m
 	}
-	g.IdempotencyKey, g.cost, g.model = opts.IdempotencyKey, at.order.cost, opts.Model
+	g.IdempotencyKey, g.cost, g.model, g.prompt = opts.IdempotencyKey, at.order.cost, opts.Model, opts.prompt
 	begun := time.Now()
 	own := g.begin(ctx, at, c.plan.bound(at.bounded, opts))
 	value, verdict, err := guarded(own, g, send)

@@ -102,7 +102,12 @@ func start(t *testing.T, rdb *redis.Client, p apisim.Config, n int, change ...fu
 
 // post makes one call from a replica.
 func (f *fleet) post(ctx context.Context, replica int, id string) error {
-	body := fmt.Appendf(nil, `{"model":"m","max_tokens":20,"metadata":{"request_id":%q},"messages":[{"role":"user","content":"Hello, %s"}]}`, id, id)
+	return f.send(ctx, replica, fmt.Appendf(nil,
+		`{"model":"m","max_tokens":20,"metadata":{"request_id":%q},"messages":[{"role":"user","content":"Hello, %s"}]}`, id, id))
+}
+
+// send makes a call with the given body from a replica.
+func (f *fleet) send(ctx context.Context, replica int, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.sim.URL()+"/v1/chat/completions", bytes.NewReader(body))
 	if err != nil {
 		return err
