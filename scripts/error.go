@@ -100,7 +100,7 @@ func outcome(err error) Outcome {
 }
 
 // said is the text of an error reply. Before Redis 7 that of a command inside a script stands behind where it happened:
-// ERR Error running script (call to f_0123…): @user_script:1: @user_script: 1: -READONLY You can't write…
+// ERR Error running script (call to f_0123…): @user_script:1: @user_script: 1: -READONLY You can't write.
 func said(reply redis.Error) string {
 	text := strings.TrimPrefix(reply.Error(), "ERR ")
 	if !strings.HasPrefix(text, "Error running script") {
