@@ -70,7 +70,7 @@ func TestAWrongEstimateIsCorrected(t *testing.T) {
 			}
 			done := make(chan struct{})
 			time.AfterFunc(3*time.Second, func() { close(done) })
-			f.until(t, done, 40, func(r, w, i int) []byte { return prompt(fmt.Sprintf("call-%d-%d-%d", r, w, i), 50+10*(w%10)) })
+			f.until(t.Context(), t, done, 40, func(r, w, i int) []byte { return prompt(fmt.Sprintf("call-%d-%d-%d", r, w, i), 50+10*(w%10)) })
 			l := f.check(t)
 			// A window of 2 s and a slack of 0.4 s leave 83 %, and what the small ones were charged wrongly is lost.
 			if u := l.Utilization(apisim.Tokens); u < 0.55 {
@@ -82,7 +82,7 @@ func TestAWrongEstimateIsCorrected(t *testing.T) {
 }
 
 // until makes calls with the given bodies from each replica until done is closed.
-func (f *fleet) until(t *testing.T, done <-chan struct{}, workers int, body func(replica, worker, call int) []byte) {
+func (f *fleet) until(ctx context.Context, t *testing.T, done <-chan struct{}, workers int, body func(replica, worker, call int) []byte) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for r := range f.callers {
@@ -94,7 +94,11 @@ func (f *fleet) until(t *testing.T, done <-chan struct{}, workers int, body func
 						return
 					default:
 					}
-					if err := f.send(t.Context(), r, body(r, w, i)); err != nil {
+					err := f.send(ctx, r, body(r, w, i))
+					if ctx.Err() != nil {
+						return
+					}
+					if err != nil {
 						t.Errorf("replica %d: %v", r, err)
 					}
 				}
