@@ -38,8 +38,9 @@ type Caller struct {
 	plan *plan
 	pool *pool
 
-	circuits *circuits // nil: off
-	flights  flights
+	circuits  *circuits // nil: off
+	latencies latencies
+	flights   flights
 }
 
 // New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
@@ -134,7 +135,7 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 		var m made[T]
 		if opts.hedge {
 			once := func(at course) made[T] { return attempt(ctx, c, opts, at, send) }
-			m = hedged(c, at, once, discard)
+			m = hedged(c, opts, at, once, discard)
 		} else {
 			m = attempt(ctx, c, opts, at, send)
 		}

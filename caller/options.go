@@ -38,7 +38,7 @@ type Options struct {
 
 	prompt   int64  // tokens that the prompt was estimated at; 0: nothing is to be learned from them
 	hedge    bool   // it may be
-	endpoint string // as Transport finds it, for the circuit breaker
+	endpoint string // as Transport finds it, for the circuit breaker and the latencies
 }
 
 // Priority is how urgent a call is. A call that waits is served before those of lower priority, in the whole fleet, and

@@ -92,7 +92,7 @@ func (t *Transport) make(req *http.Request) (*http.Response, error) {
 	if !Idempotent(req) {
 		t.caller.plan.identify(&opts)
 	}
-	if t.caller.circuits != nil {
+	if t.caller.circuits != nil || t.caller.plan.Hedge.Percentile > 0 {
 		opts.endpoint = endpoint(req)
 	}
 	replay := !hasBody(req) || req.GetBody != nil
