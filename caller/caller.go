@@ -38,8 +38,9 @@ type Caller struct {
 	plan *plan
 	pool *pool
 
-	circuits *circuits // nil: off
-	flights  flights
+	circuits  *circuits // nil: off
+	latencies latencies
+	flights   flights
 }
 
 // New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
@@ -62,6 +63,7 @@ func (c *Caller) Close(ctx context.Context) error { return c.pool.close(ctx) }
 // Stats returns what the Caller did so far.
 func (c *Caller) Stats() Stats {
 	s := c.pool.stats.read()
+	s.Calibration = c.plan.prompts.read()
 	c.pool.mu.Lock()
 	s.Waiting, s.InFlight = c.pool.queue.len(), c.pool.inUse
 	c.pool.mu.Unlock()
@@ -82,6 +84,9 @@ func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Cont
 	opts := OptionsFrom(ctx)
 	c.plan.identify(&opts)
 	opts.hedge = c.plan.Hedge.After > 0 && opts.Repeatable != Once
+	if opts.Estimated {
+		cost = c.plan.calibrate(&opts, cost)
+	}
 	send := func(ctx context.Context, g *Grant) (T, Verdict, error) {
 		defer g.end()
 		value, err := call(ctx, g)
@@ -130,7 +135,7 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 		var m made[T]
 		if opts.hedge {
 			once := func(at course) made[T] { return attempt(ctx, c, opts, at, send) }
-			m = hedged(c, at, once, discard)
+			m = hedged(c, opts, at, once, discard)
 		} else {
 			m = attempt(ctx, c, opts, at, send)
 		}
@@ -159,7 +164,7 @@ func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
 	if at.begun != nil {
 		at.begun(g)
 	}
-	g.IdempotencyKey, g.model = opts.IdempotencyKey, opts.Model
+	g.IdempotencyKey, g.model, g.prompt = opts.IdempotencyKey, opts.Model, opts.prompt
 	begun := time.Now()
 	own := g.begin(ctx, at, c.plan.bound(at.bounded, opts))
 	value, verdict, err := guarded(own, g, send)

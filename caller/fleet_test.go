@@ -72,6 +72,12 @@ func estimate(_ *http.Request, body []byte) caller.Cost {
 // start runs a provider and n replicas, each with a Redis client of its own.
 func start(t *testing.T, rdb *redis.Client, p apisim.Config, n int, change ...func(*caller.Config)) *fleet {
 	t.Helper()
+	return startOn(t, func() redis.UniversalClient { return redistest.Another(t, rdb) }, p, n, change...)
+}
+
+// startOn does so with any clients.
+func startOn(t *testing.T, client func() redis.UniversalClient, p apisim.Config, n int, change ...func(*caller.Config)) *fleet {
+	t.Helper()
 	sim, err := apisim.Start(p)
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +89,7 @@ func start(t *testing.T, rdb *redis.Client, p apisim.Config, n int, change ...fu
 		for _, c := range change {
 			c(&cfg)
 		}
-		c, err := caller.New(redistest.Another(t, rdb), cfg)
+		c, err := caller.New(client(), cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +108,12 @@ func start(t *testing.T, rdb *redis.Client, p apisim.Config, n int, change ...fu
 
 // post makes one call from a replica.
 func (f *fleet) post(ctx context.Context, replica int, id string) error {
-	body := fmt.Appendf(nil, `{"model":"m","max_tokens":20,"metadata":{"request_id":%q},"messages":[{"role":"user","content":"Hello, %s"}]}`, id, id)
+	return f.send(ctx, replica, fmt.Appendf(nil,
+		`{"model":"m","max_tokens":20,"metadata":{"request_id":%q},"messages":[{"role":"user","content":"Hello, %s"}]}`, id, id))
+}
+
+// send makes a call with the given body from a replica.
+func (f *fleet) send(ctx context.Context, replica int, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.sim.URL()+"/v1/chat/completions", bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ type Grant struct {
 
 	cost    []int64 // as charged, by metric
 	model   string
+	prompt  int64 // tokens that Estimate takes the prompt for, to learn from; 0: nothing is to be learned
 	settled atomic.Bool
 	ctx     attemptContext
 }

@@ -16,11 +16,21 @@ import (
 type Hedge struct {
 	// After is how long the first is waited for; best what 95 % of the calls are faster than. Defaults to 0: no hedging.
 	After time.Duration
+	// Percentile makes the wait the one that this share of the latest calls of this process, for the same model and
+	// endpoint, were answered within, where that is longer than After: 0.95 hedges about one call in twenty, or
+	// one in twelve where slow calls are very much slower. From 64 answers on; until then After counts. At least 0.5, less than 1. Defaults to 0: After alone.
+	Percentile float64
 }
 
 func (h Hedge) check() error {
 	if h.After < 0 {
 		return fmt.Errorf("Hedge.After is %v: use more than 0, or 0 for no hedging", h.After)
+	}
+	if p := h.Percentile; p != 0 && !(p >= 0.5 && p < 1) {
+		return fmt.Errorf("Hedge.Percentile is %v: use 0.5 to less than 1, such as 0.95, or 0 for After alone", p)
+	}
+	if h.Percentile != 0 && h.After == 0 {
+		return errors.New("Hedge.Percentile is set without After: set After, too, the shortest time to wait")
 	}
 	return nil
 }
@@ -51,6 +61,7 @@ type race[T any] struct {
 	caller  *Caller
 	once    func(course) made[T]
 	discard func(T)
+	name    string       // of calls that are alike
 	results chan made[T] // holds both, so that nobody waits to hand one in
 	cancels []context.CancelCauseFunc
 
@@ -59,8 +70,9 @@ type race[T any] struct {
 }
 
 // hedged makes an attempt of one request, or two if the first is slow.
-func hedged[T any](c *Caller, at course, once func(course) made[T], discard func(T)) made[T] {
+func hedged[T any](c *Caller, opts Options, at course, once func(course) made[T], discard func(T)) made[T] {
 	r := &race[T]{caller: c, once: once, discard: discard, results: make(chan made[T], 2)}
+	r.name = c.latencies.name(opts.Model, opts.endpoint)
 	sent := make(chan string, 1)
 	r.start(at, func(g *Grant) { sent <- g.Account })
 	winner := -1
@@ -71,7 +83,7 @@ func hedged[T any](c *Caller, at course, once func(course) made[T], discard func
 	for pending := 1; ; {
 		select {
 		case first = <-sent:
-			timer := time.NewTimer(c.plan.Hedge.After)
+			timer := time.NewTimer(c.hedgeWait(r.name))
 			defer timer.Stop()
 			slow = timer.C
 		case <-slow:
@@ -121,6 +133,7 @@ func (r *race[T]) start(at course, begun func(*Grant)) {
 			r.hand(m)
 		}()
 		m = r.once(at)
+		r.caller.timed(r.name, m.last, from == 0)
 		m.from = from
 	}()
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,4 +188,40 @@ func TestHedgePanics(t *testing.T) {
 		idle(t, c)
 	}()
 	_, _ = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) { panic("mine") })
+}
+
+// With a percentile, calls that all take as long are hedged until that is known, and few after that.
+func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond), func(cfg *caller.Config) {
+		cfg.Hedge.Percentile = 0.99
+	})
+	ask := func(n int) (sent int64) {
+		var requests atomic.Int64
+		client := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
+			requests.Add(1)
+			select {
+			case <-time.After(20 * time.Millisecond): // the work
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+			return ok(r), nil
+		}))
+		for range n {
+			res, err := client.RoundTrip(request(t, t.Context(), http.MethodGet))
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+		}
+		idle(t, c)
+		return requests.Load()
+	}
+	if n := ask(80); n < 100 {
+		t.Errorf("80 calls that are slower than After were made in %d requests", n)
+	}
+	if n := ask(80); n > 120 {
+		t.Errorf("80 calls that are as slow as others were made in %d requests", n)
+	}
 }

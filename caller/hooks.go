@@ -63,6 +63,9 @@ type Usage struct {
 	Estimated Cost   // what was charged before the call, of each metric that a limit counts
 	Actual    Cost   // what the answer told, of any metric
 	Settled   Cost   // what is charged in addition now, or given back where negative; nil for nothing
+	// Ratio is what the prompt's part of further estimates for the model is multiplied by (see Profile.Calibrated); 1
+	// where nothing is, or nothing yet.
+	Ratio float64
 }
 
 // Observation is what the provider says is left of its limits.

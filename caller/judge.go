@@ -15,6 +15,8 @@ import (
 const (
 	// maxErrorBody is how much of an error answer is read to judge it.
 	maxErrorBody = 64 << 10
+	// overtaken is the reason for the end of a request of which another one was answered first.
+	overtaken = "overtaken"
 )
 
 // hint says by the verdict whether, and when, an attempt is followed by another.
@@ -63,7 +65,7 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "timeout"}
 	}
 	if errors.Is(context.Cause(ctx), errOvertaken) {
-		return Verdict{Outcome: Canceled, Reason: "overtaken"}
+		return Verdict{Outcome: Canceled, Reason: overtaken}
 	}
 	if over(ctx) {
 		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}

@@ -31,9 +31,14 @@ type Options struct {
 	// others, the last one does; deadlines bound the waiting of each, and the call itself only by Config.Timeout. With
 	// Transport, the answer is read whole before anybody gets it, up to 64 MiB, also of a stream. Defaults to none.
 	Share string
+	// Estimated says that the cost given to Do is an estimate whose InputTokens are the prompt's, from its size: it is
+	// corrected as Transport's is (see Profile.Calibrated), and Grant.Settle teaches. Defaults to false: the cost given is
+	// charged.
+	Estimated bool
 
+	prompt   int64  // tokens that the prompt was estimated at; 0: nothing is to be learned from them
 	hedge    bool   // it may be
-	endpoint string // as Transport finds it, for the circuit breaker
+	endpoint string // as Transport finds it, for the circuit breaker and the latencies
 }
 
 // Priority is how urgent a call is. A call that waits is served before those of lower priority, in the whole fleet, and

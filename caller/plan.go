@@ -32,6 +32,7 @@ type plan struct {
 	paces       []pace // by limit
 	keyLimits   bool   // some limit is each key's own
 	modelLimits bool   // some limit tells models apart
+	prompts     calibration
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)

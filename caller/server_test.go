@@ -3,6 +3,7 @@ package caller_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,23 +64,23 @@ func TestRefusalsOfRedisReachTheCaller(t *testing.T) {
 		args   []string
 		change func(*testing.T, *redis.Client)
 		mend   func(*testing.T, *redis.Client)
-		want   string
+		want   []string // one of these
 	}{
 		"OOM": {
 			args:   []string{"--maxmemory-policy", "noeviction"},
 			change: func(t *testing.T, rdb *redis.Client) { set(t, rdb, "maxmemory", "1") },
 			mend:   func(t *testing.T, rdb *redis.Client) { set(t, rdb, "maxmemory", "0") },
-			want:   "OOM",
+			want:   []string{"OOM"},
 		},
 		"NOPERM": {
 			change: func(t *testing.T, rdb *redis.Client) { do(t, rdb, "acl", "setuser", "default", "-hset") },
 			mend:   func(t *testing.T, rdb *redis.Client) { do(t, rdb, "acl", "setuser", "default", "+hset") },
-			want:   "can't run this command",
+			want:   []string{"can't run this command", "has no permissions to run"}, // Redis 7.0, and others
 		},
 		"WRONGTYPE": {
 			change: func(t *testing.T, rdb *redis.Client) { do(t, rdb, "set", scripts.PoolKey("p"), "text") },
 			mend:   func(t *testing.T, rdb *redis.Client) { do(t, rdb, "del", scripts.PoolKey("p")) },
-			want:   "WRONGTYPE",
+			want:   []string{"WRONGTYPE"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +98,8 @@ func TestRefusalsOfRedisReachTheCaller(t *testing.T) {
 				var e *caller.Error
 				var cause *scripts.Error
 				if !errors.As(err, &e) || e.Attempts != 0 || !errors.As(err, &cause) || cause.Outcome != scripts.Rejected ||
-					!strings.Contains(err.Error(), test.want) {
-					t.Fatalf("got %v, want %s", err, test.want)
+					!slices.ContainsFunc(test.want, func(text string) bool { return strings.Contains(err.Error(), text) }) {
+					t.Fatalf("got %v, want %q", err, test.want)
 				}
 			}
 			if after := rdb.Dump(t.Context(), scripts.PoolKey("p")).Val(); after != before {

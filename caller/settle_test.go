@@ -153,7 +153,7 @@ func TestGrantSettle(t *testing.T) {
 	})
 	want := []caller.Usage{{
 		Key: "k", Account: "k", Model: "m", Estimated: caller.Cost{caller.Tokens: 10},
-		Actual: caller.Cost{caller.Tokens: 4, caller.MicroDollars: 5}, Settled: caller.Cost{caller.Tokens: -6},
+		Actual: caller.Cost{caller.Tokens: 4, caller.MicroDollars: 5}, Settled: caller.Cost{caller.Tokens: -6}, Ratio: 1,
 	}}
 	if err != nil || !reflect.DeepEqual(used, want) {
 		t.Errorf("%v, %+v", err, used)

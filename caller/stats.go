@@ -20,6 +20,9 @@ type Stats struct {
 	Blocked map[string]time.Duration
 	// Binding is the constraint that held calls back for more than half the time since the first call, if there is one.
 	Binding string
+	// Calibration is what the prompt's part of estimates is multiplied by, by model; of models without enough answers it
+	// has nothing. See Profile.Calibrated.
+	Calibration map[string]float64
 	// Waiting is how many calls wait for admission now, and InFlight how many are admitted and not over.
 	Waiting, InFlight int
 }

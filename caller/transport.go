@@ -92,7 +92,7 @@ func (t *Transport) make(req *http.Request) (*http.Response, error) {
 	if !Idempotent(req) {
 		t.caller.plan.identify(&opts)
 	}
-	if t.caller.circuits != nil {
+	if t.caller.circuits != nil || t.caller.plan.Hedge.Percentile > 0 {
 		opts.endpoint = endpoint(req)
 	}
 	replay := !hasBody(req) || req.GetBody != nil
@@ -109,7 +109,8 @@ func (t *Transport) make(req *http.Request) (*http.Response, error) {
 	if opts.Model == "" {
 		opts.Model = profile.Model(req, body)
 	}
-	res, err := do(req.Context(), t.caller, opts, profile.Estimate(req, body), send, drain)
+	cost := t.caller.plan.calibrate(&opts, profile.Estimate(req, body))
+	res, err := do(req.Context(), t.caller, opts, cost, send, drain)
 	if !sent.Load() {
 		closeBody(req)
 	}

@@ -41,7 +41,8 @@ func (p *plan) settles() bool {
 	if p.Hooks.Used != nil {
 		return true
 	}
-	return slices.ContainsFunc(p.Profile.Settled, func(m Metric) bool { return slices.Contains(p.metrics, m) })
+	limited := func(m Metric) bool { return slices.Contains(p.metrics, m) }
+	return slices.ContainsFunc(p.Profile.Settled, limited) || slices.ContainsFunc(p.Profile.Calibrated, limited)
 }
 
 // write takes in what was read.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -79,13 +80,11 @@ var passing = []string{
 }
 
 func outcome(err error) Outcome {
-	for _, p := range passing {
-		if redis.HasErrorPrefix(err, p) {
+	if reply, ok := errors.AsType[redis.Error](err); ok {
+		if slices.ContainsFunc(passing, func(p string) bool { return strings.HasPrefix(said(reply), p) }) {
 			return NotRun
 		}
-	}
-	// Any other reply means that the script didn't get to its end: it may not run, or may not do what it needs to.
-	if _, ok := errors.AsType[redis.Error](err); ok {
+		// Any other reply means that the script didn't get to its end: it may not run, or may not do what it needs to.
 		return Rejected
 	}
 	if errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrPoolExhausted) {
@@ -98,6 +97,19 @@ func outcome(err error) Outcome {
 		return Rejected
 	}
 	return Unknown
+}
+
+// said is the text of an error reply. Before Redis 7 that of a command inside a script stands behind where it happened:
+// ERR Error running script (call to f_0123…): @user_script:1: @user_script: 1: -READONLY You can't write.
+func said(reply redis.Error) string {
+	text := strings.TrimPrefix(reply.Error(), "ERR ")
+	if !strings.HasPrefix(text, "Error running script") {
+		return text
+	}
+	if _, inner, ok := strings.Cut(text, ": -"); ok {
+		return inner
+	}
+	return text
 }
 
 // OutcomeOf says what is known of a failed call; Unknown for errors that aren't this package's.

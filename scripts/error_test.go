@@ -3,6 +3,7 @@ package scripts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 
@@ -60,3 +61,28 @@ func TestOutcome(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsInsideScripts: servers before Redis 7 say in other words what a command in a script was refused for.
+func TestErrorsInsideScripts(t *testing.T) {
+	t.Parallel()
+	const old = "ERR Error running script (call to f_bd6f3018b28bbdb36260f19d3c44afed740db987): @user_script:1: @user_script: 1: "
+	for text, want := range map[string]Outcome{
+		"READONLY You can't write against a read only replica.":             NotRun,
+		old + "-READONLY You can't write against a read only replica. ":     NotRun,
+		old + "-NOREPLICAS Not enough good replicas to write. ":             NotRun,
+		old + "-OOM command not allowed when used memory > 'maxmemory'. ":   Rejected,
+		old + "attempt to index a nil value ":                               Rejected,
+		"ERR max number of clients reached":                                 NotRun,
+		"WRONGTYPE Operation against a key holding the wrong kind of value": Rejected,
+	} {
+		if got := outcome(fmt.Errorf("wrapped: %w", reply(text))); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// reply is an error reply of Redis.
+type reply string
+
+func (r reply) Error() string { return string(r) }
+func (reply) RedisError()     {}

@@ -43,6 +43,7 @@
 //	  open_for: 5s                 # until one call tries again, 1ms to 24h; default: 5s
 //	hedge:                         # a second request where the first is slow: see caller.Hedge; default: off
 //	  after: 3s                    # best what 95 % of the calls are faster than. Required
+//	  percentile: 0.95             # the wait that this share of the latest calls is faster than, if longer, 0.5 to 0.999
 //	slack: 100ms                   # how unevenly calls may arrive; default: see caller.Config
 //	horizon: 200ms                 # how far ahead urgent calls may be booked; default: see caller.Config
 //	aging: 30s                     # how long a call waits until it counts as one of the next higher priority; default: 30s

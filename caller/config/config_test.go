@@ -62,7 +62,7 @@ timeout: 20m
 attempt_timeout: 90s
 idempotency_keys: true
 breaker: {failures: 4, open_for: 2s}
-hedge: {after: 3s}
+hedge: {after: 3s, percentile: 0.9}
 slack: 50ms
 horizon: 300ms
 aging: 1m
@@ -92,7 +92,7 @@ func TestAWholeConfiguration(t *testing.T) {
 	if c.Breaker != (caller.Breaker{Failures: 4, OpenFor: 2 * time.Second}) {
 		t.Errorf("%+v", c.Breaker)
 	}
-	if c.Hedge.After != 3*time.Second {
+	if c.Hedge != (caller.Hedge{After: 3 * time.Second, Percentile: 0.9}) {
 		t.Errorf("%+v", c.Hedge)
 	}
 	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys {

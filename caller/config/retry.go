@@ -80,7 +80,9 @@ func (r *reader) breakerFields(failures *int64, openFor *time.Duration) map[stri
 func (r *reader) hedgeFields(h *caller.Hedge) map[string]field {
 	return map[string]field{
 		"after": required(r.duration(&h.After, time.Millisecond, 24*time.Hour),
-			"How long the first request is waited for; best what 95 % of the calls are faster than."),
+			"How long the first request is waited for; best what 95 % of the calls are faster than. With percentile, at least."),
+		"percentile": optional(r.number(&h.Percentile, 0.5, 0.999),
+			"The share of the latest calls that are to be faster than the wait. Default: after alone counts."),
 	}
 }
 

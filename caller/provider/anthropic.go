@@ -26,6 +26,7 @@ func Anthropic() caller.Profile {
 		Repeatable: repeatable("/messages", "/messages/count_tokens", "/complete"),
 		Usage:      usageAnthropic,
 		Settled:    []caller.Metric{caller.InputTokens, caller.OutputTokens},
+		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 		ErrorBody:  errorAnthropic,
 		Quotas:     func(r *http.Response) []caller.Quota { return reported(r, anthropicHeaders) },
 	}

@@ -22,6 +22,7 @@ func Azure() caller.Profile {
 		Judge:      judgeAzure,
 		Repeatable: repeatable(openAIEndings...),
 		Usage:      usageOpenAI,
+		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 		Quotas:     quotasAzure,
 	}
 }

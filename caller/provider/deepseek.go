@@ -18,6 +18,7 @@ func DeepSeek() caller.Profile {
 		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
 		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
+		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 

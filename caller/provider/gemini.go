@@ -23,9 +23,10 @@ func Gemini() caller.Profile {
 		Repeatable: repeatable(append([]string{
 			":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents",
 		}, openAIEndings...)...),
-		Usage:     usageGemini,
-		ErrorBody: errorGemini,
-		Settled:   []caller.Metric{caller.InputTokens, caller.Tokens},
+		Usage:      usageGemini,
+		ErrorBody:  errorGemini,
+		Settled:    []caller.Metric{caller.InputTokens, caller.Tokens},
+		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 

@@ -23,7 +23,8 @@ func Qwen() caller.Profile {
 			"/text-generation/generation", "/multimodal-generation/generation", "/text-embedding/text-embedding",
 			"/text-rerank/text-rerank",
 		}, openAIEndings...)...),
-		Usage: usageOpenAI,
+		Usage:      usageOpenAI,
+		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 

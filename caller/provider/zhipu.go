@@ -20,6 +20,7 @@ func Zhipu() caller.Profile {
 		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
 		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
+		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 

@@ -62,6 +62,9 @@ func TestACL(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range denied {
+		if d.Object == "client|setinfo" { // go-redis sends it to servers from 7.2 on, and does without it
+			continue
+		}
 		t.Errorf("denied %s: %s %s", d.Context, d.Reason, d.Object)
 	}
 }

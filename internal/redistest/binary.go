@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,24 +10,32 @@ import (
 	"testing"
 )
 
-const binary = "redis-server"
+// serverVariable names the environment variable that says which redis-server to test on, such as that of another
+// version or of Valkey. Sentinels are run by it, too.
+const serverVariable = "PENSTOCK_REDIS_SERVER"
+
+// binary is the redis-server to run: a path, or a name to be found in PATH.
+func binary() string { return cmp.Or(os.Getenv(serverVariable), "redis-server") }
 
 const howToInstall = "install it with `apt-get install redis-server`, `brew install redis` or your system's like"
 
 // skipped counts the tests that were skipped for want of redis-server.
 var skipped atomic.Int64
 
-// needServer ends the test if there is no redis-server: as failed where CI is set, else as skipped.
+// needServer ends the test if there is no redis-server: as failed where CI is set or one was named, else as skipped.
 func needServer(t testing.TB) {
 	t.Helper()
-	if _, err := exec.LookPath(binary); err == nil {
-		return
+	_, err := exec.LookPath(binary())
+	switch {
+	case err == nil:
+	case os.Getenv(serverVariable) != "":
+		t.Fatalf("%s: %v", serverVariable, err)
+	case os.Getenv("CI") != "":
+		t.Fatalf("%s is not in PATH, and CI is set: %s", binary(), howToInstall)
+	default:
+		skipped.Add(1)
+		t.Skipf("%s is not in PATH: %s", binary(), howToInstall)
 	}
-	if os.Getenv("CI") != "" {
-		t.Fatalf("%s is not in PATH, and CI is set: %s", binary, howToInstall)
-	}
-	skipped.Add(1)
-	t.Skipf("%s is not in PATH: %s", binary, howToInstall)
 }
 
 // reportSkipped says how many tests were skipped. go test hides the output of a package that passes, so the line goes
@@ -42,5 +51,5 @@ func reportSkipped() {
 	} else {
 		defer out.Close()
 	}
-	fmt.Fprintf(out, "%s: %d tests skipped, they need %s: %s\n", filepath.Base(os.Args[0]), n, binary, howToInstall)
+	fmt.Fprintf(out, "%s: %d tests skipped, they need %s: %s\n", filepath.Base(os.Args[0]), n, binary(), howToInstall)
 }

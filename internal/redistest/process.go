@@ -27,11 +27,11 @@ func run(dir string, args ...string) (*process, error) {
 		return nil, fmt.Errorf("redistest: %w", err)
 	}
 	defer out.Close()
-	p.cmd = exec.Command(binary, args...)
+	p.cmd = exec.Command(binary(), args...)
 	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("redistest: start %s: %w", binary, err)
+		return nil, fmt.Errorf("redistest: start %s: %w", binary(), err)
 	}
 	go func() {
 		_ = p.cmd.Wait()
@@ -52,9 +52,9 @@ func (p *process) ready(ping func(context.Context) error) error {
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("redistest: %s ended at once; its log:\n%s", binary, p.logged())
+			return fmt.Errorf("redistest: %s ended at once; its log:\n%s", binary(), p.logged())
 		case <-ctx.Done():
-			return fmt.Errorf("redistest: %s did not answer within %v: %w; its log:\n%s", binary, bound, err, p.logged())
+			return fmt.Errorf("redistest: %s did not answer within %v: %w; its log:\n%s", binary(), bound, err, p.logged())
 		case <-time.After(pause):
 			pause = min(2*pause, 20*time.Millisecond)
 		}

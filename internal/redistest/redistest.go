@@ -25,7 +25,8 @@
 // flushes scripts, flushes everything, changes the configuration or counts subscribers needs Start.
 //
 // Without redis-server in PATH the tests that need one are skipped, with a line on the terminal at the end; with the
-// environment variable CI set they fail.
+// environment variable CI set they fail. PENSTOCK_REDIS_SERVER names another server to test on: one of another version,
+// or valkey-server.
 package redistest
 
 import (

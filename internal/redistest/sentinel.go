@@ -33,7 +33,7 @@ func StartSentinel(t testing.TB, replicas int) *Sentinel {
 	master := Start(t, WithTCP(), quick)
 	s.Nodes = append(s.Nodes, master)
 	for range max(1, replicas) {
-		s.Nodes = append(s.Nodes, Start(t, WithTCP(), quick, WithArgs("--replicaof", "127.0.0.1 "+strconv.Itoa(master.port))))
+		s.Nodes = append(s.Nodes, Start(t, WithTCP(), quick, WithArgs("--replicaof", "127.0.0.1", strconv.Itoa(master.port))))
 	}
 	for _, replica := range s.Nodes[1:] {
 		rdb := replica.Client(t)
