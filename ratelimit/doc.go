@@ -48,12 +48,19 @@
 // refunds are counted in the state, so that what they have ended isn't taken for lost; the state of redis_rate doesn't
 // have that count, so its Reset, which deletes the key, doesn't impress processes that remember.
 //
-// Redis is away: Config.Away says what calls are answered then. After three failures in a row calls don't try any more,
-// but for one now and then.
+// Redis' clock is set: forward, a limit's burst may be used once more. Back, or a failover brings a clock that is behind:
+// what was charged would seem to lie ahead by as much, and nobody be admitted for so long. A process that used the limit
+// before, and its next call, put that right for all; what others are answered until then is a refusal or a place too
+// late. Steps of less than a second are waited for. Places that are booked already keep their time. (If no process knows
+// the limit from before the step, nothing tells it from places booked far ahead: Reset helps, or time.)
 //
-// The context ends: the call returns at once and leaves its batch. What Redis grants it all the same goes back. (A
-// context that can end costs a call that finds no batch to join about a goroutine's hand-over: someone else has to wait
-// for Redis.)
+// Redis is away: Config.Away says what calls are answered then. After three failures in a row calls don't try any more,
+// but for one now and then. What is cancelled, settled and observed meanwhile goes to Redis when it is back: it is tried
+// for a minute, and after that with the next call.
+//
+// The context ends: the call returns at once and leaves its batch. What Redis grants it all the same goes back. So
+// someone else has to wait for Redis in place of a call that can end: one of a few goroutines, which are gone some
+// milliseconds after the last call. A lone call to a Redis nearby takes a quarter longer for it; see Config.Inline.
 //
 // A call is given back, by Cancel or Settle: as much of it as is safe. A limit stands for one number, and giving back a
 // place in the middle of booked ones would let the next call come too close to them.

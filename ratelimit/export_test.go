@@ -41,3 +41,10 @@ func (l *Limiter) SweepAt(n int) {
 	defer l.mu.Unlock()
 	l.sweepAt = n
 }
+
+// Runners returns how many goroutines wait for a batch to send.
+func (l *Limiter) Runners() int {
+	l.runners.mu.Lock()
+	defer l.runners.mu.Unlock()
+	return len(l.runners.idle)
+}

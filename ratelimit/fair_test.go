@@ -72,7 +72,9 @@ func waiters(args []string) error {
 }
 
 // TestUtilizationAndFairness has 8 processes with 64 waiters each use one limit: together they use at least 99 % of it,
-// and each gets at least 80 % of its share.
+// and each gets at least 80 % of its share. It prints the figures:
+//
+//	go test -run TestUtilizationAndFairness -v ./ratelimit
 func TestUtilizationAndFairness(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes six seconds")

@@ -65,7 +65,8 @@ var traceLimits = []ratelimit.Limit{
 func traceKey(i int) string { return fmt.Sprintf("{t}%d", i) }
 
 // tracer makes random calls, cancels and settles, from many goroutines, and prints "limit time units" for each charge
-// that was used: the smaller one of what it was charged and what it settled for.
+// that was used: the smaller one of what it was charged and what it settled for. Before that it prints what it does with
+// the reservation: "cancel", "settle" or "use".
 func tracer(args []string) error {
 	seed, err := strconv.ParseUint(args[1], 10, 64)
 	if err != nil {
@@ -121,12 +122,14 @@ func traceStep(l *ratelimit.Limiter, rnd *rand.Rand) (string, error) {
 	if rnd.IntN(4) > 0 {
 		time.Sleep(time.Duration(rnd.Int64N(int64(r.Delay()) + 1)))
 	}
+	var line strings.Builder
 	actual := make([]int, len(charges))
 	switch rnd.IntN(4) {
 	case 0:
 		r.Cancel()
-		return "", nil
+		return "cancel\n", nil
 	case 1:
+		line.WriteString("settle\n")
 		for j, c := range charges {
 			actual[j] = rnd.IntN(2 * c.Cost)
 		}
@@ -134,34 +137,49 @@ func traceStep(l *ratelimit.Limiter, rnd *rand.Rand) (string, error) {
 			return "", err
 		}
 	default:
+		line.WriteString("use\n")
 		for j, c := range charges {
 			actual[j] = c.Cost
 		}
 	}
-	var line strings.Builder
 	for j, c := range charges {
 		fmt.Fprintf(&line, "%d %.9f %d\n", limits[j], r.Slot(), min(c.Cost, actual[j]))
 	}
 	return line.String(), nil
 }
 
+// traceProcesses is how many processes share the limits.
+const traceProcesses = 8
+
 // TestTraceOfManyProcesses has several processes use three limits at random, and checks that in every window of length
-// t what was admitted is at most burst + rate·t.
+// t what was admitted is at most burst + rate·t: excess follows the level of a bucket, which is the worst of all windows
+// that end at a charge.
 func TestTraceOfManyProcesses(t *testing.T) {
 	server := redistest.Start(t)
 	var children []*redistest.Child
-	for i := range 3 {
+	for i := range traceProcesses {
 		children = append(children, redistest.Process(t, "tracer", server.Socket(), strconv.Itoa(i)))
 	}
 	traces := make([][]admitted, len(traceLimits))
+	done := map[string]int{}
 	for _, c := range children {
 		for line := c.Line(); line != "done"; line = c.Line() {
+			if !strings.Contains(line, " ") {
+				done[line]++
+				continue
+			}
 			var limit int
 			var a admitted
 			if _, err := fmt.Sscan(line, &limit, &a.at, &a.units); err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
 			traces[limit] = append(traces[limit], a)
+		}
+	}
+	t.Logf("reservations: %v", done)
+	for _, what := range []string{"cancel", "settle", "use"} {
+		if done[what] < 50 {
+			t.Errorf("only %d times %s", done[what], what)
 		}
 	}
 	for i, trace := range traces {
