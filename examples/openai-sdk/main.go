@@ -15,6 +15,8 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/examples/internal/bench"
 )
 
 func main() {
@@ -25,12 +27,12 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	b, err := newBench(nil)
+	b, err := bench.New(provider.OpenAI(), nil)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	client := newClient(b.pool, b.sim.URL())
+	defer b.Close()
+	client := newClient(b.Pool, b.Sim.URL())
 	for _, question := range []string{"How are you?", "What is the capital of France?"} {
 		answer, err := ask(ctx, client, question)
 		if err != nil {

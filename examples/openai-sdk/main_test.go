@@ -10,21 +10,23 @@ import (
 	"github.com/openai/openai-go/v3"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/examples/internal/bench"
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-func setUp(t *testing.T, change func(*caller.Config, *apisim.Config)) (*bench, openai.Client) {
+func setUp(t *testing.T, change func(*caller.Config, *apisim.Config)) (*bench.Bench, openai.Client) {
 	t.Helper()
-	b, err := newBench(change)
+	b, err := bench.New(provider.OpenAI(), change)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.close(); err != nil {
+		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return b, newClient(b.pool, b.sim.URL())
+	return b, newClient(b.Pool, b.Sim.URL())
 }
 
 func TestProgram(t *testing.T) {
@@ -50,7 +52,7 @@ func TestRetriesDoNotStack(t *testing.T) {
 		if !ok || e.StatusCode != status {
 			t.Errorf("%s: got %v, want status %d", kind, err, status)
 		}
-		if n := b.sim.Ledger().Accounts[0].Admitted; n != 3 {
+		if n := b.Sim.Ledger().Accounts[0].Admitted; n != 3 {
 			t.Errorf("%s: the provider got %d requests, want 3", kind, n)
 		}
 	}
@@ -75,7 +77,7 @@ func TestRefusalIsFinal(t *testing.T) {
 	if why := caller.ErrorOf(e.Response); !errors.Is(why, caller.ErrDeadline) || why.RetryAfter < 30*time.Minute {
 		t.Errorf("the pool's error is %v", why)
 	}
-	if s := b.pool.Stats(); s.Calls != 2 || s.Attempts != 1 {
+	if s := b.Pool.Stats(); s.Calls != 2 || s.Attempts != 1 {
 		t.Errorf("%d calls and %d attempts, want 2 and 1", s.Calls, s.Attempts)
 	}
 }
@@ -93,13 +95,13 @@ func TestStreamsReleaseTheirPermits(t *testing.T) {
 		if !events.Next() {
 			t.Fatal(events.Err())
 		}
-		if n := b.pool.Stats().InFlight; n != 1 {
+		if n := b.Pool.Stats().InFlight; n != 1 {
 			t.Errorf("%d in flight during a stream", n)
 		}
 		if err := events.Close(); err != nil {
 			t.Error(err)
 		}
-		if n := b.pool.Stats().InFlight; n != 0 {
+		if n := b.Pool.Stats().InFlight; n != 0 {
 			t.Errorf("%d in flight after it was closed", n)
 		}
 	}

@@ -1,4 +1,5 @@
-package main
+// Package bench gives the examples over client libraries what they need around them: a provider, a Redis, and a pool.
+package bench
 
 import (
 	"context"
@@ -9,21 +10,22 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/caller"
-	"github.com/penstock/penstock/caller/provider"
 	"github.com/penstock/penstock/internal/apisim"
 	"github.com/penstock/penstock/retry"
 )
 
-// bench is a simulated provider, an embedded Redis, and a pool over both.
-type bench struct {
-	sim   *apisim.Server
+// Bench is a simulated provider, an embedded Redis, and a pool over both.
+type Bench struct {
+	Sim  *apisim.Server
+	Pool *caller.Caller
+
 	redis *miniredis.Miniredis
 	rdb   *redis.Client
-	pool  *caller.Caller
 }
 
-// newBench builds one; change may change what the pool and the provider are like.
-func newBench(change func(*caller.Config, *apisim.Config)) (*bench, error) {
+// New builds one for a provider's profile: two keys of one account, 600 requests a minute, two calls at a time. change, if
+// not nil, may change what the pool and the provider are like.
+func New(profile caller.Profile, change func(*caller.Config, *apisim.Config)) (*Bench, error) {
 	world := apisim.Config{
 		Accounts: []apisim.Account{{
 			ID: "org", Concurrency: 2,
@@ -33,53 +35,53 @@ func newBench(change func(*caller.Config, *apisim.Config)) (*bench, error) {
 		Latency: apisim.Latency{Min: 20 * time.Millisecond},
 	}
 	cfg := caller.Config{
-		Pool: "openai",
+		Pool: profile.Name,
 		Keys: []caller.Key{
 			{ID: "k1", Secret: caller.NewSecret("secret-1"), Account: "org"},
 			{ID: "k2", Secret: caller.NewSecret("secret-2"), Account: "org"},
 		},
 		Limits:      []caller.Limit{{Metric: caller.Requests, Limit: 600, Per: time.Minute}},
 		Concurrency: 2,
-		Profile:     provider.OpenAI(),
+		Profile:     profile,
 		Retry:       retry.Policy{Attempts: 3, Base: 10 * time.Millisecond},
 	}
 	if change != nil {
 		change(&cfg, &world)
 	}
-	b := &bench{redis: miniredis.NewMiniRedis()}
+	b := &Bench{redis: miniredis.NewMiniRedis()}
 	err := b.start(cfg, world)
 	if err != nil {
-		b.close()
+		_ = b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *bench) start(cfg caller.Config, world apisim.Config) (err error) {
-	if b.sim, err = apisim.Start(world); err != nil {
+func (b *Bench) start(cfg caller.Config, world apisim.Config) (err error) {
+	if b.Sim, err = apisim.Start(world); err != nil {
 		return err
 	}
 	if err := b.redis.Start(); err != nil {
 		return err
 	}
 	b.rdb = redis.NewClient(&redis.Options{Addr: b.redis.Addr(), ContextTimeoutEnabled: true})
-	b.pool, err = caller.New(b.rdb, cfg)
+	b.Pool, err = caller.New(b.rdb, cfg)
 	return err
 }
 
-// close ends everything. The pool waits for the calls in flight.
-func (b *bench) close() error {
+// Close ends everything. The pool waits for the calls in flight.
+func (b *Bench) Close() error {
 	var errs []error
-	if b.pool != nil {
+	if b.Pool != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		errs = append(errs, b.pool.Close(ctx))
+		errs = append(errs, b.Pool.Close(ctx))
 	}
 	if b.rdb != nil {
 		errs = append(errs, b.rdb.Close())
 	}
-	if b.sim != nil {
-		errs = append(errs, b.sim.Close())
+	if b.Sim != nil {
+		errs = append(errs, b.Sim.Close())
 	}
 	b.redis.Close()
 	return errors.Join(errs...)
