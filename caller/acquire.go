@@ -3,7 +3,6 @@ package caller
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -56,7 +55,7 @@ func (p *pool) missed(g *Grant, behind time.Duration) bool {
 		return false
 	}
 	for _, limit := range g.lane.limits {
-		units := g.cost[slices.Index(p.plan.metrics, p.plan.Limits[limit].Metric)]
+		units := g.cost[p.plan.index[limit]]
 		if p.plan.paces[limit].interval*float64(units) > 10*p.plan.Slack.Seconds() {
 			return false
 		}
@@ -173,9 +172,9 @@ func (p *pool) giveUp(g *Grant) {
 // uncount gives back what a grant that nothing was sent with was charged of daily counts.
 func (p *pool) uncount(g *Grant) {
 	for i, limit := range g.lane.limits {
-		l := &p.plan.Limits[limit]
-		if units := g.cost[slices.Index(p.plan.metrics, l.Metric)]; l.Algorithm == Daily && units > 0 {
+		if units := g.cost[p.plan.index[limit]]; p.plan.Limits[limit].Algorithm == Daily && units > 0 {
 			p.news.settle(g.lane.counters[i], -units)
+			p.memory.settled(g.lane.counters[i], -units)
 		}
 	}
 }

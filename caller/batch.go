@@ -61,7 +61,7 @@ func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
 		return
 	}
 	b.demands = append(b.demands, scripts.PoolDemand{
-		Count: 1, First: w.family * l.perKind, Last: (w.family+1)*l.perKind - 1, Ahead: ahead,
+		Count: 1, Family: w.family, Ahead: ahead,
 		Prefer: l.prefer(w.affinity, w.family), Except: l.lanesOf(w.except, w.family), Cost: w.cost,
 	})
 }

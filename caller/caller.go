@@ -174,6 +174,7 @@ func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
 		Latency: time.Since(begun), Status: status(value, err),
 	}
 	c.learn(g, verdict)
+	c.pool.met(g, verdict, m.last.Latency)
 	if !errors.Is(err, ErrLeaseLost) { // which says nothing about the endpoint
 		c.tripped(g, opts.endpoint, verdict.Outcome)
 	}

@@ -3,6 +3,7 @@ package caller
 import (
 	"time"
 
+	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/retry"
 	"github.com/penstock/penstock/scripts"
 )
@@ -18,6 +19,11 @@ type Config struct {
 	Limits []Limit
 	// Concurrency is how many calls each account may have in flight over all processes. Defaults to 0: no limit.
 	Concurrency int
+	// Adaptive makes the number of calls in flight follow what calls meet, between Adaptive.Min and Concurrency: one limit
+	// for each account, the same for all processes. An attempt that is throttled, meets an overload or times out lowers it;
+	// see concurrency.Adaptive. Where nobody has used it of late, it begins at Initial, or, as soon as the provider says
+	// how many requests it would take at the moment (x-ratelimit-remaining), at that. Defaults to nil: it is Concurrency.
+	Adaptive *concurrency.Adaptive
 	// Profile says what the provider's requests and answers mean. Defaults to the HTTP standard: bearer tokens, status
 	// codes and Retry-After.
 	Profile Profile

@@ -84,6 +84,7 @@ func (p *pool) next() (at time.Time, idle bool) {
 	if !p.news.empty() {
 		sooner(p.news.since.Add(reportIdle))
 	}
+	p.samplesDue(sooner)
 	if p.toldUse+p.toldWant > 0 {
 		sooner(p.told.Add(p.plan.TTL / 3))
 	}
@@ -128,6 +129,7 @@ func (p *pool) compose(now time.Time) *question {
 	q := &question{layout: p.layout, batch: p.queue.head(p.reach, p.layout, p.plan.Horizon)}
 	p.seq++
 	q.call = &scripts.PoolCall{Shape: p.layout.shape, Seq: p.seq, Demands: q.batch.demands}
+	q.call.Known = p.memory.known(now)
 	if deadline, ok := p.clock.Server(now.Add(callTimeout)); ok {
 		q.call.Deadline = deadline
 	}
@@ -136,7 +138,7 @@ func (p *pool) compose(now time.Time) *question {
 		q.held = p.inUse
 	}
 	q.news = p.news.take(p.seq, now)
-	q.call.Reports = q.news.reports(p.layout, now, p.plan.TTL)
+	q.call.Reports = append(q.news.reports(p.layout, now, p.plan.TTL), p.takeSamples(now)...)
 	p.unsaid, p.came, p.pressed = time.Time{}, false, false
 	return q
 }
@@ -173,6 +175,8 @@ func (p *pool) ask(ctx context.Context, q *question) {
 		p.lease.renew(sent, p.toldUse > 0)
 	}
 	q.news.heard()
+	p.memory.mark = reply.Mark
+	p.memory.told(q.news.list)
 	// Asking for many more calls than are admitted would cost Redis time for nothing.
 	p.reach = min(maxBatch, max(minBatch, 2*len(reply.Grants)))
 	if p.toldWant == 0 {
@@ -198,6 +202,11 @@ func (p *pool) failed(now time.Time, err error, q *question) {
 	}
 	outcome := scripts.OutcomeOf(err)
 	p.news.again(q.news, q.call.Seq, outcome)
+	if errors.Is(err, scripts.ErrLost) {
+		p.news.mention(p.memory.restore(errors.Is(err, scripts.ErrLostAll), now))
+		p.askAt = time.Time{}
+		return // which says nothing against this Redis
+	}
 	switch outcome {
 	case scripts.Unknown:
 		// It may have run: what it asked for may be held, and is to be given back.

@@ -17,6 +17,8 @@ const (
 	maxErrorBody = 64 << 10
 	// overtaken is the reason for the end of a request of which another one was answered first.
 	overtaken = "overtaken"
+	// timedOut is the reason of attempts that took too long.
+	timedOut = "timeout"
 )
 
 // hint says by the verdict whether, and when, an attempt is followed by another.
@@ -62,7 +64,7 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 	case ErrLeaseLost:
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}
 	default:
-		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "timeout"}
+		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: timedOut}
 	}
 	if errors.Is(context.Cause(ctx), errOvertaken) {
 		return Verdict{Outcome: Canceled, Reason: overtaken}

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"hash/fnv"
 	"slices"
 	"strings"
@@ -13,7 +14,8 @@ import (
 type account struct {
 	id   string
 	keys []Key
-	held int // calls admitted and not over; belongs to the pool's lock
+	held int // calls admitted and not over; belongs to the pool's lock, and so does what follows
+	met  samples
 }
 
 // family is the models that the same limits count.
@@ -57,21 +59,33 @@ func (p *plan) layOut(accounts []*account, families []family, now time.Time) *la
 	l := &layout{accounts: accounts, byName: map[string]int{}}
 	cfg := scripts.PoolConfig{
 		Session: p.Session, TTL: p.TTL, Horizon: p.Horizon, Strategy: p.Strategy.script(), Metrics: len(p.metrics),
+		Concurrency: p.Concurrency,
 	}
-	if p.Concurrency > 0 {
-		for _, a := range accounts {
-			cfg.Permits = append(cfg.Permits, scripts.PoolPermits{Name: a.id, Limit: p.Concurrency})
+	if a := p.Adaptive; a != nil {
+		cfg.Adaptive = &scripts.SemaphoreAdaptive{
+			Gradient: a.Gradient, Min: int64(a.Min), Initial: int64(a.Initial), Backoff: a.Backoff, Every: a.Window,
+			Tolerance: a.Tolerance, Smoothing: a.Smoothing, Queue: a.Queue,
 		}
 	}
-	b := builder{plan: p, layout: l, cfg: &cfg, now: now}
+	for i := range p.Limits {
+		cfg.Limits = append(cfg.Limits, l.limit(p, i, now))
+	}
+	for _, a := range accounts {
+		its := scripts.PoolAccount{ID: a.id}
+		for _, k := range a.keys {
+			its.Keys = append(its.Keys, scripts.PoolKeyWeight{ID: k.ID, Weight: max(1, k.Weight)})
+		}
+		cfg.Accounts = append(cfg.Accounts, its)
+	}
 	for _, f := range families {
-		for i, a := range accounts {
+		cfg.Families = append(cfg.Families, scripts.PoolFamily{Name: f.name, Limits: f.limits})
+		for _, a := range accounts {
 			if !p.keyLimits {
-				b.lane(f, i, a.keys, "")
+				l.lane(p, f, a, a.keys, "")
 				continue
 			}
 			for _, k := range a.keys {
-				b.lane(f, i, []Key{k}, k.ID)
+				l.lane(p, f, a, []Key{k}, k.ID)
 			}
 		}
 	}
@@ -80,76 +94,55 @@ func (p *plan) layOut(accounts []*account, families []family, now time.Time) *la
 	return l
 }
 
-// builder puts a layout together.
-type builder struct {
-	plan   *plan
-	layout *layout
-	cfg    *scripts.PoolConfig
-	now    time.Time
-}
-
-func (b *builder) lane(f family, at int, keys []Key, key string) {
-	a := b.layout.accounts[at]
-	its := lane{account: a, family: f.name, keys: keys}
-	made := scripts.PoolLane{
-		Name: scripts.LaneName(a.id, f.name, key), Weight: 1, Permits: -1,
-		Blocks: []string{scripts.AccountBlock(a.id, "")},
+// limit returns what the script is told of a limit.
+func (l *layout) limit(p *plan, i int, now time.Time) scripts.PoolLimit {
+	its, pace := &p.Limits[i], p.paces[i]
+	made := scripts.PoolLimit{
+		Name: pace.name, Scope: scripts.LimitScope(its.Scope), Metric: p.index[i],
+		Interval: pace.interval, Burst: pace.burst, Limit: its.Usable(), Grows: pace.grows,
 	}
-	if f.name != "" {
-		made.Blocks = append(made.Blocks, scripts.AccountBlock(a.id, f.name))
-	}
-	if b.plan.Concurrency > 0 {
-		made.Permits = at
-	}
-	for _, k := range keys {
-		made.Keys = append(made.Keys, k.ID)
-		made.Weight = max(made.Weight, k.Weight)
-	}
-	for _, limit := range f.limits {
-		i := b.counter(limit, a.id, key)
-		made.Counters = append(made.Counters, i)
-		its.counters = append(its.counters, b.layout.counters[i].name)
-		its.limits = append(its.limits, limit)
-	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(made.Name))
-	its.hash = h.Sum64()
-	b.cfg.Lanes = append(b.cfg.Lanes, made)
-	b.layout.lanes = append(b.layout.lanes, its)
-}
-
-// counter returns the counter of a limit for an account and key, and makes it if it isn't there yet.
-func (b *builder) counter(limit int, accountID, key string) int {
-	pace := b.plan.paces[limit]
-	c := counter{limit: limit}
-	switch b.plan.Limits[limit].Scope {
-	case PerPool:
-		c.name = scripts.PoolLimitName(pace.name)
-	case PerKey:
-		c.name, c.account, c.key = scripts.KeyLimitName(key, pace.name), accountID, key
-	default:
-		c.name, c.account = scripts.AccountLimitName(accountID, pace.name), accountID
-	}
-	if i, ok := b.layout.byName[c.name]; ok {
-		return i
-	}
-	i := len(b.layout.counters)
-	made := scripts.PoolCounter{
-		Name: c.name, Metric: slices.Index(b.plan.metrics, b.plan.Limits[limit].Metric),
-		Interval: pace.interval, Burst: pace.burst, Limit: b.plan.Limits[limit].Usable(), Grows: pace.grows,
-	}
-	if l := b.plan.Limits[limit]; l.Algorithm == Daily {
-		end := l.nextReset(b.now)
+	if its.Algorithm == Daily {
+		end := its.nextReset(now)
 		made.End = scripts.Micros(end)
-		if b.layout.ends.IsZero() || end.Before(b.layout.ends) {
-			b.layout.ends = end
+		if l.ends.IsZero() || end.Before(l.ends) {
+			l.ends = end
 		}
 	}
-	b.cfg.Counters = append(b.cfg.Counters, made)
-	b.layout.counters = append(b.layout.counters, c)
-	b.layout.byName[c.name] = i
-	return i
+	return made
 }
+
+// lane adds an account's lane for a family, or that of one of its keys.
+func (l *layout) lane(p *plan, f family, a *account, keys []Key, key string) {
+	its := lane{account: a, family: f.name, keys: keys, limits: f.limits}
+	for _, limit := range f.limits {
+		its.counters = append(its.counters, l.counter(p, limit, a.id, key))
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(scripts.LaneName(a.id, f.name, key)))
+	its.hash = h.Sum64()
+	l.lanes = append(l.lanes, its)
+}
+
+// counter returns the name of a limit's counter for an account and key.
+func (l *layout) counter(p *plan, limit int, accountID, key string) string {
+	name, c := p.paces[limit].name, counter{limit: limit}
+	switch p.Limits[limit].Scope {
+	case PerPool:
+		c.name = scripts.PoolLimitName(name)
+	case PerKey:
+		c.name, c.account, c.key = scripts.KeyLimitName(key, name), accountID, key
+	default:
+		c.name, c.account = scripts.AccountLimitName(accountID, name), accountID
+	}
+	if _, ok := l.byName[c.name]; !ok {
+		l.byName[c.name] = len(l.counters)
+		l.counters = append(l.counters, c)
+	}
+	return c.name
+}
+
+// owner returns whose a counter is, as the script knows it.
+func (c *counter) owner() string { return cmp.Or(c.key, c.account) }
 
 // prefer returns the lane of a family that calls of an affinity go to while it has room: every process has the same
 // answer, and keys that come and go change it for few affinities (highest random weight, Thaler and Ravishankar 1998).

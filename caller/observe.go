@@ -34,6 +34,9 @@ func (c *Caller) observe(g *Grant, res *http.Response) {
 func (p *pool) observe(g *Grant, quotas []Quota) {
 	var items []item
 	for _, q := range quotas {
+		if q.Metric == Requests {
+			p.seed(g.lane.account, q.Remaining)
+		}
 		for i, limit := range g.lane.limits {
 			l := &p.plan.Limits[limit]
 			if l.Metric != q.Metric || l.Scope == PerPool || q.Per != 0 && q.Per != l.Per || q.Limit != 0 && q.Limit != l.Limit {

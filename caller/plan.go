@@ -30,6 +30,7 @@ type plan struct {
 	accounts    []*account
 	metrics     []Metric
 	paces       []pace // by limit
+	index       []int  // by limit, of its metric
 	keyLimits   bool   // some limit is each key's own
 	modelLimits bool   // some limit tells models apart
 	prompts     calibration
@@ -54,9 +55,10 @@ func newPlan(cfg Config) (*plan, error) {
 	cfg.Session += "~" + strconv.FormatUint(rand.Uint64(), 36)
 	cfg.Profile = cfg.Profile.withDefaults()
 	p := &plan{Config: cfg}
+	adaptive := p.checkAdaptive()
 	accounts, err := accountsOf(cfg.Keys)
 	p.accounts = accounts
-	err = errors.Join(p.checkPool(), p.checkSending(), err, p.addLimits(), cfg.Retry.Validate())
+	err = errors.Join(p.checkPool(), adaptive, p.checkSending(), err, p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Pool, err)
 	}
@@ -163,9 +165,12 @@ func (p *plan) addLimits() error {
 		}
 		seen[name] = true
 		p.paces = append(p.paces, pace)
-		if !slices.Contains(p.metrics, l.Metric) {
+		at := slices.Index(p.metrics, l.Metric)
+		if at < 0 {
+			at = len(p.metrics)
 			p.metrics = append(p.metrics, l.Metric)
 		}
+		p.index = append(p.index, at)
 		p.keyLimits = p.keyLimits || l.Scope == PerKey
 		p.modelLimits = p.modelLimits || len(l.Models) > 0
 	}
@@ -182,8 +187,8 @@ func (p *plan) cost(c Cost, model string) ([]int64, error) {
 		}
 		cost[i] = n
 	}
-	for _, l := range p.Limits {
-		n := cost[slices.Index(p.metrics, l.Metric)]
+	for i, l := range p.Limits {
+		n := cost[p.index[i]]
 		if n >= 0 && (n <= l.Usable() || !l.counts(model)) {
 			continue
 		}

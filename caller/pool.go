@@ -59,6 +59,7 @@ type pool struct {
 	layout   *layout
 	inUse    int // calls admitted and not over
 	news     news
+	memory   memory
 	closing  bool
 
 	askAt    time.Time // when to ask again for those who wait; zero: at once
@@ -166,6 +167,7 @@ func (p *pool) settle(g *Grant, difference Cost) {
 	for i, name := range g.lane.counters {
 		if units := difference[p.plan.Limits[g.lane.limits[i]].Metric]; units != 0 {
 			p.news.settle(name, units)
+			p.memory.settled(name, units)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -18,6 +17,7 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 	var at int64
 	var slot time.Time
 	for i, d := range q.batch.demands {
+		p.remember(grants[:reply.Admitted[i]], d.Cost, q.layout)
 		for n, w := range waiters[:reply.Admitted[i]] {
 			if grants[n].Slot != at {
 				at = grants[n].Slot
@@ -26,7 +26,7 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 			g := p.grant(grants[n], slot, d.Cost, q.layout)
 			gone := w.line == nil
 			if !gone && w.before(slot) {
-				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
+				p.refuse(w, time.Until(slot), reply.Binding)
 				gone = true
 			}
 			if gone {
@@ -37,7 +37,9 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 				p.uncount(g)
 				continue
 			}
-			g.lane.account.held++
+			a := g.lane.account
+			a.held++
+			a.met.peak = max(a.met.peak, a.held)
 			p.inUse++
 			p.queue.answer(w, g, nil)
 			woken = append(woken, w)
@@ -45,6 +47,19 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 		waiters, grants = waiters[d.Count:], grants[reply.Admitted[i]:]
 	}
 	return woken
+}
+
+// remember notes what equal calls were admitted: whatever becomes of them, Redis has charged it.
+func (p *pool) remember(grants []scripts.PoolGrant, cost []int64, l *layout) {
+	for len(grants) > 0 {
+		n := 1
+		for n < len(grants) && grants[n].Lane == grants[0].Lane && grants[n].Slot == grants[0].Slot {
+			n++
+		}
+		slot, _ := p.clock.Local(grants[0].Slot)
+		p.memory.admitted(p.plan, &l.lanes[grants[0].Lane], slot, int64(n), cost)
+		grants = grants[n:]
+	}
 }
 
 // grant makes what an admitted call gets.
@@ -62,13 +77,12 @@ func (p *pool) grant(g scripts.PoolGrant, slot time.Time, cost []int64, l *layou
 
 // schedule sets when to ask again for those who were not admitted, and sends those away whose turn comes too late.
 func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, q *question) {
-	l := q.layout
 	hopeless := p.refuseHopeless(reply, q)
 	p.permits = p.toldWant > 0 && reply.Poll
 	if p.permits {
 		p.heed()
 	}
-	p.stats.blocked(now, p.binding(reply.Binding, l), p.waitsUntil(reply))
+	p.stats.blocked(now, p.binding(reply.Binding), p.waitsUntil(reply))
 	switch {
 	case p.toldWant == 0 || hopeless: // whoever is left wasn't asked for
 		p.askAt = time.Time{}
@@ -131,7 +145,7 @@ func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, q *question) {
 		switch f := first[w.family]; {
 		case w.line == nil:
 		case w.before(at):
-			p.refuse(w, reply.Wake, reply.Binding, q.layout)
+			p.refuse(w, reply.Wake, reply.Binding)
 		case len(w.except) == 0 && (f == nil || w.priority > f.priority):
 			first[w.family] = w
 		}
@@ -141,26 +155,26 @@ func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, q *question) {
 	}
 	for _, w := range p.queue.late(at) {
 		if f := first[w.family]; f != nil && w.behind(f) {
-			p.refuse(w, reply.Wake, reply.Binding, q.layout)
+			p.refuse(w, reply.Wake, reply.Binding)
 		}
 	}
 }
 
 // refuse sends a waiter away whose turn comes after its deadline.
-func (p *pool) refuse(w *waiter, wait time.Duration, binding int, l *layout) {
+func (p *pool) refuse(w *waiter, wait time.Duration, binding int) {
 	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
 	if binding >= 0 {
-		limit := p.plan.Limits[l.counters[binding].limit]
-		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Usable(), w.cost[slices.Index(p.plan.metrics, limit.Metric)]
+		limit := &p.plan.Limits[binding]
+		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Usable(), w.cost[p.plan.index[binding]]
 	}
 	p.queue.settle(w, nil, err)
 }
 
 // binding names what is in the way.
-func (p *pool) binding(binding int, l *layout) string {
+func (p *pool) binding(binding int) string {
 	switch {
 	case binding >= 0:
-		return string(p.plan.Limits[l.counters[binding].limit].Metric)
+		return string(p.plan.Limits[binding].Metric)
 	case binding == scripts.BindingPermits:
 		return BindingConcurrency
 	case binding == scripts.BindingCooldown:

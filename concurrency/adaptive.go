@@ -50,6 +50,13 @@ type Adaptive struct {
 // WithAdaptive makes the limit adapt; see Adaptive. What NewSemaphore is given is then its upper bound.
 func WithAdaptive(a Adaptive) Option { return func(c *config) { own := a; c.adaptive = &own } }
 
+// Checked returns a with its defaults filled in, for a limit of at most that many permits and a TTL, or says what is wrong
+// with it.
+func (a Adaptive) Checked(limit int, ttl time.Duration) (Adaptive, error) {
+	a.defaults(limit)
+	return a, a.validate(limit, ttl)
+}
+
 // defaults fills in what is zero.
 func (a *Adaptive) defaults(limit int) {
 	a.Min = cmp.Or(a.Min, 1)

@@ -50,6 +50,10 @@ func newError(script string, keys []string, err error) *Error {
 		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrLate}
 	case redis.HasErrorPrefix(err, "STALE"):
 		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrStale}
+	case redis.HasErrorPrefix(err, "LOST all"):
+		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrLostAll}
+	case redis.HasErrorPrefix(err, "LOST"):
+		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrLost}
 	}
 	return &Error{Script: script, Keys: slices.Clone(keys), Outcome: outcome(err), Err: err}
 }
@@ -71,6 +75,12 @@ var ErrLate = errors.New("the script reached Redis after its deadline and did no
 
 // ErrStale is what a script answers when a newer call of the same session was there before: it did nothing.
 var ErrStale = errors.New("a newer call of the session reached Redis before; this one did nothing")
+
+// ErrLost is what the pool's script answers when Redis has lost writes that the session knew of: it did nothing.
+var ErrLost = errors.New("Redis has lost writes: the state is older than this session knew; the script did nothing") //nolint:staticcheck // a name
+
+// ErrLostAll is an ErrLost where nothing is left of the state that the session knew.
+var ErrLostAll = fmt.Errorf("%w, since nothing is left of it", ErrLost)
 
 // passing are the first words of replies that Redis sends before it runs a script, or in the place of its first write,
 // until something has passed; the state is as it was.

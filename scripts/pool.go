@@ -23,6 +23,12 @@ var poolBlockLua string
 //go:embed pool_report.lua
 var poolReportLua string
 
+//go:embed pool_permit.lua
+var poolPermitLua string
+
+//go:embed pool_lane.lua
+var poolLaneLua string
+
 //go:embed pool_admit.lua
 var poolAdmitLua string
 
@@ -30,7 +36,8 @@ var poolAdmitLua string
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolAdmitLua, poolWriteLua)
+	coreLua, semaphoreAdaptiveLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolPermitLua, poolLaneLua,
+	poolAdmitLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
@@ -38,7 +45,7 @@ func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "
 // PoolChannel is where the session hears that permits have come back.
 func PoolChannel(pool, session string) string { return PoolKey(pool) + ":" + wireName(session) }
 
-// What is in the way of the first call that was not admitted, else of the last one that was: the index of a counter,
+// What is in the way of the first call that was not admitted, else of the last one that was: the index of a limit,
 // or one of these.
 const (
 	BindingPermits  = -1 // every permit is taken
@@ -51,28 +58,35 @@ const (
 // PoolCall is one call of the script. Reports count before demands, and demands are served in order.
 type PoolCall struct {
 	Shape    *PoolShape
-	Seq      int64 // from 1, grows with every call of the session
-	Deadline int64 // do nothing after this time, in microseconds since 2017; 0: none
-	Now      int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
-	Held     []int // permits that this session holds now, in the order of the shape
+	Seq      int64    // from 1, grows with every call of the session
+	Deadline int64    // do nothing after this time, in microseconds since 2017; 0: none
+	Now      int64    // for tests: the time, in microseconds since 2017; 0: Redis' own
+	Known    PoolMark // of the state that the session wants to know if it's lost: then nothing is done; zero: any will do
+	Held     []int    // permits that this session holds now, of each account; nil: there is no limit of them
 	Reports  []PoolReport
 	Demands  []PoolDemand
 }
 
+// PoolMark tells a state of the pool from others, and an older one from a newer.
+type PoolMark struct {
+	Generation int64 // 0: there is none
+	Version    int64 // grows with every write
+}
+
 // PoolDemand is a run of equal calls.
 type PoolDemand struct {
-	Count       int
-	First, Last int           // the lanes that they may take, by index
-	Ahead       time.Duration // how far ahead of now they may be booked, up to the horizon
-	Prefer      int           // the lane that they take if it can serve them within Ahead, by index; -1: none
-	Except      []int         // the lanes of these that they must not take, by index
-	Cost        []int64       // of each metric; none negative
+	Count  int
+	Family int           // index in PoolConfig.Families
+	Ahead  time.Duration // how far ahead of now they may be booked, up to the horizon
+	Prefer int           // the lane of the family that they take if it can serve them within Ahead, by index; -1: none
+	Except []int         // the lanes of the family that they must not take, by index
+	Cost   []int64       // of each metric; none negative
 }
 
 // PoolGrant is one admitted call.
 type PoolGrant struct {
-	Lane int   // index in PoolShape.Lanes
-	Key  int   // index in its Keys
+	Lane int   // by index; see PoolConfig
+	Key  int   // index in the lane's keys
 	Slot int64 // when the call may be sent, in microseconds since 2017
 	// Trial: the key was disabled, and this call alone may try whether it still is. Whoever made it reports ClearBlock
 	// or DisableBlock.
@@ -82,9 +96,10 @@ type PoolGrant struct {
 // PoolReply is the script's answer.
 type PoolReply struct {
 	Now      int64         // Redis' time, in microseconds since 2017
+	Mark     PoolMark      // of the state as it is now
 	Wake     time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
 	Poll     bool          // a permit that comes back may help before
-	Binding  int           // index of a counter, or one of the Binding constants
+	Binding  int           // index of a limit, or one of the Binding constants
 	Waiting  int           // other sessions with calls waiting
 	Reason   string        // why a key is disabled, for the first demand that BindingDisabled is in the way of
 	Admitted []int         // of each demand, how many calls were admitted: its first ones
@@ -111,13 +126,13 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 }
 
 func (p *PoolCall) args() []any {
-	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+5*len(p.Reports)+(6+p.Shape.metrics)*len(p.Demands))
+	a := make([]any, 0, len(p.Shape.args)+7+len(p.Held)+6*len(p.Reports)+(6+p.Shape.metrics)*len(p.Demands))
 	now := ""
 	if p.Now != 0 {
 		now = seconds(p.Now)
 	}
 	a = append(a, p.Shape.args...)
-	a = append(a, now, seconds(p.Deadline), p.Seq)
+	a = append(a, now, seconds(p.Deadline), p.Seq, p.Known.Generation, p.Known.Version)
 	for _, held := range p.Held {
 		a = append(a, held)
 	}
@@ -127,9 +142,13 @@ func (p *PoolCall) args() []any {
 	}
 	a = append(a, len(p.Demands))
 	for _, d := range p.Demands {
-		a = append(a, d.Count, d.First+1, d.Last+1, d.Ahead.Seconds(), d.Prefer+1, len(d.Except))
+		prefer := 0
+		if d.Prefer >= 0 {
+			prefer = p.Shape.local(d.Family, d.Prefer)
+		}
+		a = append(a, d.Count, d.Family+1, d.Ahead.Seconds(), prefer, len(d.Except))
 		for _, lane := range d.Except {
-			a = append(a, lane+1)
+			a = append(a, p.Shape.local(d.Family, lane))
 		}
 		for _, c := range d.Cost {
 			a = append(a, c)
@@ -144,51 +163,69 @@ func seconds(us int64) string {
 }
 
 func decodePool(v any, call *PoolCall) (*PoolReply, error) {
-	const header = 6
+	const header = 8
 	r, ok := v.([]any)
 	if !ok || len(r) < header+2*len(call.Demands) || (len(r)-header-2*len(call.Demands))%4 != 0 {
 		return nil, fmt.Errorf("unexpected reply %v", v)
 	}
-	reason, ok := r[5].(string)
+	reason, ok := r[header-1].(string)
 	if !ok {
-		return nil, fmt.Errorf("unexpected reply: the reason is %v", r[5])
+		return nil, fmt.Errorf("unexpected reply: the reason is %v", r[header-1])
 	}
 	n := make([]int64, len(r))
 	for i, x := range r {
-		if n[i], ok = x.(int64); !ok && i != 5 {
+		if n[i], ok = x.(int64); !ok && i != header-1 {
 			return nil, fmt.Errorf("unexpected reply: element %d is %v", i, x)
 		}
 	}
-	reply := &PoolReply{Now: n[0], Poll: n[2] != 0, Binding: int(n[3]), Waiting: int(n[4]), Reason: reason}
-	switch n[1] {
+	reply := &PoolReply{
+		Now: n[0], Mark: PoolMark{n[1], n[2]}, Poll: n[4] != 0, Binding: int(n[5]), Waiting: int(n[6]), Reason: reason,
+	}
+	switch n[3] {
 	case -1: // nothing is left
 	case -2:
 		reply.Wake = PoolPoll
 	default:
-		reply.Wake = time.Duration(n[1]) * time.Microsecond
+		reply.Wake = time.Duration(n[3]) * time.Microsecond
 	}
 	n = n[header:]
-	total := 0
 	for range call.Demands {
 		reply.Admitted, reply.Blocked = append(reply.Admitted, int(n[0])), append(reply.Blocked, int(n[1]))
-		total += int(n[0])
 		n = n[2:]
 	}
-	reply.Grants = make([]PoolGrant, 0, total)
-	for ; len(n) > 0; n = n[4:] {
-		g := PoolGrant{Lane: int(n[0]), Key: int(n[1]), Slot: reply.Now + n[3]}
-		if g.Key < 0 {
-			g.Key, g.Trial = -g.Key-1, true
-		}
-		if !call.Shape.has(g.Lane, g.Key) {
-			return nil, fmt.Errorf("unexpected reply: no lane %d with a key %d", g.Lane, g.Key)
-		}
-		for range n[2] {
-			reply.Grants = append(reply.Grants, g)
-		}
-	}
-	if len(reply.Grants) != total {
-		return nil, fmt.Errorf("unexpected reply: %d grants for %d calls", len(reply.Grants), total)
+	if err := reply.decodeRuns(n, call); err != nil {
+		return nil, err
 	}
 	return reply, nil
+}
+
+// decodeRuns reads runs of grants, each of one demand.
+func (r *PoolReply) decodeRuns(n []int64, call *PoolCall) error {
+	total := 0
+	for _, admitted := range r.Admitted {
+		total += admitted
+	}
+	r.Grants = make([]PoolGrant, 0, total)
+	for i, d := range call.Demands {
+		for left := int64(r.Admitted[i]); left > 0; n = n[4:] {
+			if len(n) == 0 || n[2] < 1 || n[2] > left {
+				return fmt.Errorf("unexpected reply: not %d grants for demand %d", r.Admitted[i], i)
+			}
+			g := PoolGrant{Lane: d.Family*len(call.Shape.lanes) + int(n[0]), Key: int(n[1]), Slot: r.Now + n[3]}
+			if g.Key < 0 {
+				g.Key, g.Trial = -g.Key-1, true
+			}
+			if !call.Shape.has(int(n[0]), g.Key) {
+				return fmt.Errorf("unexpected reply: no lane %d with a key %d", n[0], g.Key)
+			}
+			for range n[2] {
+				r.Grants = append(r.Grants, g)
+			}
+			left -= n[2]
+		}
+	}
+	if len(n) > 0 {
+		return fmt.Errorf("unexpected reply: %d grants too many", len(n)/4)
+	}
+	return nil
 }

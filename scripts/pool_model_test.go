@@ -16,7 +16,9 @@ type poolModel struct {
 	lanes    map[string]modelCursor
 	blocks   map[string]modelBlock
 	sessions map[string]modelSession
+	adaptive map[string]*adaptiveModel // by account
 	round    float64
+	mark     PoolMark // as the last reply told it: how often the script writes isn't modelled
 }
 
 type modelCount struct{ end, used float64 }
@@ -44,6 +46,7 @@ func newPoolModel() *poolModel {
 		lanes:    map[string]modelCursor{},
 		blocks:   map[string]modelBlock{},
 		sessions: map[string]modelSession{},
+		adaptive: map[string]*adaptiveModel{},
 	}
 }
 
@@ -55,9 +58,10 @@ type modelCall struct {
 	now, horizon, turn      float64
 	ran                     int64 // seq of the session's last call that did
 	settled                 bool
-	counters                []*modelCounter
-	lanes                   []*modelLane
-	held, taken             []int
+	counters                map[string]*modelCounter
+	lanes                   map[int][]*modelLane // by family
+	held, taken, permits    []int                // by account
+	met                     map[int]*PoolReport  // by account
 	shares, fair            int
 	setAside, free, holding int
 	wake                    float64
@@ -69,6 +73,7 @@ type modelCall struct {
 func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
 		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
+		counters: map[string]*modelCounter{}, lanes: map[int][]*modelLane{}, met: map[int]*PoolReport{},
 		wake: math.Inf(1), binding: BindingNone, delayed: BindingNone,
 		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
 	}
@@ -82,10 +87,13 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		}
 		c.turn, c.ran = max(c.now, own.turn), own.seq
 	}
-	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
-	for i := range cfg.Counters {
-		c.counters = append(c.counters, c.counter(&cfg.Counters[i]))
+	switch {
+	case p.Known.Generation > 0 && p.Known.Generation != m.mark.Generation:
+		return nil, ErrLostAll
+	case p.Known.Version > m.mark.Version:
+		return nil, ErrLost
 	}
+	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
 	counts := true
 	for i := range p.Reports {
 		r := &p.Reports[i]
@@ -97,9 +105,6 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		}
 	}
 	c.countPermits()
-	for i, lane := range cfg.Lanes {
-		c.openLane(i, lane)
-	}
 	left := 0
 	for _, d := range p.Demands {
 		over, why := c.demand(d)
@@ -131,12 +136,14 @@ func (c *modelCall) answer(left int) {
 }
 
 func (c *modelCall) countPermits() {
-	capacity, contenders := 0, 1
-	for i, p := range c.cfg.Permits {
-		c.held = append(c.held, c.call.Held[i])
-		c.taken = append(c.taken, c.call.Held[i])
-		c.holding += c.call.Held[i]
-		capacity += p.Limit
+	contenders := 1
+	c.held, c.taken = make([]int, len(c.cfg.Accounts)), make([]int, len(c.cfg.Accounts))
+	if c.cfg.Concurrency > 0 {
+		copy(c.held, c.call.Held)
+		copy(c.taken, c.call.Held)
+	}
+	for _, n := range c.held {
+		c.holding += n
 	}
 	type rival struct{ starved, sum int }
 	var rivals []rival
@@ -148,9 +155,9 @@ func (c *modelCall) countPermits() {
 			c.shares++
 		}
 		r := rival{starved: s.starved}
-		for i, p := range c.cfg.Permits {
-			r.sum += s.held[p.Name]
-			c.taken[i] += s.held[p.Name]
+		for i, a := range c.cfg.Accounts {
+			r.sum += s.held[a.ID]
+			c.taken[i] += s.held[a.ID]
 		}
 		if r.starved > 0 || r.sum > 0 {
 			contenders++
@@ -158,15 +165,49 @@ func (c *modelCall) countPermits() {
 		rivals = append(rivals, r)
 	}
 	c.shares++
-	c.fair = (capacity + contenders - 1) / contenders
+	all := c.countAdapted()
+	c.fair = (all + contenders - 1) / contenders
 	for _, r := range rivals {
 		if r.starved > 0 && r.sum < c.fair {
 			c.setAside += min(r.starved, c.fair-r.sum)
 		}
 	}
-	for i, p := range c.cfg.Permits {
-		c.free += max(0, p.Limit-c.taken[i])
+	for i, taken := range c.taken {
+		c.free += max(0, c.permits[i]-taken)
 	}
+}
+
+// countAdapted works out the permits of each account, and returns all of them.
+func (c *modelCall) countAdapted() (all int) {
+	c.permits = make([]int, len(c.cfg.Accounts))
+	for i, a := range c.cfg.Accounts {
+		c.permits[i] = c.cfg.Concurrency
+		if p := c.cfg.Adaptive; p != nil && c.cfg.Concurrency > 0 {
+			c.permits[i] = min(c.permits[i], int(math.Floor(c.adapted(i, a.ID, *p))))
+		}
+		all += c.permits[i]
+	}
+	return all
+}
+
+func (c *modelCall) adapted(i int, account string, p SemaphoreAdaptive) float64 {
+	state, met := c.adaptive[account], c.met[i]
+	switch {
+	case met == nil && state == nil:
+		return float64(p.Initial)
+	case met == nil:
+		return state.limit
+	case state == nil:
+		state = &adaptiveModel{limit: float64(p.Initial), since: int64(c.now * 1e6)}
+		if met.Units > 0 {
+			state.limit = float64(max(p.Min, met.Units))
+		}
+		c.adaptive[account] = state
+	}
+	p.OK, p.Dropped, p.Total = met.OK, met.Dropped, met.For
+	used := int64(c.taken[i]-c.held[i]) + max(int64(c.held[i]), met.Peak)
+	state.adapt(&p, used, int64(c.cfg.Concurrency), int64(c.now*1e6))
+	return state.limit
 }
 
 func (c *modelCall) save(left int) {
@@ -176,9 +217,9 @@ func (c *modelCall) save(left int) {
 		}
 	}
 	held, any := map[string]int{}, false
-	for i, p := range c.cfg.Permits {
+	for i, a := range c.cfg.Accounts {
 		if c.held[i] > 0 {
-			held[p.Name], any = c.held[i], true
+			held[a.ID], any = c.held[i], true
 		}
 	}
 	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
@@ -204,8 +245,13 @@ func (c *modelCall) save(left int) {
 
 // modelLane is a lane during one call.
 type modelLane struct {
-	PoolLane
 	modelCursor
+	name         string
+	account      int
+	blocks       []string
+	counters     []*modelCounter
+	keyNames     []string
+	weight       int
 	index        int
 	keys, trials []int
 	trial        bool // the lane itself is
@@ -219,10 +265,43 @@ type modelLane struct {
 
 func (l *modelLane) open() bool { return len(l.keys)+len(l.trials) > 0 }
 
-func (c *modelCall) openLane(index int, lane PoolLane) {
-	l := &modelLane{PoolLane: lane, modelCursor: c.poolModel.lanes[lane.Name], index: index, back: math.Inf(1), off: true}
+// family returns the lanes of a family, which are read when they are first needed.
+func (c *modelCall) family(index int) []*modelLane {
+	if lanes, ok := c.lanes[index]; ok {
+		return lanes
+	}
+	byKey := slices.ContainsFunc(c.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey })
+	for i, a := range c.cfg.Accounts {
+		switch {
+		case !byKey:
+			c.openLane(index, i, "", a.Keys)
+		default:
+			for _, k := range a.Keys {
+				c.openLane(index, i, k.ID, []PoolKeyWeight{k})
+			}
+		}
+	}
+	return c.lanes[index]
+}
+
+func (c *modelCall) openLane(family, account int, key string, keys []PoolKeyWeight) {
+	f, a := c.cfg.Families[family], c.cfg.Accounts[account].ID
+	l := &modelLane{name: LaneName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
+	l.index, l.modelCursor = len(c.lanes[family]), c.poolModel.lanes[l.name]
+	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
+	for _, k := range keys {
+		l.keyNames, l.weight = append(l.keyNames, k.ID), max(l.weight, k.Weight)
+	}
+	for _, i := range f.Limits {
+		l.counters = append(l.counters, c.counter(i, map[LimitScope]string{PerAccount: a, PerKey: key}[c.cfg.Limits[i].Scope]))
+	}
+	c.openKeys(l)
+	c.lanes[family] = append(c.lanes[family], l)
+}
+
+func (c *modelCall) openKeys(l *modelLane) {
 	var whole modelBlock
-	for _, name := range l.Blocks {
+	for _, name := range l.blocks {
 		b, trial := c.block(name)
 		whole.until = max(whole.until, b.until)
 		l.trial = l.trial || trial
@@ -230,7 +309,7 @@ func (c *modelCall) openLane(index int, lane PoolLane) {
 			whole.off, whole.reason = true, b.reason
 		}
 	}
-	for k, name := range l.Keys {
+	for k, name := range l.keyNames {
 		b, trial := c.block(KeyBlock(name))
 		off := b.off && !trial
 		if off || whole.off {
@@ -251,7 +330,6 @@ func (c *modelCall) openLane(index int, lane PoolLane) {
 		}
 		l.back = min(l.back, until)
 	}
-	c.lanes = append(c.lanes, l)
 }
 
 // nextKey returns the lane's next key.
@@ -262,10 +340,10 @@ func (c *modelCall) nextKey(l *modelLane) (key int, trial bool) {
 	}
 	key = l.trials[len(l.trials)-1]
 	l.trials = l.trials[:len(l.trials)-1]
-	names := []string{KeyBlock(l.Keys[key])}
+	names := []string{KeyBlock(l.keyNames[key])}
 	if l.trial {
 		l.trials = nil
-		names = append(names, l.Blocks...)
+		names = append(names, l.blocks...)
 	}
 	for _, name := range slices.Compact(names) {
 		if b, trial := c.block(name); trial {

@@ -25,6 +25,15 @@
 //	    reset_at: "00:00"          # at that time; default: 00:00
 //	    time_zone: America/Los_Angeles  # there; default: UTC
 //	concurrency: 20                # calls in flight per account, over all processes; default: no limit
+//	adaptive:                      # makes that follow what calls meet, up to concurrency: see concurrency.Adaptive; default: off
+//	  gradient: false              # latency, too; default: false
+//	  min: 1                       # calls in flight that are always allowed; default: 1
+//	  initial: 20                  # to begin with; default: 20
+//	  backoff: 0.9                 # by which an overload lowers it, 0.01 to 0.99; default: 0.9
+//	  window: 250ms                # how often a process tells, 10ms to ttl; default: 250ms
+//	  tolerance: 1.5               # of latency above the baseline, 1 to 1000; default: 1.5
+//	  smoothing: 0.2               # part of a change that takes effect at once, 0.001 to 1; default: 0.2
+//	  queue: 4                     # calls more than latency tells that are tried; default: 4
 //	retry:                         # times between attempts: see retry.Policy, also for the defaults
 //	  attempts: 5                  # of one call, the first included, 1 to 100; default: 5
 //	  base: 250ms                  # ceiling of the first wait

@@ -12,6 +12,7 @@ import (
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/config"
 	"github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -49,6 +50,7 @@ limits:
     models: [gpt-5*, "o4-*"]
   - {metric: images, limit: 1000, headroom: 0.25, algorithm: daily, reset_at: 07:30, time_zone: America/Los_Angeles, scope: pool}
 concurrency: 20
+adaptive: {gradient: true, min: 2, initial: 5, backoff: 0.5, window: 1s, tolerance: 2, smoothing: 0.5, queue: 3}
 strategy: in_order
 retry:
   attempts: 7
@@ -95,6 +97,12 @@ func TestAWholeConfiguration(t *testing.T) {
 	if c.Hedge != (caller.Hedge{After: 3 * time.Second, Percentile: 0.9}) {
 		t.Errorf("%+v", c.Hedge)
 	}
+	adaptive := concurrency.Adaptive{
+		Gradient: true, Min: 2, Initial: 5, Backoff: 0.5, Window: time.Second, Tolerance: 2, Smoothing: 0.5, Queue: 3,
+	}
+	if c.Adaptive == nil || *c.Adaptive != adaptive {
+		t.Errorf("%+v", c.Adaptive)
+	}
 	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys {
 		t.Errorf("%v %v %v", c.Timeout, c.AttemptTimeout, c.IdempotencyKeys)
 	}
@@ -140,7 +148,7 @@ func TestProblems(t *testing.T) {
 		"empty variable":   {head + "keys:\n  - id: k1\n    secret: ${EMPTY}\n", "pool.yaml:5:13: keys[0].secret: is empty"},
 		"line break":       {head + "keys:\n  - id: k1\n    secret: ${BROKEN}\n", "pool.yaml:5:13: keys[0].secret: has a space, a line break"},
 		"half a variable":  {head + "keys:\n  - id: k1\n    secret: ${KEY_1\n", "pool.yaml:5:13: keys[0].secret: a ${ without the name"},
-		"unknown field":    {keys + "retires: 1\n", `pool.yaml:6:1: unknown field "retires"; known here: aging, attempt_timeout, `},
+		"unknown field":    {keys + "retires: 1\n", `pool.yaml:6:1: unknown field "retires"; known here: adaptive, aging, attempt_timeout, `},
 		"unknown in key":   {keys + "    acount: a\n", `pool.yaml:6:5: keys[0]: unknown field "acount"; known here: account, id, secret, weight`},
 		"field twice":      {keys + "pool: q\n", `pool.yaml:6:1: not valid YAML: mapping key "pool" already defined`},
 		"bad YAML":         {keys + "limits: [\n", "pool.yaml:6:9: not valid YAML"},
@@ -164,6 +172,8 @@ func TestProblems(t *testing.T) {
 		"burst":           {keys + "limits:\n  - {metric: requests, limit: 5, per: 1s, burst: 6}\n", "limits[0]: burst must not be above limit"},
 		"same limit":      {keys + "limits:\n  - {metric: requests, limit: 5, per: 60s}\n  - {metric: requests, limit: 6, per: 1m}\n", "limits[1]: another limit counts the same metric"},
 		"concurrency":     {keys + "concurrency: 0\n", "concurrency: must be a whole number from 1 to 2147483647; leave it out"},
+		"adaptive alone":  {keys + "adaptive: {}\n", "adaptive: needs concurrency"},
+		"adaptive":        {keys + "concurrency: 4\nadaptive: {initial: 5}\n", "adaptive: must have min <= initial <= concurrency"},
 		"provider":        {keys + "provider: opnai\n", "provider: unknown provider; use one of "},
 		"relative URL":    {"pool: p\nbase_url: api.openai.com\nkeys: [{id: a, secret: b}]\n", "pool.yaml:2:11: base_url: must be a full URL"},
 		"password in URL": {"pool: p\nbase_url: https://u:p@h\nkeys: [{id: a, secret: b}]\n", "base_url: must have no user"},

@@ -36,6 +36,8 @@ func (r *reader) poolFields(d *draft) map[string]field {
 		"limits":   optional(r.limits(&d.limits), "What the provider allows. Default: none."),
 		"concurrency": optional(r.count(&d.concurrency, math.MaxInt32, "; leave it out for no limit"),
 			"Calls in flight per account, over all processes. Default: no limit."),
+		"adaptive": optional(r.adaptive(&c.Adaptive),
+			"Makes the calls in flight follow what calls meet, up to concurrency. Default: off."),
 		"strategy": optional(r.choice(&d.strategy, string(caller.Headroom), string(caller.RoundRobin), string(caller.InOrder)),
 			"Which account that can serve a call now gets it: the one with most headroom, each in turn, or the first in order. "+
 				"Default: headroom."),
@@ -82,6 +84,7 @@ func (r *reader) pool(n ast.Node) *Pool {
 	}
 	r.unmet(p, d.limits)
 	r.late(p, d.limits)
+	r.unfit(n, p)
 	r.noSecretIn(n, p)
 	return p
 }

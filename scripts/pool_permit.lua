@@ -1,0 +1,83 @@
+-- Part of the pool's script: permits.
+
+-- What other sessions hold, and what is set aside for those that wait for some and hold less than a fair
+-- share.
+local function sum_held(held, each)
+  local sum = 0
+  for name, n in string.gmatch(held, '([^=,]+)=(%d+)') do
+    n = tonumber(n)
+    sum = sum + n
+    if each then
+      each(name, n)
+    end
+  end
+  return sum
+end
+
+local by_name -- accounts
+local function taken_by_another(name, n)
+  if not by_name then
+    by_name = {}
+    for i = 1, #accounts do
+      by_name[accounts[i].name] = accounts[i]
+    end
+  end
+  if by_name[name] then
+    by_name[name].taken = by_name[name].taken + n
+  end
+end
+
+-- How long an adaptive number of permits is remembered, in seconds.
+local KEEP_ADAPTIVE = 600
+
+-- adapted returns how many permits an account has, where that follows what calls meet: those of other sessions are known.
+local function adapted(account)
+  local name, met = 'd:' .. account.name, account.met
+  local state = read_adaptive(field[name])
+  if met then
+    local initial = adaptive.initial
+    if met.first > 0 then
+      adaptive.initial = math.max(adaptive.min, met.first)
+    end
+    local used = account.taken - account.held + math.max(account.held, met.peak)
+    state = adapt(state, adaptive, met.ok, met.dropped, met.total, used, concurrency, now * 1000000)
+    adaptive.initial = initial
+    put(name, write_adaptive(state), now + KEEP_ADAPTIVE)
+  end
+  return math.min(concurrency, math.floor(state and state.limit or adaptive.initial))
+end
+
+local contenders, starving, free, set_aside, fair_share = 1, {}, 0, 0, 0
+if concurrency > 0 then
+  for i = 1, #others do
+    local other = others[i]
+    if other.held ~= '' then
+      other.sum = sum_held(other.held, taken_by_another)
+    end
+    if other.starved > 0 or other.sum > 0 then
+      contenders = contenders + 1
+    end
+  end
+  local all = 0
+  for i = 1, #accounts do
+    local account = accounts[i]
+    account.permits = adaptive and adapted(account) or concurrency
+    all = all + account.permits
+    free = free + math.max(0, account.permits - account.taken)
+  end
+  fair_share = math.ceil(all / contenders)
+end
+for i = 1, #others do
+  local other = others[i]
+  if other.starved > 0 and other.sum < fair_share then
+    set_aside = set_aside + math.min(other.starved, fair_share - other.sum)
+    starving[#starving + 1] = other
+  end
+end
+-- how many permits came back, if that matters to anybody
+local given_back = #starving > 0 and sum_held(held_before) - held_here or 0
+
+-- room returns how many permits this session may take now, of whatever account.
+local function room()
+  return concurrency == 0 and math.huge or math.max(fair_share - held_here, free - set_aside)
+end
