@@ -136,7 +136,7 @@ func (b *builder) counter(limit int, accountID, key string) int {
 	i := len(b.layout.counters)
 	made := scripts.PoolCounter{
 		Name: c.name, Metric: slices.Index(b.plan.metrics, b.plan.Limits[limit].Metric),
-		Interval: pace.interval, Burst: pace.burst, Limit: b.plan.Limits[limit].Limit, Grows: pace.grows,
+		Interval: pace.interval, Burst: pace.burst, Limit: b.plan.Limits[limit].Usable(), Grows: pace.grows,
 	}
 	if l := b.plan.Limits[limit]; l.Algorithm == Daily {
 		end := l.nextReset(b.now)

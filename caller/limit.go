@@ -65,6 +65,9 @@ type Limit struct {
 	// it defaults to a fiftieth of Limit, and grows to what calls cost, up to a quarter of Limit, for as long as there
 	// are such calls. A Daily limit has none.
 	Burst int64
+	// Headroom is the part of Limit that is left unused, for others who use it, or where the provider counts a little more
+	// than Estimate: 0.05 uses 95 %. 0 to 0.9. Defaults to 0.
+	Headroom float64
 	// Scope is what has the limit: each account, each key, or the pool. Defaults to PerAccount.
 	Scope LimitScope
 	// Models are the models that the limit counts, together; '*' stands for any text. Defaults to every call. Calls
@@ -101,11 +104,12 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 	if err := l.check(); err != nil {
 		return out, err
 	}
-	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(l.Limit)
+	usable := l.Usable()
+	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(usable)
 	switch l.Algorithm {
 	case Window:
 		if out.burst == 0 && l.Metric != Requests {
-			out.burst, out.grows = l.Limit/50, true
+			out.burst, out.grows = usable/50, true
 		}
 		out.burst = max(out.burst, 1)
 		out.interval = (per + late) / (n - float64(out.burst) + 1)
@@ -113,16 +117,24 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 		room := int64(n - math.Ceil(late*n/per))
 		if room < 1 {
 			return out, fmt.Errorf("%d %s in %v is less than arrives within the slack of %v: set a smaller Slack",
-				l.Limit, l.Metric, l.Per, slack)
+				usable, l.Metric, l.Per, slack)
 		}
-		out.burst = min(cmp.Or(out.burst, l.Limit), room)
+		out.burst = min(cmp.Or(out.burst, usable), room)
 		out.interval = per / n
 	case Daily:
-		out.burst = l.Limit
+		out.burst = usable
 	default:
 		return out, errors.New("the algorithm " + string(l.Algorithm) + " is unknown: use window, bucket or daily")
 	}
 	return out, nil
+}
+
+// Usable is what the pool uses of the limit: what the headroom leaves, at least 1.
+func (l Limit) Usable() int64 {
+	if l.Headroom == 0 {
+		return l.Limit
+	}
+	return max(1, int64(float64(l.Limit)*(1-l.Headroom)+1e-6)) // 100 less 5 % is 95, also in binary fractions
 }
 
 // withDefaults fills in what doesn't depend on anything else.
@@ -146,8 +158,10 @@ func (l Limit) check() error {
 		return fmt.Errorf("%d %s can't be a limit: use 1 to %d", l.Limit, l.Metric, int64(maxUnits))
 	case l.Per <= 0:
 		return fmt.Errorf("%v is no period for %s: use more than 0", l.Per, l.Metric)
-	case l.Burst < 0 || l.Burst > l.Limit:
-		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Limit)
+	case !(l.Headroom >= 0 && l.Headroom <= 0.9):
+		return fmt.Errorf("a headroom of %v of %s is outside 0 to 0.9", l.Headroom, l.Metric)
+	case l.Burst < 0 || l.Burst > l.Usable():
+		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Usable())
 	case l.Scope != PerAccount && l.Scope != PerKey && l.Scope != PerPool:
 		return fmt.Errorf("the scope %q is unknown: use account, key or pool", l.Scope)
 	case l.Algorithm == Daily && (l.Per != day || l.Burst != 0):

@@ -23,7 +23,9 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 		set(t, rdb, "lua-time-limit", "5")
 		go rdb.Eval(context.Background(), "while true do end", nil) // ends when it is killed
 	}
-	for name, test := range map[string]struct{ begin, end func(*testing.T, *redis.Client) }{
+	for name, test := range map[string]struct {
+		begin, end func(*testing.T, *redis.Client)
+	}{
 		"READONLY": {
 			func(t *testing.T, rdb *redis.Client) { do(t, rdb, "replicaof", "127.0.0.1", "1") },
 			func(t *testing.T, rdb *redis.Client) { do(t, rdb, "replicaof", "no", "one") },

@@ -184,10 +184,10 @@ func (p *plan) cost(c Cost, model string) ([]int64, error) {
 	}
 	for _, l := range p.Limits {
 		n := cost[slices.Index(p.metrics, l.Metric)]
-		if n >= 0 && (n <= l.Limit || !l.counts(model)) {
+		if n >= 0 && (n <= l.Usable() || !l.counts(model)) {
 			continue
 		}
-		err := &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Limit, Cost: n, Err: ErrNeverFits}
+		err := &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Usable(), Cost: n, Err: ErrNeverFits}
 		if n < 0 {
 			err.Err = errNegativeCost
 		}

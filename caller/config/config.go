@@ -16,6 +16,7 @@
 //	    per: 60s                   # 1ms to 8784h. Required, but for daily limits
 //	    algorithm: window          # window (never above the limit in any window) or bucket (refills continuously)
 //	    burst: 1                   # units at once, 1 to limit; default: see caller.Limit
+//	    headroom: 0.05             # the part of limit that is left unused, 0 to 0.9; default: 0
 //	    scope: account             # what has the limit: account, key or pool; default: account
 //	    models: [gpt-5*, o4-mini]  # what the limit counts, together; * stands for any text; default: every call
 //	  - metric: tokens

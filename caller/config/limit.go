@@ -75,8 +75,9 @@ func (r *reader) limitFields(d *limitDraft) map[string]field {
 	return map[string]field{
 		"metric": required(r.metric(&d.metric), "What is counted: requests, tokens, input_tokens, output_tokens, "+
 			"micro_dollars, or a metric of your own that the program gives with each call."),
-		"limit": required(r.count(&d.Limit.Limit, maxUnits, "; no request could ever meet another"), "Units in a period."),
-		"per":   optional(r.duration(&d.Per, time.Millisecond, maxPeriod), "The period, from 1ms to 8784h. Required, but for daily limits."),
+		"limit":    required(r.count(&d.Limit.Limit, maxUnits, "; no request could ever meet another"), "Units in a period."),
+		"per":      optional(r.duration(&d.Per, time.Millisecond, maxPeriod), "The period, from 1ms to 8784h. Required, but for daily limits."),
+		"headroom": optional(r.number(&d.Headroom, 0, 0.9), "The part of limit that is left unused, such as 0.05. Default: 0."),
 		"algorithm": optional(r.choice(&d.algorithm, string(caller.Window), string(caller.Bucket), string(caller.Daily)),
 			"How the provider counts: window (never above the limit in any window), bucket (refills continuously), "+
 				"or daily (starts anew at reset_at). Default: window."),
@@ -112,8 +113,8 @@ func (r *reader) limit(n ast.Node, path string) caller.Limit {
 		r.problemf(n, path, "a daily limit has no burst; leave it out")
 	case !daily && (has(n, "reset_at") || has(n, "time_zone")):
 		r.problemf(n, path, "reset_at and time_zone are for algorithm daily; set that, or leave them out")
-	case l.Limit > 0 && l.Burst > l.Limit:
-		r.problemf(n, path, "burst must not be above limit")
+	case l.Limit > 0 && l.Burst > l.Usable():
+		r.problemf(n, path, "burst must not be above limit, less headroom")
 	}
 	return l
 }
@@ -150,7 +151,7 @@ func (r *reader) late(p *Pool, limits []limitAt) {
 		if l.Algorithm != caller.Bucket || l.Per == 0 || l.Limit.Limit == 0 {
 			continue
 		}
-		units := float64(l.Limit.Limit)
+		units := float64(l.Usable())
 		if units-math.Ceil(slack.Seconds()*units/l.Per.Seconds()) < 1 {
 			r.problemf(l.node, l.path, "the bucket refills within the slack of %v; set a smaller slack", slack)
 		}
