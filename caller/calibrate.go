@@ -124,8 +124,8 @@ func (p *plan) corrected(m Metric, n, off int64, model string) int64 {
 	}
 	out := max(n+off, 1)
 	for _, l := range p.Limits {
-		if l.Metric == m && n <= l.Limit && l.counts(model) {
-			out = min(out, l.Limit)
+		if most := l.Usable(); l.Metric == m && n <= most && l.counts(model) {
+			out = min(out, most)
 		}
 	}
 	return out

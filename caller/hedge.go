@@ -18,7 +18,8 @@ type Hedge struct {
 	After time.Duration
 	// Percentile makes the wait the one that this share of the latest calls of this process, for the same model and
 	// endpoint, were answered within, where that is longer than After: 0.95 hedges about one call in twenty, or
-	// one in twelve where slow calls are very much slower. From 64 answers on; until then After counts. At least 0.5, less than 1. Defaults to 0: After alone.
+	// one in twelve where slow calls are very much slower. From 64 answers on; until then After counts. At least 0.5,
+	// less than 1. Defaults to 0: After alone.
 	Percentile float64
 }
 

@@ -29,7 +29,7 @@ func (c *Caller) observe(g *Grant, res *http.Response) {
 // observe takes in what the provider says is left of its limits. It only ever slows the fleet down: what is left may
 // have been told late, and may be less than it was when the next call comes, never more than the limit.
 //
-// Of a limit that is kept with the given slack, the fleet leaves slack/(per+slack) unused. If less than half of that is
+// Of a limit that is kept with the given slack, the fleet leaves slack/(per+slack) and the headroom unused. If less than half of that is
 // left, somebody else uses the limit, too.
 func (p *pool) observe(g *Grant, quotas []Quota) {
 	var items []item
@@ -57,7 +57,7 @@ func (l *Limit) overused(q Quota, slack time.Duration) (scripts.PoolReport, bool
 	if l.Algorithm == Daily {
 		return scripts.PoolReport{Kind: scripts.UsedCounter, Units: l.Limit - q.Remaining}, q.Remaining < l.Limit
 	}
-	spare := float64(l.Limit) * slack.Seconds() / (l.Per + slack).Seconds()
+	spare := float64(l.Limit) - float64(l.Usable())*l.Per.Seconds()/(l.Per+slack).Seconds()
 	left := float64(q.Remaining)
 	if left > spare/2 || left > spare-1 {
 		return scripts.PoolReport{}, false

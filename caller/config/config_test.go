@@ -43,6 +43,7 @@ limits:
     per: 60s
   - metric: tokens
     limit: 60_000
+    headroom: 0.05
     per: 1m
     algorithm: bucket
     burst: 500
@@ -127,7 +128,7 @@ func TestAWholeConfiguration(t *testing.T) {
 	}
 	limits := []caller.Limit{
 		{Metric: caller.Requests, Limit: 600, Per: time.Minute, Algorithm: caller.Window, Scope: caller.PerAccount},
-		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500,
+		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500, Headroom: 0.05,
 			Scope: caller.PerKey, Models: []string{"gpt-5*", "o4-*"}},
 		{Metric: "images", Limit: 1000, Headroom: 0.25, Per: 24 * time.Hour, Algorithm: caller.Daily, Scope: caller.PerPool,
 			ResetAt: 7*time.Hour + 30*time.Minute, Location: pacific},

@@ -15,7 +15,8 @@ const anthropicOutput = 1024
 // Requests, input tokens and output tokens have limits of their own, which are buckets that refill continuously: give
 // them the algorithm bucket. Input is estimated by the provider when the call comes, and corrected afterwards; reading
 // cached prompts is free. Output counts as it is produced, and max_tokens isn't charged: so no more than 1,024 tokens of
-// it are booked, or max_tokens where that is less, and the rest is charged when the answer tells its usage.
+// it are booked, or max_tokens where that is less, and the rest is charged when the answer tells its usage. Prompts that are
+// read from the cache lower the estimate of those that follow, to a quarter at least.
 func Anthropic() caller.Profile {
 	return caller.Profile{
 		Name:       "anthropic",

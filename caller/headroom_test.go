@@ -1,0 +1,57 @@
+package caller
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// A limit with headroom is kept like the smaller one, and yet is the one that the provider speaks of.
+func TestHeadroom(t *testing.T) {
+	t.Parallel()
+	const slack = 100 * time.Millisecond
+	for _, algorithm := range []Algorithm{Window, Bucket, Daily} {
+		for _, metric := range []Metric{Requests, Tokens} {
+			l := Limit{Metric: metric, Limit: 1000, Per: time.Minute, Algorithm: algorithm, Headroom: 0.05}
+			if algorithm == Daily {
+				l.Per = 0
+			}
+			small := l
+			small.Limit, small.Headroom = 950, 0
+			got, err := l.pace(slack)
+			want, err2 := small.pace(slack)
+			if got != want || err != nil || err2 != nil {
+				t.Errorf("%s %s: %+v, %v; want %+v, %v", algorithm, metric, got, err, want, err2)
+			}
+		}
+	}
+	p, err := newPlan(Config{Pool: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}, Limits: []Limit{
+		{Metric: Tokens, Limit: 1000, Per: time.Minute, Headroom: 0.2},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.cost(Cost{Tokens: 800}, ""); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.cost(Cost{Tokens: 801}, ""); !errors.Is(err, ErrNeverFits) {
+		t.Errorf("801 of 800: %v", err)
+	}
+	l := &p.Limits[0]
+	for remaining, slower := range map[int64]bool{1000: false, 150: false, 50: true, 0: true} {
+		r, got := l.overused(Quota{Metric: Tokens, Limit: 1000, Remaining: remaining}, slack)
+		if got != slower || got && r.Kind != scripts.SlowCounter {
+			t.Errorf("%d of 1,000 left, of which 200 should be: %+v, %v", remaining, r, got)
+		}
+	}
+	for _, wrong := range []float64{-0.1, 0.91, 1, 95} {
+		if err := (Limit{Metric: Tokens, Limit: 10, Per: time.Minute, Headroom: wrong}).withDefaults().check(); err == nil {
+			t.Errorf("a headroom of %v is taken", wrong)
+		}
+	}
+	if n := (Limit{Limit: 1, Headroom: 0.9}).Usable(); n != 1 {
+		t.Errorf("%d is usable of 1", n)
+	}
+}

@@ -1,0 +1,211 @@
+package caller_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// What keeps Redis from serving for a while reaches no caller: calls wait, and are charged once. (What LOADING and the
+// like are taken for is a test of package scripts.)
+func TestPassingTroubleIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	busy := func(t *testing.T, rdb *redis.Client) {
+		set(t, rdb, "lua-time-limit", "5")
+		go rdb.Eval(context.Background(), "while true do end", nil) // ends when it is killed
+	}
+	for name, test := range map[string]struct {
+		begin, end func(*testing.T, *redis.Client)
+	}{
+		"READONLY": {
+			func(t *testing.T, rdb *redis.Client) { do(t, rdb, "replicaof", "127.0.0.1", "1") },
+			func(t *testing.T, rdb *redis.Client) { do(t, rdb, "replicaof", "no", "one") },
+		},
+		"MASTERDOWN": {
+			func(t *testing.T, rdb *redis.Client) {
+				set(t, rdb, "replica-serve-stale-data", "no")
+				do(t, rdb, "replicaof", "127.0.0.1", "1")
+			},
+			func(t *testing.T, rdb *redis.Client) { do(t, rdb, "replicaof", "no", "one") },
+		},
+		"NOREPLICAS": {
+			func(t *testing.T, rdb *redis.Client) {
+				set(t, rdb, "min-replicas-to-write", "1")
+				if rdb.Eval(t.Context(), "return redis.call('SET', 'probe', 'x')", nil).Err() == nil {
+					t.Skip("this server lets scripts write nevertheless")
+				}
+			},
+			func(t *testing.T, rdb *redis.Client) { set(t, rdb, "min-replicas-to-write", "0") },
+		},
+		"BUSY": {busy, func(t *testing.T, rdb *redis.Client) { do(t, rdb, "script", "kill") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			rdb := server.Client(t)
+			refused := make(chan error, 1000)
+			limit := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 10 * time.Hour, Burst: 3} // one an hour
+			c := join(t, server.Client(t), concurrency(2), limits(limit), func(cfg *caller.Config) {
+				cfg.Hooks.RedisFailed = func(err error) { refused <- err }
+			})
+			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+				t.Fatal(err)
+			}
+			test.begin(t, rdb)
+			ended := make(chan error, 1)
+			go func() {
+				_, err := caller.Do(within(t, patience), c, nil, nop)
+				ended <- err
+			}()
+			for seen := 0; seen < 3; { // it is tried again
+				select {
+				case err := <-refused:
+					if strings.Contains(err.Error(), name) {
+						seen++
+					}
+				case err := <-ended:
+					t.Fatalf("the call didn't wait: %v", err)
+				case <-time.After(patience):
+					t.Fatalf("nothing is refused with %s", name)
+				}
+			}
+			test.end(t, rdb)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			if n := charged(t, rdb, time.Hour); n != 2 {
+				t.Errorf("charged %d times, want 2", n)
+			}
+		})
+	}
+}
+
+// While Redis hangs, calls come and go by their deadlines, and nothing gathers: neither goroutines nor waiters.
+func TestNothingGathersWhileRedisHangs(t *testing.T) {
+	rdb := redistest.Client(t)
+	faults := redistest.NewFaults(t)
+	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+		t.Fatal(err)
+	}
+	faults.Blackhole()
+	before := runtime.NumGoroutine()
+	for range 5 {
+		var wg sync.WaitGroup
+		for range 200 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				if _, err := caller.Do(ctx, c, nil, nop); err == nil {
+					t.Error("admitted without Redis")
+				}
+			})
+		}
+		wg.Wait()
+	}
+	if after := runtime.NumGoroutine(); after > before+20 {
+		t.Errorf("%d goroutines, %d before", after, before)
+	}
+	if n := c.Stats().Waiting; n != 0 {
+		t.Errorf("%d calls still wait", n)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_ = c.Close(ctx)
+	faults.Heal()
+}
+
+// A Redis that loses everything, again and again: no call is lost, and no more is admitted than what a fresh limit lets
+// through beside the one that was lost.
+func TestTheBoundAfterLostState(t *testing.T) {
+	for name, lose := range map[string]func(*testing.T, *redistest.Server, *redis.Client){
+		"FLUSHALL": func(t *testing.T, _ *redistest.Server, rdb *redis.Client) { do(t, rdb, "flushall") },
+		"restart":  func(_ *testing.T, s *redistest.Server, _ *redis.Client) { s.Restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			onNodes(t, 2, func() redis.UniversalClient { return server.Client(t) }, func(goesOn func()) {
+				for range 3 {
+					lose(t, server, server.Client(t))
+					goesOn()
+				}
+			})
+		})
+	}
+}
+
+// A cooldown is never shorter than the provider says, a little longer at most, and not the same for all.
+func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	var all []caller.Key
+	for i := range 20 {
+		all = append(all, key(fmt.Sprint("k", i)))
+	}
+	const floor = 10 * time.Second
+	cooled := map[time.Duration]int{}
+	c := join(t, rdb, keys(all...), func(cfg *caller.Config) {
+		cfg.Retry.Attempts = 1
+		cfg.Hooks.CooledDown = func(c caller.Cooldown) { cooled[c.For]++ }
+	})
+	for range all {
+		_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: floor}}
+		})
+		if err == nil {
+			t.Fatal("no error")
+		}
+	}
+	for d := range cooled {
+		if d < floor || d > floor*11/10+time.Millisecond {
+			t.Errorf("cooled down for %v, asked for %v", d, floor)
+		}
+	}
+	if len(cooled) < 15 {
+		t.Errorf("20 cooldowns have only %d different ends", len(cooled))
+	}
+}
+
+// A provider that asks an account to slow down gets half its pace, which comes back; one that is overloaded for everybody
+// doesn't slow the account.
+func TestOverloadSlowsTheAccount(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for scope, slowed := range map[caller.Scope]bool{caller.ScopeAccount: true, caller.ScopeProvider: false} {
+			c := join(t, rdb, limits(perMinute(1000)), func(cfg *caller.Config) {
+				cfg.Pool = fmt.Sprint("pool-", scope)
+				cfg.Retry.Attempts = 1
+			})
+			_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+				return 0, verdict{caller.Verdict{Outcome: caller.Overloaded, Scope: scope}}
+			})
+			if err == nil {
+				t.Fatal("no error")
+			}
+			pace := func() float64 {
+				s, err := c.Inspect(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s.Limits[0].Pace
+			}
+			if slowed {
+				eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
+			} else if p := pace(); p != 1 {
+				t.Errorf("the pace is %v", p)
+			}
+		}
+	})
+}

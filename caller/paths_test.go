@@ -1,0 +1,170 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	profiles "github.com/penstock/penstock/caller/provider"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// The canary is only in requests also on the paths that are off by default, for operators, and where the pool itself
+// answers.
+func TestTheCanaryOnOtherPaths(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var out transcript
+	monitored := monitor(t, server)
+	sent := make(chan string, 1000)
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case sent <- r.Header.Get("X-Api-Key"):
+		default:
+		}
+		switch r.URL.Path {
+		case "/slow":
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+			fallthrough
+		case "/fine":
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Anthropic-Ratelimit-Requests-Limit", "100000")
+			w.Header().Set("Anthropic-Ratelimit-Requests-Remaining", "7")
+			_, _ = io.WriteString(w, `{"usage":{"input_tokens":25,"output_tokens":15}}`)
+		default:
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
+	defer provider.Close()
+	rdb := server.Client(t)
+	cfg := func(change ...func(*caller.Config)) func(*caller.Config) {
+		return func(cfg *caller.Config) {
+			quick(cfg)
+			cfg.Keys = []caller.Key{{ID: "k", Secret: caller.NewSecret(canary)}, {ID: "l", Secret: caller.NewSecret(canary + "2")}}
+			cfg.Limits = []caller.Limit{{Metric: caller.Requests, Limit: 100_000, Per: time.Minute}}
+			cfg.Profile = profiles.Anthropic()
+			cfg.PlainErrors = false
+			cfg.Breaker.Failures = 1
+			cfg.Hedge = caller.Hedge{After: time.Millisecond, Percentile: 0.95}
+			cfg.IdempotencyKeys = true
+			cfg.Hooks = caller.Hooks{
+				Admitted: func(a caller.Admission) { out.add(a) }, Attempted: func(a caller.Attempt) { out.add(a, a.Err) },
+				Used: func(u caller.Usage) { out.add(u) }, Observed: func(o caller.Observation) { out.add(o) },
+				KeysFailed: func(err error) { out.add(err) }, CircuitOpened: func(c caller.Circuit) { out.add(c) },
+			}
+			for _, c := range change {
+				c(cfg)
+			}
+		}
+	}
+	one := join(t, rdb, cfg())
+	two := join(t, rdb, cfg(func(cfg *caller.Config) { cfg.Pool = "q"; cfg.Timeout = time.Nanosecond }))
+	client := &http.Client{Transport: one.Transport(nil)}
+	refused := &http.Client{Transport: two.Transport(nil)}
+	defer client.CloseIdleConnections()
+	for _, path := range []string{"/fine", "/slow", "/broken", "/broken", "/fine"} {
+		for _, via := range []*http.Client{client, refused} {
+			ctx := caller.WithOptions(t.Context(), caller.Options{Share: path, Affinity: "a", Repeatable: caller.Repeat})
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, provider.URL+path, strings.NewReader(`{"model":"m"}`))
+			res, err := via.Do(req)
+			out.add(err)
+			if err != nil {
+				continue
+			}
+			body, _ := io.ReadAll(res.Body)
+			res.Body.Close()
+			out.add(string(body), res.Header, res.Request.Header, res.Request.URL)
+			if e := caller.ErrorOf(res); e != nil {
+				out.add(e)
+			}
+		}
+	}
+	ctx := within(t, patience)
+	state, err := one.Inspect(ctx)
+	out.add(state, err, one.Disable(ctx, "k", "leaked"), one.Enable(ctx, "k"), one.Disable(ctx, "none", ""))
+	twice := caller.Key{ID: "k", Secret: caller.NewSecret(canary)}
+	out.add(one.SetKeys([]caller.Key{twice, twice}), one.SetKeys([]caller.Key{{ID: canary, Secret: caller.NewSecret(canary)}}))
+	out.add(one.Stats(), two.Stats(), one, two, twice, fmt.Sprint(client))
+	if got := <-sent; !strings.HasPrefix(got, canary) {
+		t.Errorf("the provider got %q", got)
+	}
+	for _, k := range rdb.Keys(t.Context(), "*").Val() {
+		out.add(k, rdb.HGetAll(t.Context(), k).Val())
+	}
+	text := out.text.String()
+	for _, word := range []string{"caller.Usage", "caller.Observation", "caller.Circuit", "caller.Attempt", "caller.Admission"} {
+		if !strings.Contains(text, word) {
+			t.Errorf("nothing was seen of %s", word)
+		}
+	}
+	for name, text := range map[string]string{"what got out": text, "MONITOR": monitored()} {
+		if at := strings.Index(text, canary); at >= 0 {
+			t.Errorf("%s has the canary: %q", name, text[max(0, at-300):min(len(text), at+100)])
+		}
+	}
+}
+
+// streamsBeginning is what the stream tells before its text.
+var streamsBeginning, _, _ = strings.Cut(stream, "event: content")
+
+// A stream that its reader cancels half-way gives the permit back at once, and what it told of its cost by then is
+// settled, where that is more than was charged.
+func TestACancelledStreamIsSettled(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	used := make(chan caller.Usage, 1)
+	c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.InputTokens, Limit: 1000, Per: time.Hour, Algorithm: caller.Bucket}),
+		func(cfg *caller.Config) {
+			cfg.Profile = profiles.Anthropic()
+			cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.InputTokens: 10} }
+			cfg.Hooks.Used = func(u caller.Usage) { used <- u }
+		})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, streamsBeginning)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	client := &http.Client{Transport: c.Transport(nil)}
+	defer client.CloseIdleConnections()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.ReadFull(res.Body, make([]byte, len(streamsBeginning))); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "Redis knows of the permit", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
+	cancel()
+	if _, err := res.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("read on: %v", err)
+	}
+	if n := c.Stats().InFlight; n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+	if u := <-used; !reflect.DeepEqual(u.Settled, caller.Cost{caller.InputTokens: 15}) {
+		t.Errorf("settled %+v", u)
+	}
+	eventually(t, "Redis knows that it is back", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 0 })
+	// A token of 1,000 an hour takes 3.6 s. A little time has passed.
+	eventually(t, "Redis knows of the debt", func() bool {
+		n := charged(t, rdb, 3600*time.Millisecond)
+		return n >= 24 && n <= 26
+	})
+}
