@@ -131,8 +131,8 @@ func (g *Grant) end() {
 
 // cut returns why the pool ended the attempt of ctx, nil if it didn't.
 func cut(ctx context.Context) error {
-	switch err := context.Cause(ctx); err { //nolint:errorlint // the very values
-	case ErrAttemptTimeout, ErrTimeout, ErrLeaseLost:
+	err := context.Cause(ctx)
+	if err == ErrAttemptTimeout || err == ErrTimeout || err == ErrLeaseLost { //nolint:errorlint // the very values
 		return err
 	}
 	return nil

@@ -19,33 +19,26 @@ func (q *queue) head(n int, l *layout, horizon time.Duration) batch {
 	n = min(n, q.len())
 	b := batch{waiters: make([]*waiter, 0, n)}
 	var next [len(q.lines)]*waiter
-	var came [len(q.lines)]time.Time // that of next, as if all had the lowest priority
 	for i := range q.lines {
 		next[i] = q.lines[i].first
-		if next[i] != nil {
-			came[i] = q.came(i, next[i])
-		}
 	}
 	now := time.Now()
 	for range n {
-		from := -1
+		var first *waiter
+		var from int
+		var came time.Time
 		for i, w := range next {
-			if w != nil && (from < 0 || !came[i].After(came[from])) {
-				from = i
+			if w == nil {
+				continue
+			}
+			if at := w.since.Add(-time.Duration(i) * q.aging); first == nil || !at.After(came) {
+				first, from, came = w, i, at
 			}
 		}
-		first := next[from]
 		next[from] = first.next
-		if first.next != nil {
-			came[from] = q.came(from, first.next)
-		}
 		b.add(first, l, reach(first.rank(now, q.aging), horizon))
 	}
 	return b
-}
-
-func (q *queue) came(line int, w *waiter) time.Time {
-	return w.since.Add(-time.Duration(line) * q.aging)
 }
 
 // reach is how far ahead a call may be booked: a call of lower priority less far, so that a more urgent one that comes

@@ -214,7 +214,7 @@ func (p *pool) failed(now time.Time, err error, q *question) {
 	case scripts.Rejected:
 		for _, w := range q.batch.waiters {
 			if w.line != nil {
-				p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, Err: err})
+				p.queue.refuse(w, &Error{Pool: p.plan.Pool, Err: err})
 			}
 		}
 	case scripts.NotRun: // as if it had never been sent

@@ -46,7 +46,7 @@ func TestHeadroom(t *testing.T) {
 			t.Errorf("%d of 1,000 left, of which 200 should be: %+v, %v", remaining, r, got)
 		}
 	}
-	for _, wrong := range []float64{-0.1, 0.91, 1, 95} {
+	for _, wrong := range []float64{-0.1, 1, 95} {
 		if err := (Limit{Metric: Tokens, Limit: 10, Per: time.Minute, Headroom: wrong}).withDefaults().check(); err == nil {
 			t.Errorf("a headroom of %v is taken", wrong)
 		}

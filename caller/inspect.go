@@ -12,6 +12,9 @@ type State struct {
 	Keys     []KeyState
 	Limits   []LimitState
 	Sessions []SessionState
+	// Permits is how many calls each account may have in flight, where Config.Adaptive makes that follow what calls meet;
+	// an account of which nothing is known yet is missing. Its whole part counts.
+	Permits map[string]float64
 }
 
 // KeyState is a key of this process's configuration.
@@ -53,7 +56,7 @@ func (c *Caller) Inspect(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, &Error{Pool: c.plan.Pool, Err: err}
 	}
-	out := &State{}
+	out := &State{Permits: s.Permits}
 	c.pool.mu.Lock()
 	l := c.pool.layout
 	for _, a := range l.accounts {

@@ -59,11 +59,9 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 	if s, ok := errors.AsType[*StatusError](err); ok {
 		return c.plan.Profile.Judge(s.response(), s.Body)
 	}
-	switch cut(ctx) { //nolint:errorlint // the very values
-	case nil:
-	case ErrLeaseLost:
+	if reason := cut(ctx); errors.Is(reason, ErrLeaseLost) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}
-	default:
+	} else if reason != nil {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: timedOut}
 	}
 	if errors.Is(context.Cause(ctx), errOvertaken) {

@@ -184,7 +184,7 @@ func (p *pool) close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closing, p.failures = true, 0
 	for _, w := range p.queue.all() {
-		p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, Err: ErrClosed})
+		p.queue.refuse(w, &Error{Pool: p.plan.Pool, Err: ErrClosed})
 	}
 	p.mu.Unlock()
 	p.wake()

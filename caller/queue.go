@@ -154,9 +154,9 @@ func (q *queue) answer(w *waiter, g *Grant, err error) {
 	w.grant, w.err, w.spent = g, err, !w.asked
 }
 
-// settle answers w at once.
-func (q *queue) settle(w *waiter, g *Grant, err error) {
-	q.answer(w, g, err)
+// refuse answers w at once.
+func (q *queue) refuse(w *waiter, err error) {
+	q.answer(w, nil, err)
 	w.wake()
 }
 

@@ -120,7 +120,7 @@ func (p *pool) refuseHopeless(reply *scripts.PoolReply, q *question) bool {
 		}
 		for _, w := range its {
 			if w.line != nil {
-				p.queue.settle(w, nil, &Error{Pool: p.plan.Pool, RetryAfter: max(reply.Wake, 0), Err: err})
+				p.queue.refuse(w, &Error{Pool: p.plan.Pool, RetryAfter: max(reply.Wake, 0), Err: err})
 				refused = true
 			}
 		}
@@ -167,7 +167,7 @@ func (p *pool) refuse(w *waiter, wait time.Duration, binding int) {
 		limit := &p.plan.Limits[binding]
 		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Usable(), w.cost[p.plan.index[binding]]
 	}
-	p.queue.settle(w, nil, err)
+	p.queue.refuse(w, err)
 }
 
 // binding names what is in the way.

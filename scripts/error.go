@@ -77,7 +77,7 @@ var ErrLate = errors.New("the script reached Redis after its deadline and did no
 var ErrStale = errors.New("a newer call of the session reached Redis before; this one did nothing")
 
 // ErrLost is what the pool's script answers when Redis has lost writes that the session knew of: it did nothing.
-var ErrLost = errors.New("Redis has lost writes: the state is older than this session knew; the script did nothing") //nolint:staticcheck // a name
+var ErrLost = errors.New("writes are lost: the state in Redis is older than this session knew; the script did nothing")
 
 // ErrLostAll is an ErrLost where nothing is left of the state that the session knew.
 var ErrLostAll = fmt.Errorf("%w, since nothing is left of it", ErrLost)

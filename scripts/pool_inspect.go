@@ -22,6 +22,7 @@ type PoolState struct {
 	Blocks   map[string]BlockState
 	Counters map[string]CounterState
 	Sessions map[string]SessionState
+	Permits  map[string]float64 // by account, where the number follows what calls meet
 }
 
 // BlockState is a key or account that isn't used.
@@ -66,7 +67,10 @@ func decodePoolState(v any) (*PoolState, error) {
 	if !ok || len(r)%2 != 1 {
 		return nil, fmt.Errorf("unexpected reply %v", v)
 	}
-	s := &PoolState{Blocks: map[string]BlockState{}, Counters: map[string]CounterState{}, Sessions: map[string]SessionState{}}
+	s := &PoolState{
+		Blocks: map[string]BlockState{}, Counters: map[string]CounterState{}, Sessions: map[string]SessionState{},
+		Permits: map[string]float64{},
+	}
 	if s.Now, ok = r[0].(int64); !ok {
 		return nil, fmt.Errorf("unexpected reply: the time is %v", r[0])
 	}
@@ -74,21 +78,7 @@ func decodePoolState(v any) (*PoolState, error) {
 	for i := 1; i < len(r); i += 2 {
 		name, _ := r[i].(string)
 		value, _ := r[i+1].(string)
-		kind, rest, _ := strings.Cut(name, ":")
-		words := strings.SplitN(value, " ", 6)
-		switch {
-		case kind == "s" && len(words) == 6:
-			if id, err := url.PathUnescape(rest); err == nil {
-				s.Sessions[id] = s.session(words)
-			}
-		case kind == "t":
-			s.Counters[rest] = s.counter(words)
-		case kind == "f" && len(words) == 3:
-			paces[rest] = s.pace(words)
-		case (kind == "k" || kind == "a" || kind == "m") && len(words) >= 2:
-			_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
-			s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: words[1] == "off", Reason: reason}
-		}
+		s.field(name, value, paces)
 	}
 	for name, c := range s.Counters {
 		c.Pace = 1
@@ -98,6 +88,29 @@ func decodePoolState(v any) (*PoolState, error) {
 		s.Counters[name] = c
 	}
 	return s, nil
+}
+
+// field takes in one field of the HASH.
+func (s *PoolState) field(name, value string, paces map[string]float64) {
+	kind, rest, _ := strings.Cut(name, ":")
+	words := strings.SplitN(value, " ", 6)
+	switch {
+	case kind == "s" && len(words) == 6:
+		if id, err := url.PathUnescape(rest); err == nil {
+			s.Sessions[id] = s.session(words)
+		}
+	case kind == "t":
+		s.Counters[rest] = s.counter(words)
+	case kind == "d":
+		if account, err := url.PathUnescape(rest); err == nil {
+			s.Permits[account], _ = strconv.ParseFloat(words[0], 64)
+		}
+	case kind == "f" && len(words) == 3:
+		paces[rest] = s.pace(words)
+	case (kind == "k" || kind == "a" || kind == "m") && len(words) >= 2:
+		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
+		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: words[1] == "off", Reason: reason}
+	}
 }
 
 // from returns the time from now until a moment in seconds since 2017.

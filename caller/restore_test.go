@@ -1,0 +1,143 @@
+package caller_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+	profiles "github.com/penstock/penstock/caller/provider"
+	permits "github.com/penstock/penstock/concurrency"
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// What a process knows of limits, it puts back where Redis has lost it, before it is admitted anything.
+func TestLostLimitsArePutBack(t *testing.T) {
+	t.Parallel()
+	for name, limit := range map[string]caller.Limit{
+		"window": {Metric: caller.Requests, Limit: 1, Per: time.Hour},
+		"bucket": {Metric: caller.Requests, Limit: 2, Per: 2 * time.Hour, Algorithm: caller.Bucket, Burst: 1},
+		"daily":  {Metric: caller.Requests, Limit: 1, Algorithm: caller.Daily},
+		"pool's": {Metric: caller.Requests, Limit: 1, Per: time.Hour, Scope: caller.PerPool},
+		"key's":  {Metric: caller.Requests, Limit: 1, Per: time.Hour, Scope: caller.PerKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := redistest.Client(t)
+			c := join(t, redistest.Another(t, rdb), limits(limit))
+			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second time what was put back is lost
+				if err := rdb.FlushDB(t.Context()).Err(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := caller.Do(within(t, patience), c, nil, nop); !errors.Is(err, caller.ErrDeadline) {
+					t.Errorf("a call after the flush: %v, want ErrDeadline", err)
+				}
+			}
+		})
+	}
+}
+
+// A key that this process found revoked isn't tried again because Redis has forgotten it.
+func TestLostBlocksArePutBack(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
+	sent := 0
+	revoked := func(context.Context, *caller.Grant) (int, error) {
+		sent++
+		return 0, &caller.StatusError{StatusCode: http.StatusUnauthorized}
+	}
+	if _, err := caller.Do(within(t, patience), c, nil, revoked); err == nil {
+		t.Fatal("the key is good")
+	}
+	eventually(t, "the key is disabled", func() bool {
+		s, err := c.Inspect(t.Context())
+		return err == nil && s.Keys[0].Disabled > 0
+	})
+	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caller.Do(within(t, patience), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
+		t.Errorf("after the flush: %v, and %d requests with the revoked key", err, sent)
+	}
+	// And one that was enabled again stays so.
+	if err := c.Enable(within(t, patience), "k"); err != nil {
+		t.Fatal(err)
+	}
+	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+		t.Errorf("enabled, and after another flush: %v", err)
+	}
+}
+
+// The calls in flight fall on overload and rise while they are used, the same for all processes, between the bounds.
+func TestAdaptiveConcurrency(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	adaptive := func(cfg *caller.Config) {
+		cfg.Concurrency = 100
+		cfg.Adaptive = &permits.Adaptive{Min: 2, Initial: 8, Backoff: 0.5, Window: 10 * time.Millisecond}
+		cfg.Retry.Attempts = 1
+	}
+	a, b := join(t, redistest.Another(t, rdb), adaptive), join(t, redistest.Another(t, rdb), adaptive)
+	now := func() float64 {
+		t.Helper()
+		s, err := b.Inspect(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Permits["k"]
+	}
+	overloaded := func(context.Context, *caller.Grant) (int, error) {
+		return 0, &caller.StatusError{StatusCode: http.StatusServiceUnavailable}
+	}
+	_, _ = caller.Do(within(t, patience), a, nil, overloaded)
+	eventually(t, "an overload halves it", func() bool { return now() == 4 })
+	eventually(t, "it falls to its least", func() bool {
+		_, _ = caller.Do(within(t, patience), a, nil, overloaded)
+		return now() == 2
+	})
+	// It rises only while at least half of it is used.
+	end := hold(t, b)
+	eventually(t, "it rises while it is used", func() bool {
+		_, err := caller.Do(within(t, patience), a, nil, nop)
+		return err == nil && now() > 3
+	})
+	end()
+	load := newLoad(100)
+	if _, err := caller.Do(within(t, patience), b, nil, load.call); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the provider would take at the moment is where it begins.
+func TestAdaptiveConcurrencyBeginsAtWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	c := join(t, rdb, func(cfg *caller.Config) {
+		cfg.Concurrency, cfg.Profile = 100, profiles.OpenAI()
+		cfg.Adaptive = &permits.Adaptive{Initial: 5, Window: 10 * time.Millisecond}
+	})
+	remaining := 60
+	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
+		res := ok(r)
+		res.Header = http.Header{"X-Ratelimit-Remaining-Requests": {strconv.Itoa(remaining)}}
+		return res, nil
+	})).RoundTrip(request(t, t.Context(), http.MethodGet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	eventually(t, "it begins at what is left", func() bool {
+		s, err := c.Inspect(t.Context())
+		return err == nil && s.Permits["k"] >= 60
+	})
+}
