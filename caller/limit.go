@@ -156,6 +156,12 @@ func (l Limit) check() error {
 		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Usable())
 	case l.Scope != PerAccount && l.Scope != PerKey && l.Scope != PerPool:
 		return fmt.Errorf("the scope %q is unknown: use account, key or pool", l.Scope)
+	}
+	return l.checkDaily()
+}
+
+func (l Limit) checkDaily() error {
+	switch {
 	case l.Algorithm == Daily && (l.Per != day || l.Burst != 0):
 		return fmt.Errorf("a daily limit of %s has a Per of 24h and no Burst: leave both out", l.Metric)
 	case l.Algorithm != Daily && l.ResetAt != 0:
