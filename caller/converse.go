@@ -151,7 +151,7 @@ func (p *pool) ask(ctx context.Context, q *question) {
 		p.reach = maxBatch
 	}
 	p.handOut(reply, q)
-	p.schedule(received, reply, q.layout)
+	p.schedule(received, reply)
 }
 
 // handOut gives the grants to the first waiters of each run. Those who left meanwhile leave their permit.
@@ -163,7 +163,7 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) {
 			grants = grants[1:]
 			slot, _ := p.clock.Local(g.Slot)
 			if w.place != nil && w.before(slot) {
-				p.refuse(w, time.Until(slot), reply.Binding, q.layout)
+				p.refuse(w, time.Until(slot), reply.Binding)
 			}
 			if w.place == nil {
 				p.unsaid = cmp.Or(p.unsaid, time.Now())
@@ -181,12 +181,12 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) {
 }
 
 // schedule sets when to ask again for those who were not admitted, and sends those away whose turn comes too late.
-func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, l *layout) {
+func (p *pool) schedule(now time.Time, reply *scripts.PoolReply) {
 	p.permits = p.toldWant > 0 && reply.Poll
 	if p.permits {
 		p.heed()
 	}
-	p.stats.blocked(now, p.binding(reply.Binding, l), p.waitsUntil(reply))
+	p.stats.blocked(now, p.binding(reply.Binding), p.waitsUntil(reply))
 	switch {
 	case p.toldWant == 0 || p.permits && !p.unsaid.IsZero(): // permits came back while the call was under way
 		p.askAt = time.Time{}
@@ -202,7 +202,7 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, l *layout) {
 		if p.permits { // one that comes back may help before
 			wait = min(wait, pollPermits/2+rand.N(pollPermits))
 		} else {
-			p.refuseLate(now.Add(reply.Wake), reply, l)
+			p.refuseLate(now.Add(reply.Wake), reply)
 		}
 		p.askAt = now.Add(wait)
 	}
@@ -218,29 +218,29 @@ func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
 }
 
 // refuseLate sends away the waiters who can't be admitted in time. Nobody is admitted before at.
-func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, l *layout) {
+func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply) {
 	for _, w := range p.queue.all() {
 		if w.before(at) {
-			p.refuse(w, reply.Wake, reply.Binding, l)
+			p.refuse(w, reply.Wake, reply.Binding)
 		}
 	}
 }
 
 // refuse sends a waiter away whose turn comes after its deadline.
-func (p *pool) refuse(w *waiter, wait time.Duration, binding int, l *layout) {
+func (p *pool) refuse(w *waiter, wait time.Duration, binding int) {
 	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
 	if binding >= 0 {
-		limit := p.plan.Limits[l.counters[binding].limit]
+		limit := p.plan.Limits[binding]
 		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Limit, w.cost[slices.Index(p.plan.metrics, limit.Metric)]
 	}
 	p.queue.settle(w, nil, err)
 }
 
 // binding names what is in the way.
-func (p *pool) binding(binding int, l *layout) string {
+func (p *pool) binding(binding int) string {
 	switch {
 	case binding >= 0:
-		return string(p.plan.Limits[l.counters[binding].limit].Metric)
+		return string(p.plan.Limits[binding].Metric)
 	case binding == scripts.BindingPermits:
 		return BindingConcurrency
 	case binding == scripts.BindingCooldown:

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"hash/fnv"
 	"slices"
 	"strings"
@@ -40,8 +41,11 @@ type counter struct {
 	key     string // empty: not a key's own
 }
 
+// owner is whose the counter is, as the script calls it.
+func (c counter) owner() string { return cmp.Or(c.key, c.account) }
+
 // layout is what the pool's script is told of accounts, limits and keys, and what its indices stand for. It never
-// changes; a new one takes its place.
+// changes; a new one takes its place. Limits have the indices that they have in Config.Limits.
 type layout struct {
 	shape    *scripts.PoolShape
 	accounts []*account
@@ -55,100 +59,84 @@ type layout struct {
 // layOut lays the accounts out for the families of models.
 func (p *plan) layOut(accounts []*account, families []family, now time.Time) *layout {
 	l := &layout{accounts: accounts, byName: map[string]int{}}
-	cfg := scripts.PoolConfig{
-		Session: p.Session, TTL: p.TTL, Horizon: p.Horizon, Strategy: p.Strategy.script(), Metrics: len(p.metrics),
-	}
-	if p.Concurrency > 0 {
-		for _, a := range accounts {
-			cfg.Permits = append(cfg.Permits, scripts.PoolPermits{Name: a.id, Limit: p.Concurrency})
-		}
-	}
-	b := builder{plan: p, layout: l, cfg: &cfg, now: now}
 	for _, f := range families {
-		for i, a := range accounts {
+		for _, a := range accounts {
 			if !p.keyLimits {
-				b.lane(f, i, a.keys, "")
+				l.addLane(p, f, a, a.keys, "")
 				continue
 			}
 			for _, k := range a.keys {
-				b.lane(f, i, []Key{k}, k.ID)
+				l.addLane(p, f, a, []Key{k}, k.ID)
 			}
 		}
 	}
 	l.perKind = len(l.lanes) / len(families)
-	l.shape = scripts.NewPoolShape(&cfg)
+	l.shape = scripts.NewPoolShape(l.config(p, families, now))
 	return l
 }
 
-// builder puts a layout together.
-type builder struct {
-	plan   *plan
-	layout *layout
-	cfg    *scripts.PoolConfig
-	now    time.Time
+// config says the same to the script.
+func (l *layout) config(p *plan, families []family, now time.Time) *scripts.PoolConfig {
+	cfg := &scripts.PoolConfig{
+		Session: p.Session, TTL: p.TTL, Horizon: p.Horizon, Strategy: p.Strategy.script(), Metrics: len(p.metrics),
+		Concurrency: p.Concurrency,
+	}
+	for i, limit := range p.Limits {
+		made := scripts.PoolLimit{
+			Name: p.paces[i].name, Scope: scripts.LimitScope(limit.Scope), Metric: slices.Index(p.metrics, limit.Metric),
+			Interval: p.paces[i].interval, Burst: p.paces[i].burst, Limit: limit.Limit, Grows: p.paces[i].grows,
+		}
+		if limit.Algorithm == Daily {
+			end := limit.nextReset(now)
+			made.End = scripts.Micros(end)
+			if l.ends.IsZero() || end.Before(l.ends) {
+				l.ends = end
+			}
+		}
+		cfg.Limits = append(cfg.Limits, made)
+	}
+	for _, f := range families {
+		cfg.Families = append(cfg.Families, scripts.PoolFamily{Name: f.name, Limits: f.limits})
+	}
+	for _, a := range l.accounts {
+		made := scripts.PoolAccount{ID: a.id}
+		for _, k := range a.keys {
+			made.Keys = append(made.Keys, scripts.PoolKeyWeight{ID: k.ID, Weight: k.Weight})
+		}
+		cfg.Accounts = append(cfg.Accounts, made)
+	}
+	return cfg
 }
 
-func (b *builder) lane(f family, at int, keys []Key, key string) {
-	a := b.layout.accounts[at]
+// addLane adds a lane of an account, or of one of its keys.
+func (l *layout) addLane(p *plan, f family, a *account, keys []Key, key string) {
 	its := lane{account: a, family: f.name, keys: keys}
-	made := scripts.PoolLane{
-		Name: scripts.LaneName(a.id, f.name, key), Weight: 1, Permits: -1,
-		Blocks: []string{scripts.AccountBlock(a.id, "")},
-	}
-	if f.name != "" {
-		made.Blocks = append(made.Blocks, scripts.AccountBlock(a.id, f.name))
-	}
-	if b.plan.Concurrency > 0 {
-		made.Permits = at
-	}
-	for _, k := range keys {
-		made.Keys = append(made.Keys, k.ID)
-		made.Weight = max(made.Weight, k.Weight)
-	}
 	for _, limit := range f.limits {
-		i := b.counter(limit, a.id, key)
-		made.Counters = append(made.Counters, i)
-		its.counters = append(its.counters, b.layout.counters[i].name)
+		its.counters = append(its.counters, l.counter(p, limit, a.id, key))
 		its.limits = append(its.limits, limit)
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(made.Name))
+	_, _ = h.Write([]byte(scripts.LaneName(a.id, f.name, key)))
 	its.hash = h.Sum64()
-	b.cfg.Lanes = append(b.cfg.Lanes, made)
-	b.layout.lanes = append(b.layout.lanes, its)
+	l.lanes = append(l.lanes, its)
 }
 
-// counter returns the counter of a limit for an account and key, and makes it if it isn't there yet.
-func (b *builder) counter(limit int, accountID, key string) int {
-	pace := b.plan.paces[limit]
+// counter returns the name of a limit's counter for an account and key, and adds it if it isn't there yet.
+func (l *layout) counter(p *plan, limit int, accountID, key string) string {
 	c := counter{limit: limit}
-	switch b.plan.Limits[limit].Scope {
+	switch p.Limits[limit].Scope {
 	case PerPool:
-		c.name = scripts.PoolLimitName(pace.name)
+		c.name = scripts.PoolLimitName(p.paces[limit].name)
 	case PerKey:
-		c.name, c.account, c.key = scripts.KeyLimitName(key, pace.name), accountID, key
+		c.name, c.account, c.key = scripts.KeyLimitName(key, p.paces[limit].name), accountID, key
 	default:
-		c.name, c.account = scripts.AccountLimitName(accountID, pace.name), accountID
+		c.name, c.account = scripts.AccountLimitName(accountID, p.paces[limit].name), accountID
 	}
-	if i, ok := b.layout.byName[c.name]; ok {
-		return i
+	if _, ok := l.byName[c.name]; !ok {
+		l.byName[c.name] = len(l.counters)
+		l.counters = append(l.counters, c)
 	}
-	i := len(b.layout.counters)
-	made := scripts.PoolCounter{
-		Name: c.name, Metric: slices.Index(b.plan.metrics, b.plan.Limits[limit].Metric),
-		Interval: pace.interval, Burst: pace.burst, Limit: b.plan.Limits[limit].Limit, Grows: pace.grows,
-	}
-	if l := b.plan.Limits[limit]; l.Algorithm == Daily {
-		end := l.nextReset(b.now)
-		made.End = scripts.Micros(end)
-		if b.layout.ends.IsZero() || end.Before(b.layout.ends) {
-			b.layout.ends = end
-		}
-	}
-	b.cfg.Counters = append(b.cfg.Counters, made)
-	b.layout.counters = append(b.layout.counters, c)
-	b.layout.byName[c.name] = i
-	return i
+	return c.name
 }
 
 // prefer returns the lane of a family that calls of an affinity go to while it has room: every process has the same

@@ -48,10 +48,11 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 	for i := range 3 {
 		r.shapes = append(r.shapes, scripts.NewPoolShape(&scripts.PoolConfig{
 			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: r.horizon, Strategy: scripts.Headroom, Metrics: 1,
-			Counters: []scripts.PoolCounter{{
-				Name: "c", Interval: pace.interval, Burst: pace.burst, Limit: l.Limit, Grows: pace.grows,
+			Limits: []scripts.PoolLimit{{
+				Name: "c", Scope: scripts.PerPool, Interval: pace.interval, Burst: pace.burst, Limit: l.Limit, Grows: pace.grows,
 			}},
-			Lanes: []scripts.PoolLane{{Name: "k", Weight: 1, Permits: -1, Counters: []int{0}, Keys: []string{"k"}}},
+			Families: []scripts.PoolFamily{{Limits: []int{0}}},
+			Accounts: []scripts.PoolAccount{{ID: "a", Keys: []scripts.PoolKeyWeight{{ID: "k", Weight: 1}}}},
 		}))
 	}
 	return r

@@ -87,7 +87,7 @@ func (n *news) reports(l *layout, now time.Time, memory time.Duration) []scripts
 			if !ok {
 				continue // its account is gone
 			}
-			r.Counter = at
+			r.Limit, r.Owner = l.counters[at].limit, l.counters[at].owner()
 		}
 		if !i.until.IsZero() {
 			r.For = i.until.Sub(now)
@@ -101,7 +101,8 @@ func (n *news) reports(l *layout, now time.Time, memory time.Duration) []scripts
 	out = append(out, scripts.PoolReport{Kind: scripts.UnlessRan, Seq: n.doubt.seq})
 	for name, units := range n.doubt.settled {
 		if at, ok := l.byName[name]; ok && units != 0 && (units > 0 || !forgotten) {
-			out = append(out, scripts.PoolReport{Kind: scripts.SettleCounter, Counter: at, Units: units})
+			c := l.counters[at]
+			out = append(out, scripts.PoolReport{Kind: scripts.SettleCounter, Limit: c.limit, Owner: c.owner(), Units: units})
 		}
 	}
 	return out

@@ -146,7 +146,7 @@ func (q *queue) head(n int, l *layout, horizon time.Duration) batch {
 // add puts w at the end, into the last run if it is like that.
 func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
 	d := scripts.PoolDemand{
-		First: w.family * l.perKind, Last: (w.family+1)*l.perKind - 1, Ahead: ahead,
+		Family: w.family, Ahead: ahead,
 		Prefer: l.prefer(w.affinity, w.family), Cost: w.cost,
 	}
 	if n := len(b.runs); n > 0 && alike(&b.demands[n-1], &d) {
@@ -160,6 +160,6 @@ func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
 }
 
 func alike(a, b *scripts.PoolDemand) bool {
-	return a.First == b.First && a.Ahead == b.Ahead && a.Prefer == b.Prefer &&
+	return a.Family == b.Family && a.Ahead == b.Ahead && a.Prefer == b.Prefer &&
 		slices.Equal(a.Except, b.Except) && slices.Equal(a.Cost, b.Cost)
 }

@@ -23,6 +23,9 @@ var poolBlockLua string
 //go:embed pool_report.lua
 var poolReportLua string
 
+//go:embed pool_lane.lua
+var poolLaneLua string
+
 //go:embed pool_admit.lua
 var poolAdmitLua string
 
@@ -30,7 +33,7 @@ var poolAdmitLua string
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolAdmitLua, poolWriteLua)
+	coreLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolLaneLua, poolAdmitLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
@@ -38,7 +41,7 @@ func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "
 // PoolChannel is where the session hears that permits have come back.
 func PoolChannel(pool, session string) string { return PoolKey(pool) + ":" + wireName(session) }
 
-// What is in the way of the first call that was not admitted, else of the last one that was: the index of a counter,
+// What is in the way of the first call that was not admitted, else of the last one that was: the index of a limit,
 // or one of these.
 const (
 	BindingPermits  = -1 // every permit is taken
@@ -54,25 +57,25 @@ type PoolCall struct {
 	Seq      int64 // from 1, grows with every call of the session
 	Deadline int64 // do nothing after this time, in microseconds since 2017; 0: none
 	Now      int64 // for tests: the time, in microseconds since 2017; 0: Redis' own
-	Held     []int // permits that this session holds now, in the order of the shape
+	Held     []int // permits that this session holds now, of each account; nil: there is no limit of them
 	Reports  []PoolReport
 	Demands  []PoolDemand
 }
 
 // PoolDemand is a run of equal calls.
 type PoolDemand struct {
-	Count       int
-	First, Last int           // the lanes that they may take, by index
-	Ahead       time.Duration // how far ahead of now they may be booked, up to the horizon
-	Prefer      int           // the lane that they take if it can serve them within Ahead, by index; -1: none
-	Except      []int         // the lanes of these that they must not take, by index
-	Cost        []int64       // of each metric; none negative
+	Count  int
+	Family int           // index in PoolConfig.Families
+	Ahead  time.Duration // how far ahead of now they may be booked, up to the horizon
+	Prefer int           // the lane of the family that they take if it can serve them within Ahead, by index; -1: none
+	Except []int         // the lanes of the family that they must not take, by index
+	Cost   []int64       // of each metric; none negative
 }
 
 // PoolGrant is one admitted call.
 type PoolGrant struct {
-	Lane int   // index in PoolShape.Lanes
-	Key  int   // index in its Keys
+	Lane int   // by index; see PoolConfig
+	Key  int   // index in the lane's keys
 	Slot int64 // when the call may be sent, in microseconds since 2017
 	// Trial: the key was disabled, and this call alone may try whether it still is. Whoever made it reports ClearBlock
 	// or DisableBlock.
@@ -84,7 +87,7 @@ type PoolReply struct {
 	Now      int64         // Redis' time, in microseconds since 2017
 	Wake     time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
 	Poll     bool          // a permit that comes back may help before
-	Binding  int           // index of a counter, or one of the Binding constants
+	Binding  int           // index of a limit, or one of the Binding constants
 	Waiting  int           // other sessions with calls waiting
 	Reason   string        // why a key is disabled, for the first demand that BindingDisabled is in the way of
 	Admitted []int         // of each demand, how many calls were admitted: its first ones
@@ -111,7 +114,7 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 }
 
 func (p *PoolCall) args() []any {
-	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+5*len(p.Reports)+(6+p.Shape.metrics)*len(p.Demands))
+	a := make([]any, 0, len(p.Shape.args)+5+len(p.Held)+6*len(p.Reports)+(6+p.Shape.metrics)*len(p.Demands))
 	now := ""
 	if p.Now != 0 {
 		now = seconds(p.Now)
@@ -127,9 +130,13 @@ func (p *PoolCall) args() []any {
 	}
 	a = append(a, len(p.Demands))
 	for _, d := range p.Demands {
-		a = append(a, d.Count, d.First+1, d.Last+1, d.Ahead.Seconds(), d.Prefer+1, len(d.Except))
+		prefer := 0
+		if d.Prefer >= 0 {
+			prefer = p.Shape.local(d.Family, d.Prefer)
+		}
+		a = append(a, d.Count, d.Family+1, d.Ahead.Seconds(), prefer, len(d.Except))
 		for _, lane := range d.Except {
-			a = append(a, lane+1)
+			a = append(a, p.Shape.local(d.Family, lane))
 		}
 		for _, c := range d.Cost {
 			a = append(a, c)
@@ -168,27 +175,43 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 		reply.Wake = time.Duration(n[1]) * time.Microsecond
 	}
 	n = n[header:]
-	total := 0
 	for range call.Demands {
 		reply.Admitted, reply.Blocked = append(reply.Admitted, int(n[0])), append(reply.Blocked, int(n[1]))
-		total += int(n[0])
 		n = n[2:]
 	}
-	reply.Grants = make([]PoolGrant, 0, total)
-	for ; len(n) > 0; n = n[4:] {
-		g := PoolGrant{Lane: int(n[0]), Key: int(n[1]), Slot: reply.Now + n[3]}
-		if g.Key < 0 {
-			g.Key, g.Trial = -g.Key-1, true
-		}
-		if !call.Shape.has(g.Lane, g.Key) {
-			return nil, fmt.Errorf("unexpected reply: no lane %d with a key %d", g.Lane, g.Key)
-		}
-		for range n[2] {
-			reply.Grants = append(reply.Grants, g)
-		}
-	}
-	if len(reply.Grants) != total {
-		return nil, fmt.Errorf("unexpected reply: %d grants for %d calls", len(reply.Grants), total)
+	if err := reply.decodeRuns(n, call); err != nil {
+		return nil, err
 	}
 	return reply, nil
+}
+
+// decodeRuns reads runs of grants, each of one demand.
+func (r *PoolReply) decodeRuns(n []int64, call *PoolCall) error {
+	total := 0
+	for _, admitted := range r.Admitted {
+		total += admitted
+	}
+	r.Grants = make([]PoolGrant, 0, total)
+	for i, d := range call.Demands {
+		for left := int64(r.Admitted[i]); left > 0; n = n[4:] {
+			if len(n) == 0 || n[2] < 1 || n[2] > left {
+				return fmt.Errorf("unexpected reply: not %d grants for demand %d", r.Admitted[i], i)
+			}
+			g := PoolGrant{Lane: d.Family*len(call.Shape.lanes) + int(n[0]), Key: int(n[1]), Slot: r.Now + n[3]}
+			if g.Key < 0 {
+				g.Key, g.Trial = -g.Key-1, true
+			}
+			if !call.Shape.has(int(n[0]), g.Key) {
+				return fmt.Errorf("unexpected reply: no lane %d with a key %d", n[0], g.Key)
+			}
+			for range n[2] {
+				r.Grants = append(r.Grants, g)
+			}
+			left -= n[2]
+		}
+	}
+	if len(n) > 0 {
+		return fmt.Errorf("unexpected reply: %d grants too many", len(n)/4)
+	}
+	return nil
 }

@@ -1,10 +1,11 @@
 -- Admits calls to a pool of API keys: picks a key, charges every limit that the call touches and takes a permit, all
 -- or nothing, for many calls of one process at once; takes in what the process reports. It is core.lua, this file,
--- pool_counter.lua, pool_block.lua, pool_report.lua, pool_admit.lua and pool_write.lua, one after the other.
+-- pool_counter.lua, pool_block.lua, pool_report.lua, pool_lane.lua, pool_admit.lua and pool_write.lua, one after the
+-- other.
 --
--- A lane is a way that a call can take: keys that share all their limits (as a rule, the keys of one account, for one
--- family of models). It draws on counters, each a limit, and on permits, each a limit of calls in flight. The script
--- knows neither accounts nor models: several lanes may draw on one counter, and a demand says which lanes it may take.
+-- A limit is each account's, each key's, or the pool's; a counter is what one of these has used of it. A family is the
+-- models that the same limits count. A lane is a way that a call can take: keys that share all their limits, for one
+-- family. The lanes of a family are the accounts, or if some limit is each key's, the keys.
 --
 -- KEYS[1]  the pool's HASH
 --
@@ -14,45 +15,49 @@
 --          horizon     seconds ahead that a place may be booked
 --          strategy    among lanes that can serve now: 'headroom', 'round_robin' or 'in_order'
 --          M           how many metrics a cost has
---          C, then C × counter name, metric (1..M), interval (seconds per unit), burst (units),
---                      limit (units that any single call may cost), 1 if the burst grows to what calls cost, else 0,
---                      end (0: a GCRA limit; else a count that starts anew at that time, and burst units until then)
---          P, then P × permits' name, limit
---          L, then L × lane name, weight, permits (0: none, else 1..P),
---               B, then B × block name,  N, then N × counter (1..C),  K, then K × key name
+--          permits     calls in flight that each account may have; 0: any number
+--          L, then L × limit's name, 'account', 'key' or 'pool', metric (1..M), interval (seconds per unit),
+--                      burst (units), limit (units that any single call may cost), 1 if the burst grows to what calls
+--                      cost, else 0, end (0: a GCRA limit; else a count that starts anew at that time, and burst units
+--                      until then)
+--          F, then F × family's name, N, then N × limit (1..L)
+--          A, then A × account's name, K, then K × key's name
+--          W, then W × weight of a lane, as any family has them, in order; 0: they all have 1
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
 --          deadline    do nothing after this time (seconds since 2017); 0: none
 --          seq         from 1, grows with every call of the session; an older one does nothing
---          P × how many of the permits this session holds
+--          A × how many permits this session holds, unless there is no limit of them
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    not used for a while
 --               'off', block name, seconds from now, reason     disabled; then tried by one call
 --               'clear', block name                             no longer disabled
---               'settle', counter (1..C), units                 charged as debt, or refunded if negative
---               'hold', counter (1..C), seconds                 nothing more for that long
---               'used', counter (1..C), units                   of a count: at least so many are used
---               'slow', counter (1..C), factor, recovery, quiet slower by the factor, unless it became so within the
+--               'settle', limit (1..L), whose, units            charged as debt, or refunded if negative
+--               'hold', limit (1..L), whose, seconds            nothing more for that long
+--               'used', limit (1..L), whose, units              of a count: at least so many are used
+--               'slow', limit (1..L), whose, factor, recovery, quiet
+--                                                               slower by the factor, unless it became so within the
 --                                                               last quiet seconds; whole again after recovery
 --               'unless', seq        the reports that follow, to the next 'unless', count unless a call of the session
 --                                    ran whose seq was that or a higher one; 0: they always count
---          G, then G × number of equal calls, first lane, last lane (1..L), seconds ahead that they may be booked,
---                      lane preferred (0: none), E, then E × lane that they must not take, M × cost
---          The block of key K is named 'k:K'. Names have no spaces, commas or equal signs.
+--          G, then G × number of equal calls, family (1..F), seconds ahead that they may be booked, lane of the family
+--                      that they prefer (from 1; 0: none), E, then E × lane that they must not take, M × cost
+--          Whose: an account or key, empty for the pool. Blocks: 'k:KEY', 'a:ACCOUNT' or 'm:ACCOUNT:FAMILY'. Names have
+--          no spaces, colons, commas or equal signs.
 --
 -- Reply    now         microseconds since 2017
 --          wake        microseconds from now until it is worth asking again for what was not admitted; -1: nothing
 --                      is left; -2: nobody can tell
 --          poll        1: a permit that comes back may help before; a message says so, or a poll if that is lost
 --          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
---                      0..C-1 a counter, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing,
+--                      0..L-1 a limit, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing,
 --                      -5 every key is disabled but for lanes that the call must not take
 --          others      how many other sessions have calls waiting
 --          reason      of a disabled key, for the first group with -3 in its way; else empty
 --          G × number of calls admitted, of equal calls the first ones; what is in the way of the next one, as in
 --              binding; -4 if there is none, or only calls that came before it
---          then for each run of calls admitted, in order: lane (0..L-1), key (0..K-1; -1..-K: the same, and the call
---          tries whether it is still disabled), how many, microseconds from now to their slot
+--          then for each run of calls admitted, in order: lane of its family (from 0), key of that (0..K-1; -1..-K: the
+--          same, and the call tries whether it is still disabled), how many, microseconds from now to their slot
 -- Errors   LATE        the deadline has passed; nothing was done
 --          STALE       a newer call of the session was here already; nothing was done
 -- Messages on KEYS[1] .. ':' .. SESSION, for a session that waits for permits: some have come back
@@ -63,9 +68,11 @@
 --          t:COUNTER                theoretical arrival time; of a count: its end and the units used
 --          f:COUNTER                pace as a share of the whole, when it was that, seconds from 0 to the whole
 --          b:COUNTER                burst that it has grown to, when that was last needed
---          r:LANE                   which key is next, how far round robin has come with the lane
+--          r:ACCOUNT:FAMILY:KEY     which key is next, how far round robin has come with the lane; KEY is empty where
+--                                   lanes are accounts
 --          BLOCK                    until when, 'cool' or 'off', reason
---          s:SESSION                end, seq, calls waiting, of these for permits, turn, then PERMITS=held,…
+--          s:SESSION                end, seq, calls waiting, of these for permits, turn, then ACCOUNT=held,…
+--          A counter is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT.
 --
 -- Settlements: they are steps, not state, and count once. A session whose call was lost can't know whether it ran; it
 -- tells what that call told once more, 'unless' that call ran. The seq of its last call that ran says which: calls are
@@ -85,41 +92,49 @@ local function arg()
   argi = argi + 1
   return ARGV[argi]
 end
-local function num()
+local function num() -- adding 0 makes a number of text at a third of what tonumber costs
   argi = argi + 1
-  return tonumber(ARGV[argi])
+  return ARGV[argi] + 0
 end
 
-local session, ttl, horizon, strategy = arg(), num(), num(), arg()
-local metrics = num()
-local counters, permits, lanes = {}, {}, {}
+-- The shape. Tables with many fields are made in one go, so that they needn't grow, and those that there are many of
+-- have few: most of what a call costs is the making of tables, strings and functions.
+local session, ttl, horizon, strategy, metrics, concurrency = arg(), num(), num(), arg(), num(), num()
+
+local limits, by_key = {}, false
 for i = 1, num() do
-  counters[i] = { index = i - 1, name = arg(), metric = num(), interval = num(), burst = num(), lanes = 0 }
-  counters[i].limit, counters[i].grows, counters[i].ends = num(), num() == 1, num()
+  local name, scope = arg(), arg()
+  by_key = by_key or scope == 'key'
+  limits[i] = {
+    index = i - 1, scope = scope, head = scope == 'key' and 't:k:' or 't:', tail = ':' .. name, metric = num(),
+    interval = num(), burst = num(), limit = num(), grows = num() == 1, ends = num(),
+  }
 end
+
+local families = {}
 for i = 1, num() do
-  permits[i] = { name = arg(), limit = num() }
+  local family = { name = arg(), limits = {}, shares = false, lanes = false }
+  for n = 1, num() do
+    local l = limits[num()]
+    family.limits[n] = l
+    -- whether several of its lanes draw on one counter
+    family.shares = family.shares or l.scope == 'pool' or (by_key and l.scope == 'account')
+  end
+  families[i] = family
 end
+
+local accounts = {}
 for i = 1, num() do
-  local lane = { index = i - 1, name = arg(), weight = num(), permits = permits[num()] }
-  lane.blocks, lane.counters, lane.key_names = {}, {}, {}
-  for b = 1, num() do
-    lane.blocks[b] = arg()
-  end
-  for c = 1, num() do
-    local counter = counters[num()]
-    lane.counters[c] = counter
-    counter.lanes = counter.lanes + 1
-  end
-  for k = 1, num() do
-    lane.key_names[k] = arg()
-  end
-  lanes[i] = lane
+  local account = { name = arg(), keys = num(), first = argi, held = 0, taken = 0 }
+  argi = argi + account.keys
+  accounts[i] = account
 end
-for _, lane in ipairs(lanes) do
-  for _, counter in ipairs(lane.counters) do
-    lane.shares = lane.shares or counter.lanes > 1
-  end
+local function key_name(account, k)
+  return ARGV[account.first + k]
+end
+local weights = {}
+for i = 1, num() do
+  weights[i] = num()
 end
 
 local now = server_now(arg())
@@ -128,49 +143,70 @@ if deadline > 0 and now > deadline then
   return { err = 'LATE the call reached Redis after its deadline' }
 end
 
--- The fields, and what other sessions that are alive wait for and hold.
-local field, others, waiting = {}, {}, 0
-local turn, ran, held_before = now, 0, '' -- ran: seq of this session's last call that did
-local changed, dead = {}, {}
+-- The state by field, the kinds of fields that there are, by their first letter, and what other sessions that are alive
+-- wait for and hold.
+local field, kinds, others, waiting = {}, {}, {}, 0
+local dead = {} -- fields
 local session_field = 's:' .. session
 
-local function read_session(name, value)
-  local ends, its_seq, want, starved, its_turn, held = string.match(value, '^(%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
-  if name == session_field then
-    ran = tonumber(its_seq)
-    turn = math.max(now, tonumber(its_turn))
-    held_before = held
-  elseif tonumber(ends) <= now then
+local function read_other(name, value)
+  local ends, want, starved, held = string.match(value, '^(%S+) %S+ (%S+) (%S+) %S+ (.*)$')
+  if tonumber(ends) <= now then
     dead[#dead + 1] = name
-  else
-    local other = { name = string.sub(name, 3), starved = tonumber(starved), held = held, sum = 0 }
-    others[#others + 1] = other
-    if tonumber(want) > other.starved then
-      waiting = waiting + 1
-    end
+    return
+  end
+  starved = tonumber(starved)
+  others[#others + 1] = { name = string.sub(name, 3), starved = starved, held = held, sum = 0 }
+  if tonumber(want) > starved then
+    waiting = waiting + 1
   end
 end
 
 local state = redis.call('HGETALL', KEYS[1])
 for i = 1, #state, 2 do
-  local name = state[i]
-  if string.byte(name, 1) == 115 then
-    read_session(name, state[i + 1])
+  local name, kind = state[i], string.byte(state[i])
+  if kind == 115 and name ~= session_field then
+    read_other(name, state[i + 1])
   else
+    kinds[kind] = true
     field[name] = state[i + 1]
   end
+end
+local paced, grown = kinds[102], kinds[98] -- f: and b:
+local blocks = kinds[107] or kinds[97] or kinds[109] -- k:, a: and m:
+
+local turn, held_before = now, ''
+local ran = 0 -- seq of this session's last call that did
+if field[session_field] then
+  local its_seq, its_turn, held = string.match(field[session_field], '^%S+ (%S+) %S+ %S+ (%S+) (.*)$')
+  ran, turn, held_before = tonumber(its_seq), math.max(now, tonumber(its_turn)), held
 end
 if ran >= seq then
   return { err = 'STALE a newer call of this session was here before' }
 end
 
-local expires = math.max(now, tonumber(field.x or '0'))
+-- All that follows, with the other files, is the body of one function, not indented: its functions capture the
+-- variables above from it, for which Lua needn't search the stack. That takes a tenth off what a call costs.
+local function serve()
+
+local needed = now -- until when the state is
+local values, written = {}, 0 -- fields to write, and their values, in turn
 local function put(name, value, needed_until)
   field[name] = value
-  changed[#changed + 1] = name
-  expires = math.max(expires, needed_until)
+  values[written + 1], values[written + 2] = name, value
+  written = written + 2
+  if needed < needed_until then
+    needed = needed_until
+  end
 end
 local function drop(name)
   field[name] = nil
   dead[#dead + 1] = name
+  for i = written - 1, 1, -2 do
+    if values[i] == name then
+      table.remove(values, i + 1)
+      table.remove(values, i)
+      written = written - 2
+    end
+  end
 end

@@ -8,16 +8,15 @@ import (
 
 // room returns how many permits of a lane the session may take now.
 func (c *modelCall) room(l *modelLane) int {
-	if l.Permits < 0 {
+	if c.cfg.Concurrency == 0 {
 		return math.MaxInt
 	}
-	return min(c.cfg.Permits[l.Permits].Limit-c.taken[l.Permits], max(c.fair-c.holding, c.free-c.setAside))
+	return min(c.cfg.Concurrency-c.taken[l.account], max(c.fair-c.holding, c.free-c.setAside))
 }
 
 func (c *modelCall) price(l *modelLane, cost []int64) {
 	l.opens, l.slot, l.binding = 0, 0, BindingNone
-	for _, i := range l.Counters {
-		r := c.counters[i]
+	for _, r := range l.counters {
 		units := float64(cost[r.Metric])
 		if units == 0 {
 			continue
@@ -28,7 +27,7 @@ func (c *modelCall) price(l *modelLane, cost []int64) {
 		}
 		l.opens = r.slot(l.opens, least)
 		if slot := r.slot(0, units); slot > l.slot {
-			l.slot, l.binding = slot, i
+			l.slot, l.binding = slot, r.index
 		}
 	}
 }
@@ -36,8 +35,8 @@ func (c *modelCall) price(l *modelLane, cost []int64) {
 // atOnce returns how many calls of a cost a lane can serve now.
 func (c *modelCall) atOnce(l *modelLane, cost []int64) int {
 	n := math.Inf(1)
-	for _, i := range l.Counters {
-		if r := c.counters[i]; cost[r.Metric] > 0 {
+	for _, r := range l.counters {
+		if cost[r.Metric] > 0 {
 			n = min(n, r.room(float64(cost[r.Metric])))
 		}
 	}
@@ -55,7 +54,7 @@ func (c *modelCall) rank(l *modelLane, prefer int, ahead float64) float64 {
 	case c.cfg.Strategy == RoundRobin:
 		return max(l.pass, c.round) - 1e12
 	}
-	return -float64(min(c.now-l.slot, 3600) * float64(l.Weight))
+	return -float64(min(c.now-l.slot, 3600) * float64(l.weight))
 }
 
 func (c *modelCall) best(some []*modelLane, prefer int, ahead float64) (chosen *modelLane, noPermit bool) {
@@ -88,12 +87,13 @@ func open(some []*modelLane) int {
 }
 
 func (c *modelCall) demand(d PoolDemand) (over, why int) {
-	all := c.lanes[d.First : d.Last+1]
-	some := slices.DeleteFunc(slices.Clone(all), func(l *modelLane) bool { return slices.Contains(d.Except, l.index) })
-	for _, l := range some {
-		if l.open() {
-			for _, i := range l.Counters {
-				c.grow(c.counters[i], d.Cost[c.counters[i].Metric])
+	all := c.family(d.Family)
+	global := d.Family * len(all)
+	some := slices.DeleteFunc(slices.Clone(all), func(l *modelLane) bool { return slices.Contains(d.Except, global+l.index) })
+	for i := range c.cfg.Families[d.Family].Limits {
+		for _, l := range some {
+			if l.open() {
+				c.grow(l.counters[i], d.Cost[l.counters[i].Metric])
 			}
 		}
 	}
@@ -110,7 +110,7 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		if !mine {
 			ahead = min(reach, c.horizon/8)
 		}
-		l, noPermit := c.best(some, d.Prefer, ahead)
+		l, noPermit := c.best(some, d.Prefer-global, ahead)
 		switch {
 		case l == nil && noPermit:
 			c.poll = true
@@ -120,7 +120,7 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		case l == nil:
 			return n, c.allClosed(some, all)
 		case l.opens > c.now+ahead:
-			l.claimed = c.counters[l.binding].End == 0
+			l.claimed = c.cfg.Limits[l.binding].End == 0
 			c.poll = c.poll || noPermit
 			at := l.opens - ahead
 			if !mine {
@@ -133,7 +133,7 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		if portion > 1 && len(l.trials) == 0 {
 			calls = max(1, min(n, portion, c.room(l), c.atOnce(l, d.Cost)))
 		}
-		c.charge(l, d.Cost, calls, lanes, bound)
+		c.charge(l, d, calls, lanes, bound)
 		n -= calls
 	}
 	return 0, BindingNone
@@ -161,15 +161,14 @@ func (c *modelCall) allClosed(some, all []*modelLane) (why int) {
 	return BindingDisabled
 }
 
-func (c *modelCall) charge(l *modelLane, cost []int64, n, open int, bound float64) {
+func (c *modelCall) charge(l *modelLane, d PoolDemand, n, open int, bound float64) {
 	slot, takes := max(c.now, l.slot), 0.0
 	c.delayed = BindingNone
 	if l.slot > c.now {
 		c.delayed = l.binding
 	}
-	for _, i := range l.Counters {
-		r := c.counters[i]
-		if units := float64(cost[r.Metric]); units > 0 {
+	for _, r := range l.counters {
+		if units := float64(d.Cost[r.Metric]); units > 0 {
 			r.charge(slot, float64(units*float64(n)))
 			takes = max(takes, float64(r.Interval*units)*float64(n))
 		}
@@ -178,19 +177,19 @@ func (c *modelCall) charge(l *modelLane, cost []int64, n, open int, bound float6
 		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(open))
 		c.turn = max(c.turn, min(turn, c.now+float64(2*bound)))
 	}
-	if p := l.Permits; p >= 0 {
+	if p := l.account; c.cfg.Concurrency > 0 {
 		c.held[p] += n
 		c.taken[p] += n
 		c.holding, c.free = c.holding+n, c.free-n
 	}
 	c.round = max(l.pass, c.round)
-	l.pass = c.round + float64(float64(n)/float64(l.Weight))
+	l.pass = c.round + float64(float64(n)/float64(l.weight))
 	key, trial := c.nextKey(l)
 	l.next %= 1000000
-	c.poolModel.lanes[l.Name] = l.modelCursor
+	c.poolModel.lanes[l.name] = l.modelCursor
 	offset := int64(math.Ceil(float64(slot-c.now) * 1e6))
 	for range n {
-		g := PoolGrant{Lane: l.index, Key: key, Slot: c.call.Now + offset, Trial: trial}
+		g := PoolGrant{Lane: d.Family*len(c.family(d.Family)) + l.index, Key: key, Slot: c.call.Now + offset, Trial: trial}
 		c.reply.Grants = append(c.reply.Grants, g)
 	}
 }

@@ -26,7 +26,7 @@ func (c *modelCall) block(name string) (b modelBlock, trial bool) {
 func (c *modelCall) report(r *PoolReport) {
 	var counter *modelCounter
 	if r.Kind >= SettleCounter {
-		counter = c.counters[r.Counter]
+		counter = c.counter(r.Limit, r.Owner)
 	}
 	switch r.Kind {
 	case CoolBlock, DisableBlock:
@@ -58,10 +58,10 @@ func (c *modelCall) report(r *PoolReport) {
 			counter.charged = true
 		}
 	case SlowCounter:
-		value, at := c.paceOf(counter.Name)
+		value, at := c.paceOf(counter.name)
 		if counter.End == 0 && c.now-at >= r.Quiet.Seconds() {
 			slower := max(0.05, value*r.Factor)
-			c.pace[counter.Name] = modelPace{slower, c.now, r.For.Seconds()}
+			c.pace[counter.name] = modelPace{slower, c.now, r.For.Seconds()}
 			counter.Interval = float64(counter.Interval*value) / slower
 		}
 	}
@@ -77,7 +77,9 @@ func (c *modelCall) paceOf(counter string) (value, at float64) {
 
 // modelCounter is a counter during one call.
 type modelCounter struct {
-	PoolCounter
+	PoolLimit
+	index                        int
+	name                         string
 	end, used, tat, now, horizon float64
 	least                        int64
 	memory                       float64
@@ -89,10 +91,28 @@ type modelBurst struct {
 	needed float64
 }
 
-func (c *modelCall) counter(p *PoolCounter) *modelCounter {
-	r := &modelCounter{PoolCounter: *p, now: c.now, horizon: c.horizon, least: p.Burst}
+// counter returns the counter of a limit, which is read when it is first needed.
+func (c *modelCall) counter(limit int, owner string) *modelCounter {
+	p := c.cfg.Limits[limit]
+	name := PoolLimitName(p.Name)
+	switch p.Scope {
+	case PerAccount:
+		name = AccountLimitName(owner, p.Name)
+	case PerKey:
+		name = KeyLimitName(owner, p.Name)
+	case PerPool:
+	}
+	if c.counters[name] == nil {
+		c.counters[name] = c.readCounter(limit, name)
+	}
+	return c.counters[name]
+}
+
+func (c *modelCall) readCounter(limit int, name string) *modelCounter {
+	p := c.cfg.Limits[limit]
+	r := &modelCounter{PoolLimit: p, index: limit, name: name, now: c.now, horizon: c.horizon, least: p.Burst}
 	if p.End > 0 {
-		s := c.poolModel.used[p.Name]
+		s := c.poolModel.used[name]
 		if s.end <= c.now {
 			s = modelCount{end: float64(p.End) / 1e6}
 			if s.end <= c.now {
@@ -103,14 +123,14 @@ func (c *modelCall) counter(p *PoolCounter) *modelCounter {
 		return r
 	}
 	r.memory = max(60, float64(10*float64(p.Limit))*p.Interval)
-	pace, _ := c.paceOf(p.Name)
+	pace, _ := c.paceOf(name)
 	r.Interval /= pace
-	if b, ok := c.bursts[p.Name]; ok && c.now-b.needed < r.memory {
+	if b, ok := c.bursts[name]; ok && c.now-b.needed < r.memory {
 		r.setBurst(max(r.Burst, b.burst))
 	} else {
-		delete(c.bursts, p.Name)
+		delete(c.bursts, name)
 	}
-	r.tat = min(c.tat[p.Name], c.now+c.horizon+float64(float64(2*float64(p.Limit))*r.Interval))
+	r.tat = min(c.tat[name], c.now+c.horizon+float64(float64(2*float64(p.Limit))*r.Interval))
 	return r
 }
 
@@ -129,17 +149,17 @@ func (c *modelCall) grow(r *modelCounter, units int64) {
 		more = float64(more * r.Interval)
 		r.tat = max(r.tat, c.now-more) + more
 		r.charged = true
-	} else if c.now-c.bursts[r.Name].needed < r.memory/10 {
+	} else if c.now-c.bursts[r.name].needed < r.memory/10 {
 		return
 	}
-	c.bursts[r.Name] = modelBurst{r.Burst, c.now}
+	c.bursts[r.name] = modelBurst{r.Burst, c.now}
 }
 
 func (r *modelCounter) save(m *poolModel) {
 	if r.End == 0 {
-		m.tat[r.Name] = r.tat
+		m.tat[r.name] = r.tat
 	} else {
-		m.used[r.Name] = modelCount{r.end, r.used}
+		m.used[r.name] = modelCount{r.end, r.used}
 	}
 }
 

@@ -55,9 +55,9 @@ type modelCall struct {
 	now, horizon, turn      float64
 	ran                     int64 // seq of the session's last call that did
 	settled                 bool
-	counters                []*modelCounter
-	lanes                   []*modelLane
-	held, taken             []int
+	counters                map[string]*modelCounter
+	lanes                   map[int][]*modelLane // by family
+	held, taken             []int                // by account
 	shares, fair            int
 	setAside, free, holding int
 	wake                    float64
@@ -69,6 +69,7 @@ type modelCall struct {
 func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
 		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
+		counters: map[string]*modelCounter{}, lanes: map[int][]*modelLane{},
 		wake: math.Inf(1), binding: BindingNone, delayed: BindingNone,
 		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
 	}
@@ -83,9 +84,6 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		c.turn, c.ran = max(c.now, own.turn), own.seq
 	}
 	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
-	for i := range cfg.Counters {
-		c.counters = append(c.counters, c.counter(&cfg.Counters[i]))
-	}
 	counts := true
 	for i := range p.Reports {
 		r := &p.Reports[i]
@@ -97,9 +95,6 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		}
 	}
 	c.countPermits()
-	for i, lane := range cfg.Lanes {
-		c.openLane(i, lane)
-	}
 	left := 0
 	for _, d := range p.Demands {
 		over, why := c.demand(d)
@@ -131,12 +126,14 @@ func (c *modelCall) answer(left int) {
 }
 
 func (c *modelCall) countPermits() {
-	capacity, contenders := 0, 1
-	for i, p := range c.cfg.Permits {
-		c.held = append(c.held, c.call.Held[i])
-		c.taken = append(c.taken, c.call.Held[i])
-		c.holding += c.call.Held[i]
-		capacity += p.Limit
+	contenders := 1
+	c.held, c.taken = make([]int, len(c.cfg.Accounts)), make([]int, len(c.cfg.Accounts))
+	if c.cfg.Concurrency > 0 {
+		copy(c.held, c.call.Held)
+		copy(c.taken, c.call.Held)
+	}
+	for _, n := range c.held {
+		c.holding += n
 	}
 	type rival struct{ starved, sum int }
 	var rivals []rival
@@ -148,9 +145,9 @@ func (c *modelCall) countPermits() {
 			c.shares++
 		}
 		r := rival{starved: s.starved}
-		for i, p := range c.cfg.Permits {
-			r.sum += s.held[p.Name]
-			c.taken[i] += s.held[p.Name]
+		for i, a := range c.cfg.Accounts {
+			r.sum += s.held[a.ID]
+			c.taken[i] += s.held[a.ID]
 		}
 		if r.starved > 0 || r.sum > 0 {
 			contenders++
@@ -158,14 +155,14 @@ func (c *modelCall) countPermits() {
 		rivals = append(rivals, r)
 	}
 	c.shares++
-	c.fair = (capacity + contenders - 1) / contenders
+	c.fair = (c.cfg.Concurrency*len(c.cfg.Accounts) + contenders - 1) / contenders
 	for _, r := range rivals {
 		if r.starved > 0 && r.sum < c.fair {
 			c.setAside += min(r.starved, c.fair-r.sum)
 		}
 	}
-	for i, p := range c.cfg.Permits {
-		c.free += max(0, p.Limit-c.taken[i])
+	for _, taken := range c.taken {
+		c.free += max(0, c.cfg.Concurrency-taken)
 	}
 }
 
@@ -176,9 +173,9 @@ func (c *modelCall) save(left int) {
 		}
 	}
 	held, any := map[string]int{}, false
-	for i, p := range c.cfg.Permits {
+	for i, a := range c.cfg.Accounts {
 		if c.held[i] > 0 {
-			held[p.Name], any = c.held[i], true
+			held[a.ID], any = c.held[i], true
 		}
 	}
 	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
@@ -204,8 +201,13 @@ func (c *modelCall) save(left int) {
 
 // modelLane is a lane during one call.
 type modelLane struct {
-	PoolLane
 	modelCursor
+	name         string
+	account      int
+	blocks       []string
+	counters     []*modelCounter
+	keyNames     []string
+	weight       int
 	index        int
 	keys, trials []int
 	trial        bool // the lane itself is
@@ -219,10 +221,43 @@ type modelLane struct {
 
 func (l *modelLane) open() bool { return len(l.keys)+len(l.trials) > 0 }
 
-func (c *modelCall) openLane(index int, lane PoolLane) {
-	l := &modelLane{PoolLane: lane, modelCursor: c.poolModel.lanes[lane.Name], index: index, back: math.Inf(1), off: true}
+// family returns the lanes of a family, which are read when they are first needed.
+func (c *modelCall) family(index int) []*modelLane {
+	if lanes, ok := c.lanes[index]; ok {
+		return lanes
+	}
+	byKey := slices.ContainsFunc(c.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey })
+	for i, a := range c.cfg.Accounts {
+		switch {
+		case !byKey:
+			c.openLane(index, i, "", a.Keys)
+		default:
+			for _, k := range a.Keys {
+				c.openLane(index, i, k.ID, []PoolKeyWeight{k})
+			}
+		}
+	}
+	return c.lanes[index]
+}
+
+func (c *modelCall) openLane(family, account int, key string, keys []PoolKeyWeight) {
+	f, a := c.cfg.Families[family], c.cfg.Accounts[account].ID
+	l := &modelLane{name: LaneName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
+	l.index, l.modelCursor = len(c.lanes[family]), c.poolModel.lanes[l.name]
+	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
+	for _, k := range keys {
+		l.keyNames, l.weight = append(l.keyNames, k.ID), max(l.weight, k.Weight)
+	}
+	for _, i := range f.Limits {
+		l.counters = append(l.counters, c.counter(i, map[LimitScope]string{PerAccount: a, PerKey: key}[c.cfg.Limits[i].Scope]))
+	}
+	c.openKeys(l)
+	c.lanes[family] = append(c.lanes[family], l)
+}
+
+func (c *modelCall) openKeys(l *modelLane) {
 	var whole modelBlock
-	for _, name := range l.Blocks {
+	for _, name := range l.blocks {
 		b, trial := c.block(name)
 		whole.until = max(whole.until, b.until)
 		l.trial = l.trial || trial
@@ -230,7 +265,7 @@ func (c *modelCall) openLane(index int, lane PoolLane) {
 			whole.off, whole.reason = true, b.reason
 		}
 	}
-	for k, name := range l.Keys {
+	for k, name := range l.keyNames {
 		b, trial := c.block(KeyBlock(name))
 		off := b.off && !trial
 		if off || whole.off {
@@ -251,7 +286,6 @@ func (c *modelCall) openLane(index int, lane PoolLane) {
 		}
 		l.back = min(l.back, until)
 	}
-	c.lanes = append(c.lanes, l)
 }
 
 // nextKey returns the lane's next key.
@@ -262,10 +296,10 @@ func (c *modelCall) nextKey(l *modelLane) (key int, trial bool) {
 	}
 	key = l.trials[len(l.trials)-1]
 	l.trials = l.trials[:len(l.trials)-1]
-	names := []string{KeyBlock(l.Keys[key])}
+	names := []string{KeyBlock(l.keyNames[key])}
 	if l.trial {
 		l.trials = nil
-		names = append(names, l.Blocks...)
+		names = append(names, l.blocks...)
 	}
 	for _, name := range slices.Compact(names) {
 		if b, trial := c.block(name); trial {

@@ -10,10 +10,10 @@ const (
 	CoolBlock     ReportKind = iota // Block isn't used until For is over. Block, For, Reason.
 	DisableBlock                    // The same, and then a single call tries it. Block, For, Reason.
 	ClearBlock                      // Block is no longer disabled. Block.
-	SettleCounter                   // Units, actual less estimated, are charged or refunded. Counter, Units.
-	HoldCounter                     // The counter admits nothing until For is over. Counter, For.
-	UsedCounter                     // At least Units of a count are used. Counter, Units.
-	SlowCounter                     // Factor times slower, unless slowed within Quiet; whole again after For. Counter.
+	SettleCounter                   // Units, actual less estimated, are charged or refunded. Limit, Owner, Units.
+	HoldCounter                     // The counter admits nothing until For is over. Limit, Owner, For.
+	UsedCounter                     // At least Units of a count are used. Limit, Owner, Units.
+	SlowCounter                     // Factor times slower, unless slowed within Quiet; whole again after For. Limit, Owner.
 	// UnlessRan: the reports that follow, to the next of this kind, count unless the session's call Seq, or a later one,
 	// ran: they were told by that call, and it is unknown what came of it. Seq 0: they always count. Seq.
 	UnlessRan
@@ -21,15 +21,16 @@ const (
 
 // PoolReport is something that a process learned about a block or a counter.
 type PoolReport struct {
-	Kind    ReportKind
-	Block   string // from KeyBlock or AccountBlock
-	Counter int    // index in PoolConfig.Counters
-	For     time.Duration
-	Quiet   time.Duration
-	Units   int64
-	Seq     int64
-	Factor  float64 // in (0, 1)
-	Reason  string  // for people
+	Kind   ReportKind
+	Block  string // from KeyBlock or AccountBlock
+	Limit  int    // index in PoolConfig.Limits
+	Owner  string // whose: an account or key, by the limit's scope; empty: the pool's
+	For    time.Duration
+	Quiet  time.Duration
+	Units  int64
+	Seq    int64
+	Factor float64 // in (0, 1)
+	Reason string  // for people
 }
 
 func (r *PoolReport) append(a []any) []any {
@@ -41,14 +42,14 @@ func (r *PoolReport) append(a []any) []any {
 	case ClearBlock:
 		return append(a, "clear", r.Block)
 	case SettleCounter:
-		return append(a, "settle", r.Counter+1, r.Units)
+		return append(a, "settle", r.Limit+1, wireName(r.Owner), r.Units)
 	case HoldCounter:
-		return append(a, "hold", r.Counter+1, r.For.Seconds())
+		return append(a, "hold", r.Limit+1, wireName(r.Owner), r.For.Seconds())
 	case UsedCounter:
-		return append(a, "used", r.Counter+1, r.Units)
+		return append(a, "used", r.Limit+1, wireName(r.Owner), r.Units)
 	case UnlessRan:
 		return append(a, "unless", r.Seq)
 	default:
-		return append(a, "slow", r.Counter+1, r.Factor, r.For.Seconds(), r.Quiet.Seconds())
+		return append(a, "slow", r.Limit+1, wireName(r.Owner), r.Factor, r.For.Seconds(), r.Quiet.Seconds())
 	}
 }

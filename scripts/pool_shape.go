@@ -1,20 +1,26 @@
 package scripts
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
 
 // PoolConfig is what one process says of a pool with every call, and what changes only with the configuration.
+//
+// Its lanes are the ways that a call can take: keys that share all their limits, for one family of models. The lanes of
+// a family are the accounts, or if some limit is each key's, the keys. A lane's index counts them by family, and in each
+// by account and key.
 type PoolConfig struct {
-	Session  string
-	TTL      time.Duration // until the session ends unless it calls again
-	Horizon  time.Duration // how far ahead a place may be booked
-	Strategy Strategy
-	Metrics  int // how many metrics a cost has
-	Counters []PoolCounter
-	Permits  []PoolPermits
-	Lanes    []PoolLane
+	Session     string
+	TTL         time.Duration // until the session ends unless it calls again
+	Horizon     time.Duration // how far ahead a place may be booked
+	Strategy    Strategy
+	Metrics     int // how many metrics a cost has
+	Concurrency int // calls in flight that each account may have, over all processes; 0: any number
+	Limits      []PoolLimit
+	Families    []PoolFamily
+	Accounts    []PoolAccount
 }
 
 // Strategy says which of the lanes that can serve a call now is taken. Where none can, it is the one that can first.
@@ -27,9 +33,20 @@ const (
 	InOrder    Strategy = "in_order"    // the first
 )
 
-// PoolCounter is one limit, which any number of lanes may draw on: GCRA, or a count that starts anew at a given time.
-type PoolCounter struct {
-	Name     string  // from PoolLimitName, AccountLimitName or KeyLimitName; unique in the pool
+// LimitScope is what has a limit.
+type LimitScope string
+
+// Scopes of limits.
+const (
+	PerAccount LimitScope = "account"
+	PerKey     LimitScope = "key"
+	PerPool    LimitScope = "pool"
+)
+
+// PoolLimit is one limit, for each account, each key or the pool: GCRA, or a count that starts anew at a given time.
+type PoolLimit struct {
+	Name     string // unique among the limits of its scope
+	Scope    LimitScope
 	Metric   int     // index in a cost
 	Interval float64 // seconds per unit
 	Burst    int64   // units
@@ -38,85 +55,131 @@ type PoolCounter struct {
 	End      int64   // 0: GCRA; else Burst units may be used until then, in microseconds since 2017
 }
 
-// PoolPermits is a limit of calls in flight over all processes, which any number of lanes may draw on.
-type PoolPermits struct {
-	Name  string // unique in the pool
-	Limit int
+// PoolFamily is the models that the same limits count.
+type PoolFamily struct {
+	Name   string
+	Limits []int // indices in PoolConfig.Limits
 }
 
-// PoolLane is a way that a call can take: keys that share all their limits.
-type PoolLane struct {
-	Name     string   // from LaneName; unique in the pool
-	Weight   int      // at least 1
-	Permits  int      // index in PoolConfig.Permits; -1: none
-	Blocks   []string // from AccountBlock: what blocks the whole lane
-	Counters []int    // indices in PoolConfig.Counters
-	Keys     []string
+// PoolAccount is what the provider counts, and its keys.
+type PoolAccount struct {
+	ID   string
+	Keys []PoolKeyWeight
+}
+
+// PoolKeyWeight is a key, and how much of the calls it gets. A lane has the greatest weight of its keys.
+type PoolKeyWeight struct {
+	ID     string
+	Weight int // at least 1
 }
 
 // PoolShape is a PoolConfig made ready for sending. It is safe for concurrent use.
 type PoolShape struct {
 	args    []any
 	metrics int
-	keys    []int // by lane, how many
+	lanes   []int // of each family, in order: how many keys each has
 }
 
 // NewPoolShape makes a PoolConfig ready for sending.
 func NewPoolShape(c *PoolConfig) *PoolShape {
 	s := &PoolShape{metrics: c.Metrics}
-	text := func(v string) { s.args = append(s.args, wireName(v)) }
-	number := func(v int) { s.args = append(s.args, strconv.Itoa(v)) }
-	fraction := func(v float64) { s.args = append(s.args, strconv.FormatFloat(v, 'g', -1, 64)) }
-	text(c.Session)
-	fraction(c.TTL.Seconds())
-	fraction(c.Horizon.Seconds())
-	s.args = append(s.args, string(c.Strategy))
-	number(c.Metrics)
-	number(len(c.Counters))
-	for _, r := range c.Counters {
-		s.args = append(s.args, r.Name)
-		number(r.Metric + 1)
-		fraction(r.Interval)
-		number(int(r.Burst))
-		number(int(r.Limit))
-		grows := 0
-		if r.Grows {
-			grows = 1
-		}
-		number(grows)
-		s.args = append(s.args, seconds(r.End))
+	s.text(c.Session)
+	s.fraction(c.TTL.Seconds())
+	s.fraction(c.Horizon.Seconds())
+	s.text(string(c.Strategy))
+	s.number(c.Metrics)
+	s.number(c.Concurrency)
+	byKey := false
+	s.number(len(c.Limits))
+	for i := range c.Limits {
+		s.limit(&c.Limits[i])
+		byKey = byKey || c.Limits[i].Scope == PerKey
 	}
-	number(len(c.Permits))
-	for _, p := range c.Permits {
-		text(p.Name)
-		number(p.Limit)
+	s.number(len(c.Families))
+	for _, f := range c.Families {
+		s.text(f.Name)
+		s.number(len(f.Limits))
+		for _, i := range f.Limits {
+			s.number(i + 1)
+		}
 	}
-	number(len(c.Lanes))
-	for _, l := range c.Lanes {
-		s.args = append(s.args, l.Name)
-		number(l.Weight)
-		number(l.Permits + 1)
-		number(len(l.Blocks))
-		for _, b := range l.Blocks {
-			s.args = append(s.args, b)
-		}
-		number(len(l.Counters))
-		for _, i := range l.Counters {
-			number(i + 1)
-		}
-		number(len(l.Keys))
-		for _, k := range l.Keys {
-			text(k)
-		}
-		s.keys = append(s.keys, len(l.Keys))
+	s.number(len(c.Accounts))
+	for _, a := range c.Accounts {
+		s.account(a, byKey)
 	}
+	s.weigh(c.Accounts, byKey)
 	return s
 }
 
-// has reports whether there is such a lane and key.
-func (s *PoolShape) has(lane, key int) bool {
-	return lane >= 0 && lane < len(s.keys) && key >= 0 && key < s.keys[lane]
+func (s *PoolShape) text(v string)      { s.args = append(s.args, wireName(v)) }
+func (s *PoolShape) number(v int)       { s.args = append(s.args, strconv.Itoa(v)) }
+func (s *PoolShape) fraction(v float64) { s.args = append(s.args, strconv.FormatFloat(v, 'g', -1, 64)) }
+
+func (s *PoolShape) limit(l *PoolLimit) {
+	s.text(l.Name)
+	s.text(string(l.Scope))
+	s.number(l.Metric + 1)
+	s.fraction(l.Interval)
+	s.number(int(l.Burst))
+	s.number(int(l.Limit))
+	grows := 0
+	if l.Grows {
+		grows = 1
+	}
+	s.number(grows)
+	if l.End == 0 {
+		s.number(0)
+	} else {
+		s.args = append(s.args, seconds(l.End))
+	}
 }
+
+func (s *PoolShape) account(a PoolAccount, byKey bool) {
+	s.text(a.ID)
+	s.number(len(a.Keys))
+	for _, k := range a.Keys {
+		s.text(k.ID)
+		if byKey {
+			s.lanes = append(s.lanes, 1)
+		}
+	}
+	if !byKey {
+		s.lanes = append(s.lanes, len(a.Keys))
+	}
+}
+
+// weigh adds the weights of lanes, unless all are 1.
+func (s *PoolShape) weigh(accounts []PoolAccount, byKey bool) {
+	var weights []int
+	for _, a := range accounts {
+		most := 1
+		for _, k := range a.Keys {
+			most = max(most, k.Weight)
+			if byKey {
+				weights = append(weights, max(1, k.Weight))
+			}
+		}
+		if !byKey {
+			weights = append(weights, most)
+		}
+	}
+	if !slices.ContainsFunc(weights, func(w int) bool { return w != 1 }) {
+		s.number(0)
+		return
+	}
+	s.number(len(weights))
+	for _, w := range weights {
+		s.number(w)
+	}
+}
+
+// has reports whether there is such a lane in a family, and such a key.
+func (s *PoolShape) has(lane, key int) bool {
+	return lane >= 0 && lane < len(s.lanes) && key >= 0 && key < s.lanes[lane]
+}
+
+// local returns what the script calls a lane of a family: its number in that, from 1.
+func (s *PoolShape) local(family, lane int) int { return lane - family*len(s.lanes) + 1 }
 
 // KeyBlock names the block of a key.
 func KeyBlock(key string) string { return "k:" + wireName(key) }

@@ -48,39 +48,50 @@ func newPoolRun(data []byte) *poolRun {
 	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}}
 	r.cfg = PoolConfig{
 		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
-		Strategy: []Strategy{Headroom, RoundRobin, InOrder}[r.roll(3)],
+		Strategy:    []Strategy{Headroom, RoundRobin, InOrder}[r.roll(3)],
+		Concurrency: r.roll(2) * r.roll(12),
 	}
 	for i := range r.roll(5) {
-		r.cfg.Counters = append(r.cfg.Counters, PoolCounter{
-			Name: AccountLimitName("org 1", fmt.Sprint("limit:", i)), Metric: r.roll(r.cfg.Metrics),
-			Interval: []float64{0.001, 0.0205, 1.0 / 3, 0.05}[r.roll(4)],
-			Burst:    int64(1 + r.roll(3)*r.roll(20)),
-			Limit:    int64(60 + r.roll(100)),
-			Grows:    r.roll(2) == 0,
-		})
-		if r.roll(4) == 0 {
-			r.cfg.Counters[i].End = r.now + int64(r.roll(4_000_000))
-		}
+		l := r.limit()
+		l.Name = fmt.Sprint("limit:", i)
+		r.cfg.Limits = append(r.cfg.Limits, l)
 	}
-	for i := range r.roll(3) {
-		r.cfg.Permits = append(r.cfg.Permits, PoolPermits{Name: fmt.Sprint("p,", i), Limit: r.roll(12)})
-	}
-	for i := range 1 + r.roll(4) {
-		lane := PoolLane{Name: LaneName(fmt.Sprint("lane ", i), "", ""), Weight: 1 + r.roll(3), Permits: r.roll(len(r.cfg.Permits)+1) - 1}
-		for b := range r.roll(3) {
-			lane.Blocks = append(lane.Blocks, AccountBlock(fmt.Sprint("=", (i+b)/2), ""))
-		}
-		for c := range r.cfg.Counters {
-			if r.roll(2) == 0 {
-				lane.Counters = append(lane.Counters, c)
+	for i := range 1 + r.roll(3) {
+		family := PoolFamily{Name: []string{"", "model, a", "b"}[i]}
+		for l := range r.cfg.Limits {
+			if r.roll(3) > 0 {
+				family.Limits = append(family.Limits, l)
 			}
 		}
+		r.cfg.Families = append(r.cfg.Families, family)
+	}
+	for i := range 1 + r.roll(4) {
+		account := PoolAccount{ID: fmt.Sprint("=", i)}
 		for k := range r.roll(4) {
-			lane.Keys = append(lane.Keys, fmt.Sprintf("k%d-%d", i, k))
+			account.Keys = append(account.Keys, PoolKeyWeight{fmt.Sprintf("k%d-%d", i, k), 1 + r.roll(3)})
 		}
-		r.cfg.Lanes = append(r.cfg.Lanes, lane)
+		r.cfg.Accounts = append(r.cfg.Accounts, account)
 	}
 	return r
+}
+
+func (r *poolRun) limit() PoolLimit {
+	l := PoolLimit{
+		Scope: []LimitScope{PerAccount, PerAccount, PerAccount, PerKey, PerPool}[r.roll(5)], Metric: r.roll(r.cfg.Metrics),
+		Interval: []float64{0.001, 0.0205, 1.0 / 3, 0.05}[r.roll(4)],
+		Burst:    int64(1 + r.roll(3)*r.roll(20)),
+		Limit:    int64(60 + r.roll(100)),
+		Grows:    r.roll(2) == 0,
+	}
+	if r.roll(4) == 0 {
+		l.End = r.now + int64(r.roll(4_000_000))
+	}
+	return l
+}
+
+// lanes returns how many lanes each family has.
+func (r *poolRun) lanes() int {
+	return len(NewPoolShape(&r.cfg).lanes)
 }
 
 // next is the next call.
@@ -104,7 +115,7 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	}
 	held := r.held[cfg.Session]
 	if held == nil {
-		held = make([]int, len(cfg.Permits))
+		held = make([]int, len(cfg.Accounts)*min(1, cfg.Concurrency))
 	}
 	for i := range held {
 		held[i] = r.roll(held[i] + 1)
@@ -114,22 +125,24 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	for range max(0, r.roll(10)-6) {
 		c.Reports = append(c.Reports, r.report())
 	}
-	for i := range cfg.Counters {
-		if cfg.Counters[i].End > 0 && cfg.Counters[i].End <= r.now && r.roll(8) > 0 {
-			cfg.Counters = slices.Clone(cfg.Counters)
-			cfg.Counters[i].End = r.now + 700_000
+	for i := range cfg.Limits {
+		if cfg.Limits[i].End > 0 && cfg.Limits[i].End <= r.now && r.roll(8) > 0 {
+			cfg.Limits = slices.Clone(cfg.Limits)
+			cfg.Limits[i].End = r.now + 700_000
 			c.Shape = NewPoolShape(&cfg)
 		}
 	}
 	for range r.roll(4) {
-		d := PoolDemand{Count: 1 + r.roll(12), First: r.roll(len(cfg.Lanes)), Prefer: -1}
+		d := PoolDemand{Count: 1 + r.roll(12), Family: r.roll(len(cfg.Families)), Prefer: -1}
 		d.Ahead = cfg.Horizon / time.Duration(1<<r.roll(3))
-		d.Last = d.First + r.roll(len(cfg.Lanes)-d.First)
-		if r.roll(3) == 0 {
-			d.Prefer = d.First
-		}
-		for range max(0, r.roll(6)-3) {
-			d.Except = append(d.Except, r.roll(len(cfg.Lanes)))
+		if lanes := r.lanes(); lanes > 0 {
+			lane := func() int { return d.Family*lanes + r.roll(lanes) }
+			if r.roll(3) == 0 {
+				d.Prefer = lane()
+			}
+			for range max(0, r.roll(6)-3) {
+				d.Except = append(d.Except, lane())
+			}
 		}
 		for range cfg.Metrics {
 			d.Cost = append(d.Cost, int64(r.roll(3)*r.roll(9)))
@@ -145,19 +158,42 @@ func (r *poolRun) report() PoolReport {
 		Block: AccountBlock(fmt.Sprint("=", r.roll(3)), ""), Reason: fmt.Sprint("why not ", r.roll(9)),
 		Units: int64(r.roll(20) - 10), Factor: 0.5, Quiet: time.Duration(r.roll(100)) * time.Millisecond,
 	}
-	lane := r.cfg.Lanes[r.roll(len(r.cfg.Lanes))]
-	if len(lane.Keys) > 0 && r.roll(3) > 0 {
-		p.Block = KeyBlock(lane.Keys[r.roll(len(lane.Keys))])
+	account := r.cfg.Accounts[r.roll(len(r.cfg.Accounts))]
+	key := account.ID + "'s"
+	if len(account.Keys) > 0 {
+		key = account.Keys[r.roll(len(account.Keys))].ID
 	}
-	if len(r.cfg.Counters) == 0 && p.Kind != UnlessRan {
+	switch r.roll(4) {
+	case 0:
+	case 1:
+		p.Block = AccountBlock(account.ID, r.cfg.Families[r.roll(len(r.cfg.Families))].Name)
+	default:
+		p.Block = KeyBlock(key)
+	}
+	if len(r.cfg.Limits) == 0 && p.Kind != UnlessRan {
 		p.Kind = min(p.Kind, ClearBlock)
-	} else if len(r.cfg.Counters) > 0 {
-		p.Counter = r.roll(len(r.cfg.Counters))
+	} else if len(r.cfg.Limits) > 0 {
+		p.Limit = r.roll(len(r.cfg.Limits))
+		p.Owner = map[LimitScope]string{PerAccount: account.ID, PerKey: key}[r.cfg.Limits[p.Limit].Scope]
 	}
 	if p.Kind == SlowCounter {
 		p.For += time.Second
 	}
 	return p
+}
+
+// accountOf returns the index of a lane's account.
+func (r *poolRun) accountOf(lane int) int {
+	lane %= r.lanes()
+	if !slices.ContainsFunc(r.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey }) {
+		return lane
+	}
+	at := 0
+	for lane >= len(r.cfg.Accounts[at].Keys) {
+		lane -= len(r.cfg.Accounts[at].Keys)
+		at++
+	}
+	return at
 }
 
 // check runs the history on Redis and on the model, and compares every answer and what is left.
@@ -176,8 +212,8 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 			continue
 		}
 		for _, g := range got.Grants {
-			if p := cfg.Lanes[g.Lane].Permits; p >= 0 {
-				r.held[cfg.Session][p]++
+			if cfg.Concurrency > 0 {
+				r.held[cfg.Session][r.accountOf(g.Lane)]++
 			}
 		}
 		m.checkFields(t, rdb, pool)
@@ -238,9 +274,8 @@ func TestPoolMatchesTheModel(t *testing.T) {
 func TestPoolExcept(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		cfg := &PoolConfig{Session: "s", TTL: time.Second, Strategy: InOrder, Lanes: []PoolLane{
-			{Name: LaneName("a", "", ""), Weight: 1, Permits: -1, Keys: []string{"a"}},
-			{Name: LaneName("b", "", ""), Weight: 1, Permits: -1, Keys: []string{"b"}},
+		cfg := &PoolConfig{Session: "s", TTL: time.Second, Strategy: InOrder, Families: make([]PoolFamily, 1), Accounts: []PoolAccount{
+			{"a", []PoolKeyWeight{{"a", 1}}}, {"b", []PoolKeyWeight{{"b", 1}}},
 		}}
 		shape, seq := NewPoolShape(cfg), int64(0)
 		off := func(keys ...string) (r []PoolReport) {
@@ -269,8 +304,8 @@ func TestPoolExcept(t *testing.T) {
 		} {
 			seq++
 			reply, err := Admit(t.Context(), rdb, name, &PoolCall{Shape: shape, Seq: seq, Reports: test.reports, Demands: []PoolDemand{
-				{Count: 1, First: 0, Last: 1, Prefer: 0, Except: test.except},
-				{Count: 1, First: 0, Last: 1, Prefer: -1, Except: test.except},
+				{Count: 1, Prefer: 0, Except: test.except},
+				{Count: 1, Prefer: -1, Except: test.except},
 			}})
 			if err != nil {
 				t.Fatal(err)

@@ -1,50 +1,56 @@
 -- Last part of the pool's script: the new state, messages, and the reply.
 
-for _, c in ipairs(counters) do
-  if c.charged then
-    counter_write(c)
+-- The HASH is kept for SPARE seconds longer than it is needed, so that its time needn't be written with every call.
+local SPARE = 60
+
+for i = 1, #charged do
+  counter_write(charged[i])
+end
+for i = 1, #turns do
+  local its = turns[i]
+  put(its.field, string.format('%d %.17g', its.cursor % 1000000, its.pass), now)
+end
+if #turns > 0 then
+  put('v', string.format('%.17g', round), now)
+end
+
+local function held_now()
+  local held = {}
+  for i = 1, held_here > 0 and #accounts or 0 do
+    local account = accounts[i]
+    if account.held > 0 then
+      held[#held + 1] = account.name .. '=' .. string.format('%d', account.held)
+    end
   end
+  return table.concat(held, ',')
 end
-for _, lane in ipairs(lanes) do
-  if lane.used then
-    put('r:' .. lane.name, string.format('%.0f %.17g', lane.cursor % 1000000, lane.pass), now)
-    put('v', string.format('%.17g', round), now)
-  end
+
+local function write_session(ends)
+  local starved = binding == PERMITS and left or poll and 1 or 0
+  local value = string.format('%.17g %.0f %d %d %.17g %s', ends, seq, left, starved, turn, held_now())
+  put(session_field, value, ends)
 end
-local held = {}
-for _, p in ipairs(permits) do
-  if p.held > 0 then
-    held[#held + 1] = p.name .. '=' .. string.format('%.0f', p.held)
-  end
-end
-local starved = poll and 1 or 0
-if binding == PERMITS then
-  starved = left
-end
-if left > 0 or #held > 0 then
-  local value = string.format('%.17g %.0f %.0f %.0f %.17g %s', now + ttl, seq, left, starved, turn, table.concat(held, ','))
-  put(session_field, value, now + ttl)
+
+if left > 0 or held_here > 0 then
+  write_session(now + ttl)
 elseif turn > now or settled then
   -- An idle session is gone once its turn has come round again, and nobody can ask any more whether this call ran.
-  local gone = settled and math.max(turn, now + ttl) or turn
-  put(session_field, string.format('%.17g %.0f 0 0 %.17g ', gone, seq, turn), gone)
-else
+  write_session(settled and math.max(turn, now + ttl) or turn)
+elseif field[session_field] then
   drop(session_field)
 end
 if #dead > 0 then
   redis.call('HDEL', KEYS[1], unpack(dead))
 end
-if #changed > 0 then
-  put('x', string.format('%.17g', expires), expires)
-  local values = {}
-  for _, name in ipairs(changed) do
-    if field[name] then -- else it was dropped after all
-      values[#values + 1] = name
-      values[#values + 1] = field[name]
-    end
+if written > 0 then
+  local late = needed > tonumber(field.x or 0)
+  if late then
+    put('x', string.format('%.17g', needed + SPARE), needed)
   end
   redis.call('HSET', KEYS[1], unpack(values))
-  redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((expires - now) * 1000) + 1000))
+  if late then
+    redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil((needed + SPARE - now) * 1000) + 1000))
+  end
 end
 
 -- Permits that came back wake those who wait for them and have least, each by a message of its own.
@@ -67,11 +73,9 @@ elseif wake == math.huge then
 else
   wake = math.ceil(wake * 1000000)
 end
-local reply = { math.floor(now * 1000000), wake, poll and 1 or 0, binding, waiting, reason }
-for g = 1, #admitted do
-  reply[#reply + 1] = admitted[g]
-end
-for i = 1, #runs do
-  reply[#reply + 1] = runs[i]
-end
+reply[1], reply[2], reply[3] = math.floor(now * 1000000), wake, poll and 1 or 0
+reply[4], reply[5], reply[6] = binding, waiting, reason
 return reply
+end
+
+return serve()
