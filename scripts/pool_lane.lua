@@ -13,9 +13,9 @@ local function lane_blocked(lane)
   return till, off, reason, trial
 end
 
--- names_of returns the names of a lane's keys.
-local function names_of(lane)
-  return lane.key and { lane.key } or lane.account.keys
+-- key_of returns the name of a lane's k-th key.
+local function key_of(lane, k)
+  return lane.key or key_name(lane.account, k)
 end
 
 -- read_blocks finds out which keys of a lane can be used: lane.keys, and lane.trials for a single call; if it leaves them
@@ -29,8 +29,8 @@ local function read_blocks(lane, family)
   local till, off, reason, trial = lane_blocked(lane)
   lane.trial, lane.keys, lane.trials = trial, {}, {}
   lane.back, lane.off = math.huge, true
-  for k, name in ipairs(names_of(lane)) do
-    local key_till, key_off, key_reason, key_trial = read_block('k:' .. name)
+  for k = 1, lane.key and 1 or lane.account.keys do
+    local key_till, key_off, key_reason, key_trial = read_block('k:' .. key_of(lane, k))
     if off or key_off then
       lane.reason = key_off and key_reason or reason
     else
@@ -58,7 +58,7 @@ local function read_lane(index, family, account, key)
   }
   if blocks then
     read_blocks(lane, family)
-  elseif #account.keys == 0 then
+  elseif account.keys == 0 then
     lane.closed, lane.off, lane.back = true, true, math.huge
   end
   return lane
@@ -76,8 +76,8 @@ local function lanes_of(family)
     if not by_key then
       lanes[i] = read_lane(i - 1, family, account)
     else
-      for _, key in ipairs(account.keys) do
-        lanes[#lanes + 1] = read_lane(#lanes, family, account, key)
+      for k = 1, account.keys do
+        lanes[#lanes + 1] = read_lane(#lanes, family, account, key_name(account, k))
       end
     end
   end
@@ -103,7 +103,7 @@ end
 -- try takes a key that is on trial, and leaves everything that is on trial with it off for everybody else.
 local function try(lane)
   local k = table.remove(lane.trials)
-  local names = { 'k:' .. names_of(lane)[k] }
+  local names = { 'k:' .. key_of(lane, k) }
   if lane.trial then
     lane.trials = {}
     for _, name in ipairs(lane.blocks) do
@@ -135,5 +135,5 @@ local function next_key(lane)
   if keys then
     return keys[cursor % #keys + 1] - 1
   end
-  return lane.key and 0 or cursor % #lane.account.keys
+  return lane.key and 0 or cursor % lane.account.keys
 end
