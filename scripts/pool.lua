@@ -185,10 +185,6 @@ if ran >= seq then
   return { err = 'STALE a newer call of this session was here before' }
 end
 
--- All that follows, with the other files, is the body of one function, not indented: its functions capture the
--- variables above from it, for which Lua needn't search the stack. That takes a tenth off what a call costs.
-local function serve()
-
 local needed = now -- until when the state is
 local values, written = {}, 0 -- fields to write, and their values, in turn
 local function put(name, value, needed_until)

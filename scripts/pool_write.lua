@@ -76,6 +76,3 @@ end
 reply[1], reply[2], reply[3] = math.floor(now * 1000000), wake, poll and 1 or 0
 reply[4], reply[5], reply[6] = binding, waiting, reason
 return reply
-end
-
-return serve()
