@@ -214,10 +214,6 @@ elseif known_version > version then
   return { err = 'LOST some of the state that this session knew' }
 end
 
--- All that follows, with the other files, is the body of one function, not indented: its functions capture the
--- variables above from it, for which Lua needn't search the stack. That takes a tenth off what a call costs.
-local function serve()
-
 local needed = now -- until when the state is
 local values, written = {}, 0 -- fields to write, and their values, in turn
 local function put(name, value, needed_until)

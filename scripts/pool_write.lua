@@ -78,6 +78,3 @@ end
 reply[1], reply[2], reply[3] = math.floor(now * 1000000), generation, version
 reply[4], reply[5], reply[6], reply[7], reply[8] = wake, poll and 1 or 0, binding, waiting, reason
 return reply
-end
-
-return serve()
