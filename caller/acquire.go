@@ -51,12 +51,12 @@ func sleep(ctx context.Context, d time.Duration) error {
 // has much of a limit to itself, and would lose that. And no call misses a second slot: where all are late, they are
 // late alike, and nothing would be left of the quota.
 func (p *pool) missed(g *Grant, behind time.Duration) bool {
-	if behind < max(p.plan.Slack*3/4, timers) {
+	if behind < max(p.plan.Tuning.ArrivalJitter*3/4, timers) {
 		return false
 	}
 	for _, limit := range g.lane.limits {
 		units := g.cost[p.plan.index[limit]]
-		if p.plan.paces[limit].interval*float64(units) > 10*p.plan.Slack.Seconds() {
+		if p.plan.paces[limit].interval*float64(units) > 10*p.plan.Tuning.ArrivalJitter.Seconds() {
 			return false
 		}
 	}
@@ -95,7 +95,7 @@ func (p *pool) admit(ctx context.Context, o order) (*Grant, error) {
 	}
 	err = context.Cause(ctx)
 	if failure != nil {
-		err = &Error{Pool: p.plan.Pool, Err: fmt.Errorf("%w while Redis didn't answer: %w", err, failure)}
+		err = &Error{Pool: p.plan.Name, Err: fmt.Errorf("%w while Redis didn't answer: %w", err, failure)}
 	}
 	return nil, err
 }
@@ -127,9 +127,9 @@ func (p *pool) enqueue(w *waiter) (ask bool, err error) {
 	waiting := p.queue.len()
 	switch {
 	case p.closing:
-		return false, &Error{Pool: p.plan.Pool, Err: ErrClosed}
-	case waiting >= p.plan.MaxWaiting:
-		return false, &Error{Pool: p.plan.Pool, Err: ErrQueueFull}
+		return false, &Error{Pool: p.plan.Name, Err: ErrClosed}
+	case waiting >= p.plan.Tuning.MaxWaiting:
+		return false, &Error{Pool: p.plan.Name, Err: ErrQueueFull}
 	}
 	var added bool
 	if w.family, added = p.families.of(p.plan, w.model); added {

@@ -16,7 +16,7 @@ func (p *plan) checkAdaptive() error {
 	if p.Concurrency < 1 {
 		return errors.New("Adaptive needs Concurrency: set the most calls that an account may ever have in flight")
 	}
-	a, err := p.Adaptive.Checked(p.Concurrency, p.TTL)
+	a, err := p.Adaptive.Checked(p.Concurrency, p.Tuning.SessionTTL)
 	p.Adaptive = &a
 	if err != nil {
 		return fmt.Errorf("Adaptive: %w", err)

@@ -20,7 +20,7 @@ func coolAccount(name string) scripts.PoolReport {
 func TestAffinity(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		limit := Limit{Metric: Requests, Limit: 60, Per: time.Minute, Algorithm: Bucket, Burst: 4} // one a second
+		limit := Limit{Metric: Requests, Rate: 60, Period: time.Minute, Algorithm: Bucket, Burst: 4} // one a second
 		a := visit(t, rdb, Config{Keys: accountsNamed("a", "b", "c", "d"), Limits: []Limit{limit}})
 		b := visit(t, rdb, Config{Keys: accountsNamed("d", "b", "c", "a"), Limits: []Limit{limit}})
 		talk := Options{Affinity: "conversation 7"}
@@ -61,7 +61,7 @@ func TestAffinityIsStable(t *testing.T) {
 	names := []string{"a", "b", "c", "d", "e"}
 	layouts := make([]*layout, 2)
 	for i := range layouts {
-		p, err := newPlan(Config{Pool: "p", Keys: accountsNamed(names[:4+i]...)})
+		p, err := newPlan(Config{Name: "p", Keys: accountsNamed(names[:4+i]...)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func TestOwnAnswers(t *testing.T) {
 	}{
 		"never fits": {change: limits(perMinute(2)), calls: 1, status: 429, code: "never_fits", want: caller.ErrNeverFits},
 		"deadline": {
-			change: limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}), calls: 2,
+			change: limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), calls: 2,
 			status: 429, code: "deadline", want: caller.ErrDeadline, after: true,
 		},
 		"closed":   {close: true, calls: 1, status: 503, code: "closed", want: caller.ErrClosed},
@@ -63,7 +63,7 @@ func TestOwnAnswers(t *testing.T) {
 				return &http.Response{StatusCode: 200, Header: http.Header{}}, nil
 			}
 		}
-		client := &http.Client{Transport: c.Transport(test.base)}
+		client := &http.Client{Transport: c.Transport(test.base, caller.TransportConfig{})}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		var res *http.Response

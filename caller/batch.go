@@ -43,7 +43,7 @@ func (q *queue) head(n int, l *layout, horizon time.Duration) batch {
 
 // reach is how far ahead a call may be booked: a call of lower priority less far, so that a more urgent one that comes
 // later finds a place before.
-func reach(p Priority, horizon time.Duration) time.Duration { return horizon >> (Interactive - p) }
+func reach(p Priority, horizon time.Duration) time.Duration { return horizon >> (PriorityHigh - p) }
 
 // add puts w at the end, into the last run if it is like that.
 func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
@@ -54,8 +54,8 @@ func (b *batch) add(w *waiter, l *layout, ahead time.Duration) {
 		return
 	}
 	b.demands = append(b.demands, scripts.PoolDemand{
-		Count: 1, Family: w.family, Ahead: ahead,
-		Prefer: l.prefer(w.affinity, w.family), Except: l.lanesOf(w.except, w.family), Cost: w.cost,
+		Count: 1, ModelGroup: w.family, Ahead: ahead,
+		Prefer: l.prefer(w.affinity, w.family), Exclude: l.lanesOf(w.except, w.family), Cost: w.cost,
 	})
 }
 

@@ -42,12 +42,12 @@ func benchRedisRate(b *testing.B, callers int) {
 
 func benchOurs(b *testing.B, callers int) {
 	rdb := redistest.Start(b, redistest.WithTCP()).Client(b)
-	cfg := Config{Pool: "bench", Concurrency: 100_000}
+	cfg := Config{Name: "bench", Concurrency: 100_000}
 	for i := range 10 {
 		cfg.Keys = append(cfg.Keys, Key{ID: fmt.Sprint("k", i), Secret: NewSecret(fmt.Sprint("secret-", i)), Account: fmt.Sprint("org-", i%6)})
 	}
 	for _, m := range []Metric{Requests, Tokens, OutputTokens} {
-		cfg.Limits = append(cfg.Limits, Limit{Metric: m, Limit: plenty, Per: time.Minute, Algorithm: Bucket, Burst: plenty / 2})
+		cfg.Limits = append(cfg.Limits, Limit{Metric: m, Rate: plenty, Period: time.Minute, Algorithm: Bucket, Burst: plenty / 2})
 	}
 	c, err := New(rdb, cfg)
 	if err != nil {

@@ -56,15 +56,15 @@ func TestThePermitGoesWithTheBody(t *testing.T) {
 			return res, nil
 		})
 		req, _ := http.NewRequest(test.method, "http://host.invalid/", nil)
-		res, err := c.Transport(base).RoundTrip(req)
+		res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if back := c.Stats().InFlight == 0; back != test.early {
+		if back := c.Stats().CallsInFlight == 0; back != test.early {
 			t.Errorf("%s: the permit is back before the body is read: %v", name, back)
 		}
 		test.end(t, res.Body)
-		if n := c.Stats().InFlight; n != 0 {
+		if n := c.Stats().CallsInFlight; n != 0 {
 			t.Errorf("%s: %d in flight", name, n)
 		}
 	}
@@ -103,14 +103,14 @@ func TestCancelledStream(t *testing.T) {
 	if _, err := io.ReadFull(res.Body, make([]byte, 3000)); err != nil {
 		t.Fatal(err)
 	}
-	if n := c.Stats().InFlight; n != 1 {
+	if n := c.Stats().CallsInFlight; n != 1 {
 		t.Errorf("%d in flight in the middle of the stream", n)
 	}
 	cancel()
 	if _, err := io.Copy(io.Discard, res.Body); !errors.Is(err, context.Canceled) {
 		t.Errorf("reading on: %v", err)
 	}
-	if n := c.Stats().InFlight; n != 0 {
+	if n := c.Stats().CallsInFlight; n != 0 {
 		t.Errorf("%d in flight after the end", n)
 	}
 }
@@ -124,9 +124,9 @@ func TestAPanicGivesThePermitBack(t *testing.T) {
 	judge := join(t, rdb, concurrency(1), func(cfg *caller.Config) {
 		cfg.Profile.Judge = func(*http.Response, []byte) caller.Verdict { boom(); return caller.Verdict{} }
 	})
-	get := func(c *caller.Caller, base tripper) {
+	get := func(c *caller.Pool, base tripper) {
 		req, _ := http.NewRequest(http.MethodGet, "http://host.invalid/", nil)
-		_, _ = c.Transport(base).RoundTrip(req)
+		_, _ = c.Transport(base, caller.TransportConfig{}).RoundTrip(req)
 	}
 	for name, call := range map[string]func(){
 		"Do": func() {
@@ -145,7 +145,7 @@ func TestAPanicGivesThePermitBack(t *testing.T) {
 			}()
 			call()
 		}()
-		if n := c.Stats().InFlight + judge.Stats().InFlight; n != 0 {
+		if n := c.Stats().CallsInFlight + judge.Stats().CallsInFlight; n != 0 {
 			t.Errorf("%s: %d in flight", name, n)
 		}
 	}

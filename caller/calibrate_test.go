@@ -64,7 +64,7 @@ func TestAWrongEstimateIsCorrected(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if got := f.callers[r].Stats().Calibration["m"]; math.Abs(got*test.factor-1) > 0.01 {
+				if got := f.callers[r].Stats().PromptRatios["m"]; math.Abs(got*test.factor-1) > 0.01 {
 					t.Errorf("replica %d has learned %v of an estimate that is %v times the truth", r, got, test.factor)
 				}
 			}
@@ -113,9 +113,9 @@ func TestDoIsCalibratedIfAsked(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var last caller.Usage
-	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Limit: 1_000_000, Per: time.Second}), func(cfg *caller.Config) {
+	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Rate: 1_000_000, Period: time.Second}), func(cfg *caller.Config) {
 		cfg.Profile.Calibrated = []caller.Metric{caller.Tokens}
-		cfg.Hooks.Used = func(u caller.Usage) { last = u }
+		cfg.Hooks.UsageRead = func(u caller.Usage) { last = u }
 	})
 	one := func(estimated bool) {
 		t.Helper()

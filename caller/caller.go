@@ -34,7 +34,7 @@ import (
 )
 
 // Caller makes calls with the keys of one pool.
-type Caller struct {
+type Pool struct {
 	plan *plan
 	pool *pool
 
@@ -45,7 +45,7 @@ type Caller struct {
 
 // New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
 // and doesn't talk to Redis yet. Close leaves the pool.
-func New(rdb redis.UniversalClient, cfg Config) (*Caller, error) {
+func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	if rdb == nil {
 		return nil, errors.New("caller: New needs a Redis client")
 	}
@@ -53,19 +53,19 @@ func New(rdb redis.UniversalClient, cfg Config) (*Caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Caller{plan: p, pool: newPool(rdb, p), circuits: newCircuits(p.Breaker)}, nil
+	return &Pool{plan: p, pool: newPool(rdb, p), circuits: newCircuits(p.Breaker)}, nil
 }
 
 // Close refuses new calls, ends those that wait with ErrClosed, waits until ctx ends for the calls in flight, and
 // gives every permit back. It returns an error if calls were still in flight.
-func (c *Caller) Close(ctx context.Context) error { return c.pool.close(ctx) }
+func (c *Pool) Close(ctx context.Context) error { return c.pool.close(ctx) }
 
 // Stats returns what the Caller did so far.
-func (c *Caller) Stats() Stats {
+func (c *Pool) Stats() Stats {
 	s := c.pool.stats.read()
-	s.Calibration = c.plan.prompts.read()
+	s.PromptRatios = c.plan.prompts.read()
 	c.pool.mu.Lock()
-	s.Waiting, s.InFlight = c.pool.queue.len(), c.pool.inUse
+	s.CallsWaiting, s.CallsInFlight = c.pool.queue.len(), c.pool.inUse
 	c.pool.mu.Unlock()
 	return s
 }
@@ -80,10 +80,10 @@ func (c *Caller) Stats() Stats {
 // returns.
 //
 // An error of Do is an *Error. Do returns the value that the last attempt returned beside it.
-func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
+func Do[T any](ctx context.Context, c *Pool, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
 	opts := OptionsFrom(ctx)
 	c.plan.identify(&opts)
-	opts.hedge = c.plan.Hedge.After > 0 && opts.Repeatable != Once
+	opts.hedge = c.plan.Hedge.After > 0 && opts.Idempotency != IdempotencyNo
 	if opts.Estimated {
 		cost = c.plan.calibrate(&opts, cost)
 	}
@@ -94,28 +94,28 @@ func Do[T any](ctx context.Context, c *Caller, cost Cost, call func(context.Cont
 		if s, ok := errors.AsType[*StatusError](err); ok {
 			c.observe(g, s.response())
 		}
-		return value, v, guard(v, explained(ctx, err), opts.Repeatable != Once)
+		return value, v, guard(v, explained(ctx, err), opts.Idempotency != IdempotencyNo)
 	}
-	if opts.Share == "" {
+	if opts.DedupKey == "" {
 		return do(ctx, c, opts, cost, send, func(T) {})
 	}
-	value, err := together(ctx, &c.flights, opts.Share, func(ctx context.Context) (T, error) {
+	value, err := together(ctx, &c.flights, opts.DedupKey, func(ctx context.Context) (T, error) {
 		return do(ctx, c, opts, cost, send, func(T) {})
 	})
 	if _, ok := err.(*Error); err != nil && !ok { // this caller has left
-		err = &Error{Pool: c.plan.Pool, Err: err}
+		err = &Error{Pool: c.plan.Name, Err: err}
 	}
 	return value, err
 }
 
 // do is the life of a call. send makes one attempt and sees to it that the grant is released. discard takes the
 // values of attempts that are followed by another.
-func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
+func do[T any](ctx context.Context, c *Pool, opts Options, cost Cost,
 	send func(context.Context, *Grant) (T, Verdict, error), discard func(T),
 ) (T, error) {
 	var zero T
 	if err := opts.check(); err != nil {
-		return zero, &Error{Pool: c.plan.Pool, Err: err}
+		return zero, &Error{Pool: c.plan.Name, Err: err}
 	}
 	price, err := c.plan.cost(cost, opts.Model)
 	if err != nil {
@@ -153,7 +153,7 @@ func do[T any](ctx context.Context, c *Caller, opts Options, cost Cost,
 }
 
 // attempt makes one attempt of the call whose own context is ctx.
-func attempt[T any](ctx context.Context, c *Caller, opts Options, at course,
+func attempt[T any](ctx context.Context, c *Pool, opts Options, at course,
 	send func(context.Context, *Grant) (T, Verdict, error),
 ) (m made[T]) {
 	g, err := c.grant(at.bounded, at.order, opts.endpoint)
@@ -195,7 +195,7 @@ func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *G
 }
 
 // attempted counts an attempt and shows it to the hook.
-func (c *Caller) attempted(a Attempt, retrying bool) {
+func (c *Pool) attempted(a Attempt, retrying bool) {
 	if a.Number == 0 {
 		return
 	}
@@ -207,9 +207,9 @@ func (c *Caller) attempted(a Attempt, retrying bool) {
 }
 
 // failure completes the error of a call of which sent attempts were made.
-func (c *Caller) failure(last Attempt, sent int, err error) error {
+func (c *Pool) failure(last Attempt, sent int, err error) error {
 	out := &Error{
-		Pool: c.plan.Pool, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: sent,
+		Pool: c.plan.Name, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: sent,
 		Outcome: last.Verdict.Outcome, Err: err,
 	}
 	if refusal, ok := lastError(err).(*Error); ok { // of admission

@@ -69,19 +69,19 @@ func TestTheCanaryIsOnlyInRequests(t *testing.T) {
 	hooks := caller.Hooks{
 		Admitted:    func(a caller.Admission) { out.add(a) },
 		Attempted:   func(a caller.Attempt) { out.add(a, a.Err) },
-		CooledDown:  func(c caller.Cooldown) { out.add(c) },
-		Disabled:    func(c caller.Cooldown) { out.add(c) },
+		CooledDown:  func(c caller.Block) { out.add(c) },
+		Disabled:    func(c caller.Block) { out.add(c) },
 		RedisFailed: func(err error) { out.add(err) },
 	}
 	rdb := server.Client(t)
 	for i, path := range []string{"/200", "/400", "/401", "/402", "/404", "/429", "/500", "/503", "/reset", "/hang"} {
 		c := join(t, rdb, concurrency(2), limits(perMinute(100_000)), func(cfg *caller.Config) {
-			cfg.Pool = fmt.Sprint("p", i)
+			cfg.Name = fmt.Sprint("p", i)
 			cfg.Keys = []caller.Key{{ID: "k", Secret: caller.NewSecret(canary)}, {ID: "l", Secret: caller.NewSecret(canary + "2")}}
 			cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond}
 			cfg.Hooks = hooks
 		})
-		client := &http.Client{Transport: c.Transport(nil), Timeout: 300 * time.Millisecond}
+		client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{}), Timeout: 300 * time.Millisecond}
 		res, err := client.Get(provider.URL + path)
 		out.add(err)
 		if err == nil {

@@ -24,7 +24,7 @@ import (
 // succeeds, the circuit is closed.
 type Breaker struct {
 	// Failures is how many in a row open the circuit. Defaults to 0: never.
-	Failures int
+	FailureThreshold int
 	// OpenFor is how long it stays open until one call tries again. Defaults to 5 s.
 	OpenFor time.Duration
 }
@@ -36,8 +36,8 @@ const DefaultOpenFor = 5 * time.Second
 var ErrCircuitOpen = errors.New("the endpoint fails again and again: it is left alone for a while")
 
 func (b Breaker) check() error {
-	if b.Failures < 0 || b.OpenFor < 0 {
-		return fmt.Errorf("Breaker has %d Failures and OpenFor %v: use 0 for the defaults, or more", b.Failures, b.OpenFor)
+	if b.FailureThreshold < 0 || b.OpenFor < 0 {
+		return fmt.Errorf("Breaker has %d Failures and OpenFor %v: use 0 for the defaults, or more", b.FailureThreshold, b.OpenFor)
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ type circuit struct {
 }
 
 func newCircuits(b Breaker) *circuits {
-	if b.Failures == 0 {
+	if b.FailureThreshold == 0 {
 		return nil
 	}
 	if b.OpenFor == 0 {
@@ -120,7 +120,7 @@ func (c *circuits) leave(name circuitName, o Outcome) (opened bool) {
 			c.failed[name] = its
 		}
 		its.failures++
-		if its.trial || its.until.IsZero() && its.failures >= c.Failures {
+		if its.trial || its.until.IsZero() && its.failures >= c.FailureThreshold {
 			its.until, its.trial = time.Now().Add(c.OpenFor), false
 			return true
 		}
@@ -131,7 +131,7 @@ func (c *circuits) leave(name circuitName, o Outcome) (opened bool) {
 }
 
 // grant waits for admission to a key whose circuit is closed.
-func (c *Caller) grant(ctx context.Context, o order, endpoint string) (*Grant, error) {
+func (c *Pool) grant(ctx context.Context, o order, endpoint string) (*Grant, error) {
 	if c.circuits == nil {
 		return c.pool.acquire(ctx, o)
 	}
@@ -139,7 +139,7 @@ func (c *Caller) grant(ctx context.Context, o order, endpoint string) (*Grant, e
 	for range c.pool.keys() + 1 {
 		open, wait := c.open(endpoint)
 		if wait > 0 {
-			return nil, &Error{Pool: c.plan.Pool, RetryAfter: wait, Err: ErrCircuitOpen}
+			return nil, &Error{Pool: c.plan.Name, RetryAfter: wait, Err: ErrCircuitOpen}
 		}
 		o.except = append(slices.Clip(except), open...)
 		g, err := c.pool.acquire(ctx, o)
@@ -152,11 +152,11 @@ func (c *Caller) grant(ctx context.Context, o order, endpoint string) (*Grant, e
 		c.pool.giveUp(g) // another of the account's keys may do
 		o.again = true
 	}
-	return nil, &Error{Pool: c.plan.Pool, RetryAfter: c.circuits.OpenFor / 10, Err: ErrCircuitOpen}
+	return nil, &Error{Pool: c.plan.Name, RetryAfter: c.circuits.OpenFor / 10, Err: ErrCircuitOpen}
 }
 
 // ungranted says whether to try again after a refusal: of admission never, of the circuit breaker when one call will.
-func (c *Caller) ungranted(err error) error {
+func (c *Pool) ungranted(err error) error {
 	if e, ok := err.(*Error); ok && e.Err == ErrCircuitOpen { //nolint:errorlint // grant's own
 		return retry.After(err, e.RetryAfter)
 	}
@@ -165,7 +165,7 @@ func (c *Caller) ungranted(err error) error {
 
 // open returns the accounts none of whose keys may be used for an endpoint, and how long that goes for all of them: 0 if
 // there is an account that may be used.
-func (c *Caller) open(endpoint string) (accounts []string, wait time.Duration) {
+func (c *Pool) open(endpoint string) (accounts []string, wait time.Duration) {
 	if c.circuits.quiet() {
 		return nil, 0
 	}
@@ -218,7 +218,7 @@ func (p *pool) keys() int {
 }
 
 // tripped takes in how an attempt has ended.
-func (c *Caller) tripped(g *Grant, endpoint string, o Outcome) {
+func (c *Pool) tripped(g *Grant, endpoint string, o Outcome) {
 	if c.circuits == nil || !c.circuits.leave(circuitName{g.Key, endpoint}, o) {
 		return
 	}

@@ -10,7 +10,7 @@ import (
 
 func TestCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCircuits(Breaker{Failures: 3})
+		c := newCircuits(Breaker{FailureThreshold: 3})
 		name := circuitName{"k", "e"}
 		for _, o := range []Outcome{Transient, Overloaded, Success, Transient, Transient, Canceled} {
 			if !c.enter(name) || c.leave(name, o) {
@@ -39,7 +39,7 @@ func TestCircuit(t *testing.T) {
 		if !c.enter(name) {
 			t.Fatal("another trial after one that got lost")
 		}
-		c.leave(name, Fault) // the endpoint answers
+		c.leave(name, ClientError) // the endpoint answers
 		for range 2 {
 			if !c.enter(name) || !c.quiet() {
 				t.Fatal("closed, as new")

@@ -36,7 +36,7 @@ func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	var opened []caller.Circuit
 	c := join(t, rdb, quick, keys(key("a"), key("b")), func(cfg *caller.Config) {
-		cfg.Breaker = caller.Breaker{Failures: 2, OpenFor: time.Hour}
+		cfg.Breaker = caller.Breaker{FailureThreshold: 2, OpenFor: time.Hour}
 		cfg.Hooks.CircuitOpened = func(c caller.Circuit) { opened = append(opened, c) }
 	})
 	f := &failing{bad: map[string]bool{"a": true}, made: map[string]int{}}
@@ -51,7 +51,7 @@ func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
 	if len(opened) != 1 || opened[0].Key != "a" || opened[0].For != time.Hour {
 		t.Errorf("opened %v", opened)
 	}
-	if n := c.Stats().InFlight; n != 0 {
+	if n := c.Stats().CallsInFlight; n != 0 {
 		t.Errorf("%d in flight", n)
 	}
 }
@@ -62,7 +62,7 @@ func TestOpenCircuitFailsFast(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) {
 		cfg.Retry.Attempts = 1
-		cfg.Breaker = caller.Breaker{Failures: 2, OpenFor: time.Hour}
+		cfg.Breaker = caller.Breaker{FailureThreshold: 2, OpenFor: time.Hour}
 	})
 	f := &failing{bad: map[string]bool{"k": true}, made: map[string]int{}}
 	var err error
@@ -74,7 +74,7 @@ func TestOpenCircuitFailsFast(t *testing.T) {
 		t.Errorf("after %d attempts: %v", f.made["k"], err)
 	}
 	// Another endpoint has circuits of its own.
-	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil })).
+	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{}).
 		RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestCircuitClosesAfterATrial(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) {
-		cfg.Breaker = caller.Breaker{Failures: 1, OpenFor: 10 * time.Millisecond}
+		cfg.Breaker = caller.Breaker{FailureThreshold: 1, OpenFor: 10 * time.Millisecond}
 		cfg.Retry.Attempts = 100
 	})
 	n := 0

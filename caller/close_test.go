@@ -25,7 +25,7 @@ func TestClose(t *testing.T) {
 			_, err := caller.Do(context.Background(), c, nil, nop)
 			waiter <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().Waiting == 1 })
+		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
 
 		closed := make(chan error, 3)
 		for range cap(closed) {
@@ -61,7 +61,7 @@ func TestClose(t *testing.T) {
 func TestCloseWithCallsInFlight(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
-	c, err := caller.New(rdb, caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Concurrency: 2})
+	c, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestCloseWithCallsInFlight(t *testing.T) {
 
 func TestCloseOfAnUnusedCaller(t *testing.T) {
 	t.Parallel()
-	c, err := caller.New(unreachable(t), caller.Config{Pool: "p", Keys: []caller.Key{key("k")}})
+	c, err := caller.New(unreachable(t), caller.Config{Name: "p", Keys: []caller.Key{key("k")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestCloseAfterALostReply(t *testing.T) {
 func TestCloseInTheMiddle(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Limit: 500, Per: time.Second}))
+		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 500, Period: time.Second}))
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
@@ -141,7 +141,7 @@ func TestCloseInTheMiddle(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "calls go on", func() bool { return c.Stats().Succeeded > 20 })
+		eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
 		if err := c.Close(within(t, patience)); err != nil {
 			t.Error(err)
 		}
@@ -149,7 +149,7 @@ func TestCloseInTheMiddle(t *testing.T) {
 		if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
 			t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
 		}
-		if s := c.Stats(); s.InFlight+s.Waiting != 0 || s.Calls != s.Succeeded+s.Failed {
+		if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 || s.Calls != s.CallsSucceeded+s.CallsFailed {
 			t.Errorf("stats %+v", s)
 		}
 	})

@@ -12,7 +12,7 @@ import (
 // Pool and Redis share the quota; they should have the same Limits and Concurrency.
 type Config struct {
 	// Pool names the shared state in Redis. Required.
-	Pool string
+	Name string
 	// Keys are the API keys to rotate over. At least one is required.
 	Keys []Key
 	// Limits are what the provider allows. None: calls are limited by Concurrency alone.
@@ -43,40 +43,42 @@ type Config struct {
 	// Grant.IdempotencyKey. Such calls are tried again after failures that leave open whether they were carried out, so
 	// use it only with providers that heed the key. Defaults to false.
 	IdempotencyKeys bool
-	// Slack is how much longer than another one call may take from its admission to the provider's counter. Limits
-	// keep their promise at the provider up to this much jitter; a window W loses Slack/(W+Slack) of its quota to it.
-	// Defaults to 100 ms.
-	Slack time.Duration
-	// Horizon is how far ahead of now the place of an Interactive call may be booked; that of a Normal call half as far,
-	// and of a Bulk call a quarter, which is what lets urgent calls in before those that wait already, in the whole
-	// fleet. A quarter should exceed a round trip to Redis and what a busy process is late by. Defaults to 200 ms.
-	Horizon time.Duration
 	// Strategy says which of the accounts that can serve a call now gets it. Where none can, it is the one that can
 	// first. Defaults to Headroom.
 	Strategy Strategy
-	// Aging is how long a call waits until it counts as one of the next higher Priority, so that none waits for ever.
-	// Defaults to 30 s.
-	Aging time.Duration
-	// MaxWaiting is how many calls of this process may wait for admission; others get ErrQueueFull. Defaults to 100,000.
-	MaxWaiting int
-	// TTL is how long the permits of a process that died stay taken, and the heartbeat's scale (a third of it).
-	// Defaults to 10 s; at least 1 s.
-	TTL time.Duration
-	// OutliveLease lets calls in flight go on where Redis couldn't be told of them for a TTL. Defaults to false: with
-	// Concurrency set, their contexts end then, with ErrLeaseLost, because other processes may get their permits; so
-	// Concurrency is never exceeded, and an outage of Redis that lasts longer than the TTL costs an attempt.
-	OutliveLease bool
-	// Session names this process to whoever looks at the pool. Defaults to host name and process number.
-	Session string
 	// Breaker keeps calls of this process from what fails again and again. Defaults to off.
 	Breaker Breaker
 	// Hedge sends a second request where the first is slow. Defaults to off.
 	Hedge Hedge
-	// PlainErrors makes Transport return an error for a call that ends without an answer of the provider. Defaults to
-	// false: it returns an answer of its own, because client libraries of providers try again after any error.
-	PlainErrors bool
 	// Hooks observe what happens. Optional.
 	Hooks Hooks
+	// Tuning has what most pools leave alone. The zero Tuning has all defaults.
+	Tuning Tuning
+}
+
+// Tuning is the part of Config that the defaults fit in nearly all cases.
+type Tuning struct {
+	// ArrivalJitter is how much longer than another one call may take from its admission to the provider's counter (packet
+	// delay variation, RFC 3393). Limits hold at the provider up to this much; a window W loses ArrivalJitter/(W+ArrivalJitter)
+	// of its quota to it. At least 0. Defaults to 100 ms. Raise it where processes are late for longer, and 429s show that.
+	ArrivalJitter time.Duration
+	// Horizon is how far ahead of now a call of PriorityHigh may be booked, a call of PriorityNormal half as far, and of
+	// PriorityLow a quarter. What is not booked yet is free for more urgent calls of all processes. At least 0. Defaults to
+	// 200 ms. Raise it where a quarter is less than a round trip to Redis.
+	Horizon time.Duration
+	// Aging is the time after which a waiting call moves up one priority. More than 0. Defaults to 30 s.
+	Aging time.Duration
+	// MaxWaiting is the number of calls of this process that may wait for admission. A further call fails with ErrQueueFull.
+	// At least 1. Defaults to 100,000.
+	MaxWaiting int
+	// SessionTTL is the time for which the permits of a process that died stay taken. A third of it is the heartbeat's
+	// interval. At least 1 s. Defaults to 10 s.
+	SessionTTL time.Duration
+	// SessionName names this process in Inspect. Defaults to the host name and the process number.
+	SessionName string
+	// ContinueOnLeaseLoss lets calls in flight go on when Redis could not be reached for SessionTTL. Other processes may get
+	// their permits then, so Concurrency can be exceeded. Defaults to false: the contexts of these calls end with ErrLeaseLost.
+	ContinueOnLeaseLoss bool
 }
 
 // Key is one API key.
@@ -96,22 +98,22 @@ type Strategy string
 
 const (
 	// Headroom takes the account that has been ready for longest, times its weight. The default.
-	Headroom Strategy = "headroom"
+	LeastLoaded Strategy = "least_loaded"
 	// RoundRobin takes accounts in turn, by weight.
 	RoundRobin Strategy = "round_robin"
 	// InOrder takes the first account in Config.Keys, and the others as it has no room: for a main account and spares.
-	InOrder Strategy = "in_order"
+	FirstAvailable Strategy = "first_available"
 )
 
 // script returns the strategy's name in the script, empty if there is none.
 func (s Strategy) script() scripts.Strategy {
 	switch s {
-	case Headroom:
-		return scripts.Headroom
+	case LeastLoaded:
+		return scripts.LeastLoaded
 	case RoundRobin:
 		return scripts.RoundRobin
-	case InOrder:
-		return scripts.InOrder
+	case FirstAvailable:
+		return scripts.FirstAvailable
 	}
 	return ""
 }

@@ -19,7 +19,7 @@ func key(id string) caller.Key {
 }
 
 func perMinute(n int64) caller.Limit {
-	return caller.Limit{Metric: caller.Requests, Limit: n, Per: time.Minute}
+	return caller.Limit{Metric: caller.Requests, Rate: n, Period: time.Minute}
 }
 
 // Every mistake has a message that names the field and says what to put there instead.
@@ -30,14 +30,14 @@ func TestConfigurationMistakes(t *testing.T) {
 			l := perMinute(60)
 			change(&l)
 			c.Limits = []caller.Limit{perMinute(10), l}
-			c.Limits[0].Per = time.Hour
+			c.Limits[0].Period = time.Hour
 		}
 	}
 	for name, test := range map[string]struct {
 		change func(*caller.Config)
 		want   string
 	}{
-		"no pool":       {func(c *caller.Config) { c.Pool = "" }, "Pool is empty: name"},
+		"no pool":       {func(c *caller.Config) { c.Name = "" }, "Pool is empty: name"},
 		"no keys":       {func(c *caller.Config) { c.Keys = nil }, "Keys is empty: give at least one"},
 		"no ID":         {func(c *caller.Config) { c.Keys[1].ID = "" }, "Keys[1] has no ID: give"},
 		"ID twice":      {func(c *caller.Config) { c.Keys[1].ID = "a" }, `key "a" is there twice: give`},
@@ -47,27 +47,27 @@ func TestConfigurationMistakes(t *testing.T) {
 		"secret in ID":  {func(c *caller.Config) { c.Keys[1].ID = "x" + canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
 		"as account":    {func(c *caller.Config) { c.Keys[1].Account = canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
 		"concurrency":   {func(c *caller.Config) { c.Concurrency = -1 }, "Concurrency is -1: use"},
-		"slack":         {func(c *caller.Config) { c.Slack = -time.Second }, "Slack is -1s: use 0"},
-		"horizon":       {func(c *caller.Config) { c.Horizon = -time.Second }, "Horizon is -1s: use 0"},
-		"TTL":           {func(c *caller.Config) { c.TTL = time.Millisecond }, "TTL is 1ms: use 0"},
+		"slack":         {func(c *caller.Config) { c.Tuning.ArrivalJitter = -time.Second }, "Slack is -1s: use 0"},
+		"horizon":       {func(c *caller.Config) { c.Tuning.Horizon = -time.Second }, "Horizon is -1s: use 0"},
+		"TTL":           {func(c *caller.Config) { c.Tuning.SessionTTL = time.Millisecond }, "TTL is 1ms: use 0"},
 		"retry":         {func(c *caller.Config) { c.Retry.Attempts = -1 }, "Attempts is -1: use"},
 		"no metric":     {limit(func(l *caller.Limit) { l.Metric = "" }), `Limits[1]: the metric "" is not a name: use`},
 		"metric":        {limit(func(l *caller.Limit) { l.Metric = "a b" }), `Limits[1]: the metric "a b" is not a name: use`},
-		"no limit":      {limit(func(l *caller.Limit) { l.Limit = 0 }), "Limits[1]: 0 requests can't be a limit: use 1 to"},
-		"huge limit":    {limit(func(l *caller.Limit) { l.Limit = math.MaxInt64 }), "can't be a limit: use 1 to"},
-		"no period":     {limit(func(l *caller.Limit) { l.Per = 0 }), "Limits[1]: 0s is no period for requests: use more"},
+		"no limit":      {limit(func(l *caller.Limit) { l.Rate = 0 }), "Limits[1]: 0 requests can't be a limit: use 1 to"},
+		"huge limit":    {limit(func(l *caller.Limit) { l.Rate = math.MaxInt64 }), "can't be a limit: use 1 to"},
+		"no period":     {limit(func(l *caller.Limit) { l.Period = 0 }), "Limits[1]: 0s is no period for requests: use more"},
 		"burst":         {limit(func(l *caller.Limit) { l.Burst = 61 }), "Limits[1]: a burst of 61 requests is outside 1 to the limit of 60"},
-		"headroom":      {limit(func(l *caller.Limit) { l.Headroom = 1 }), "Limits[1]: a headroom of 1 of the limit on requests is outside 0 to less than 1"},
-		"burst above":   {limit(func(l *caller.Limit) { l.Headroom, l.Burst = 0.5, 31 }), "Limits[1]: a burst of 31 requests is outside 1 to the limit of 30"},
+		"headroom":      {limit(func(l *caller.Limit) { l.Reserved = 1 }), "Limits[1]: a headroom of 1 of the limit on requests is outside 0 to less than 1"},
+		"burst above":   {limit(func(l *caller.Limit) { l.Reserved, l.Burst = 0.5, 31 }), "Limits[1]: a burst of 31 requests is outside 1 to the limit of 30"},
 		"below burst":   {limit(func(l *caller.Limit) { l.Burst = -1 }), "Limits[1]: a burst of -1 requests is outside"},
 		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), "Limits[1]: the algorithm leaky is unknown: use window, bucket or daily"},
-		"limit twice":   {limit(func(l *caller.Limit) { l.Per = time.Hour }), "Limits[1]: there is another limit on requests per 1h0m0s"},
-		"tiny bucket":   {limit(func(l *caller.Limit) { l.Limit, l.Per, l.Algorithm = 1, time.Second, caller.Bucket }), "set a smaller Slack"},
-		"all at a time": {func(c *caller.Config) { c.Pool, c.Keys, c.Concurrency, c.TTL = "", nil, -1, 1 }, "Pool is empty"},
+		"limit twice":   {limit(func(l *caller.Limit) { l.Period = time.Hour }), "Limits[1]: there is another limit on requests per 1h0m0s"},
+		"tiny bucket":   {limit(func(l *caller.Limit) { l.Rate, l.Period, l.Algorithm = 1, time.Second, caller.Bucket }), "set a smaller Slack"},
+		"all at a time": {func(c *caller.Config) { c.Name, c.Keys, c.Concurrency, c.Tuning.SessionTTL = "", nil, -1, 1 }, "Pool is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := caller.Config{Pool: "p", Keys: []caller.Key{key("a"), key("b")}}
+			cfg := caller.Config{Name: "p", Keys: []caller.Key{key("a"), key("b")}}
 			test.change(&cfg)
 			_, err := caller.New(unreachable(t), cfg)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -83,7 +83,7 @@ func TestConfigurationMistakes(t *testing.T) {
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	_, err := caller.New(unreachable(t), caller.Config{
-		Concurrency: -1, TTL: 1, Limits: []caller.Limit{{}}, Retry: retry.Policy{Base: -1},
+		Concurrency: -1, Tuning: caller.Tuning{SessionTTL: 1}, Limits: []caller.Limit{{}}, Retry: retry.Policy{Base: -1},
 	})
 	for _, want := range []string{"Pool", "Keys", "Concurrency", "TTL", "Limits[0]", "Base"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -98,7 +98,7 @@ func TestAllMistakesAreToldAtOnce(t *testing.T) {
 // What the user does with the slices of a Config after New is no business of the Caller.
 func TestConfigurationIsCopied(t *testing.T) {
 	t.Parallel()
-	cfg := caller.Config{Pool: "p", Keys: []caller.Key{key("a")}, Limits: []caller.Limit{perMinute(5)}}
+	cfg := caller.Config{Name: "p", Keys: []caller.Key{key("a")}, Limits: []caller.Limit{perMinute(5)}}
 	c, err := caller.New(unreachable(t), cfg)
 	if err != nil {
 		t.Fatal(err)

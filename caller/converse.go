@@ -86,7 +86,7 @@ func (p *pool) next() (at time.Time, idle bool) {
 	}
 	p.samplesDue(sooner)
 	if p.toldUse+p.toldWant > 0 {
-		sooner(p.told.Add(p.plan.TTL / 3))
+		sooner(p.told.Add(p.plan.Tuning.SessionTTL / 3))
 	}
 	if !p.unsaid.IsZero() && p.plan.Concurrency > 0 {
 		if p.others {
@@ -126,10 +126,10 @@ func (p *pool) compose(now time.Time) *question {
 	if !p.layout.ends.IsZero() && !p.layout.ends.After(now) {
 		p.layout = p.plan.layOut(p.accounts, p.families.list, now)
 	}
-	q := &question{layout: p.layout, batch: p.queue.head(p.reach, p.layout, p.plan.Horizon)}
+	q := &question{layout: p.layout, batch: p.queue.head(p.reach, p.layout, p.plan.Tuning.Horizon)}
 	p.seq++
-	q.call = &scripts.PoolCall{Shape: p.layout.shape, Seq: p.seq, Demands: q.batch.demands}
-	q.call.Known = p.memory.known(now)
+	q.call = &scripts.PoolCall{Config: p.layout.shape, Seq: p.seq, Demands: q.batch.demands}
+	q.call.Expected = p.memory.known(now)
 	if deadline, ok := p.clock.Server(now.Add(callTimeout)); ok {
 		q.call.Deadline = deadline
 	}
@@ -138,7 +138,7 @@ func (p *pool) compose(now time.Time) *question {
 		q.held = p.inUse
 	}
 	q.news = p.news.take(p.seq, now)
-	q.call.Reports = append(q.news.reports(p.layout, now, p.plan.TTL), p.takeSamples(now)...)
+	q.call.Reports = append(q.news.reports(p.layout, now, p.plan.Tuning.SessionTTL), p.takeSamples(now)...)
 	p.unsaid, p.came, p.pressed = time.Time{}, false, false
 	return q
 }
@@ -175,7 +175,7 @@ func (p *pool) ask(ctx context.Context, q *question) {
 		p.lease.renew(sent, p.toldUse > 0)
 	}
 	q.news.heard()
-	p.memory.mark = reply.Mark
+	p.memory.mark = reply.Version
 	p.memory.told(q.news.list)
 	// Asking for many more calls than are admitted would cost Redis time for nothing.
 	p.reach = min(maxBatch, max(minBatch, 2*len(reply.Grants)))
@@ -214,7 +214,7 @@ func (p *pool) failed(now time.Time, err error, q *question) {
 	case scripts.Rejected:
 		for _, w := range q.batch.waiters {
 			if w.line != nil {
-				p.queue.refuse(w, &Error{Pool: p.plan.Pool, Err: err})
+				p.queue.refuse(w, &Error{Pool: p.plan.Name, Err: err})
 			}
 		}
 	case scripts.NotRun: // as if it had never been sent

@@ -77,7 +77,7 @@ func TestDailyLimits(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		limit := Limit{
-			Metric: Requests, Limit: 5, Algorithm: Daily, Scope: PerPool,
+			Metric: Requests, Rate: 5, Algorithm: Daily, Scope: PerPool,
 			Location: zone(t, "America/Los_Angeles"), ResetAt: 30 * time.Minute,
 		}
 		cfg := Config{Keys: accountsNamed("x", "y"), Limits: []Limit{limit}}
@@ -108,10 +108,10 @@ func TestDailyLimits(t *testing.T) {
 func TestADailyCountAndALateClock(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	v := visit(t, rdb, Config{Keys: accountsNamed("x"), Limits: []Limit{{Metric: Requests, Limit: 3, Algorithm: Daily}}})
+	v := visit(t, rdb, Config{Keys: accountsNamed("x"), Limits: []Limit{{Metric: Requests, Rate: 3, Algorithm: Daily}}})
 	reset := v.plan.Limits[0].nextReset(noon)
 	for name, asked := range map[string]int{"first": 0, "later": 2} {
-		v.plan.Pool = name
+		v.plan.Name = name
 		if got := v.count(reset, asked, Options{}, nil); got != asked {
 			t.Fatalf("%d of %d calls", got, asked)
 		}
@@ -120,7 +120,7 @@ func TestADailyCountAndALateClock(t *testing.T) {
 		for range 4 {
 			v.seq++
 			reply, err := scripts.Admit(t.Context(), rdb, name, &scripts.PoolCall{
-				Shape: late.shape, Seq: v.seq, Now: scripts.Micros(reset),
+				Config: late.shape, Seq: v.seq, Now: scripts.Micros(reset),
 				Demands: []scripts.PoolDemand{{Count: 2, Prefer: -1, Cost: []int64{1}}},
 			})
 			if err != nil {
@@ -137,7 +137,7 @@ func TestADailyCountAndALateClock(t *testing.T) {
 // What a day's calls really cost counts in that day: debt and refund change the count.
 func TestDailyLimitsSettle(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Keys: accountsNamed("x"), Limits: []Limit{{Metric: Tokens, Limit: 100, Algorithm: Daily}}}
+	cfg := Config{Keys: accountsNamed("x"), Limits: []Limit{{Metric: Tokens, Rate: 100, Algorithm: Daily}}}
 	v := visit(t, redistest.Client(t), cfg)
 	settle := func(units int64) item {
 		return item{counter: v.layout.counters[0].name, PoolReport: scripts.PoolReport{Kind: scripts.SettleCounter, Units: units}}
@@ -157,17 +157,17 @@ func TestDailyLimitsSettle(t *testing.T) {
 // then; smaller ones behind it get what is left.
 func TestTheRestOfADailyLimit(t *testing.T) {
 	t.Parallel()
-	limit := Limit{Metric: Tokens, Limit: 100, Algorithm: Daily}
+	limit := Limit{Metric: Tokens, Rate: 100, Algorithm: Daily}
 	v := visit(t, redistest.Client(t), Config{Keys: accountsNamed("x"), Limits: []Limit{limit}})
 	if got := v.count(noon, 1, Options{}, Cost{Tokens: 70}); got != 1 {
 		t.Fatal("70 of 100 aren't admitted")
 	}
 	_, reply := v.ask(noon, 1, Options{}, Cost{Tokens: 40})
-	if d := reply.Wake; len(reply.Grants) != 0 || d < 12*time.Hour || d > 12*time.Hour+time.Second || reply.Binding != 0 {
+	if d := reply.Wake; len(reply.Grants) != 0 || d < 12*time.Hour || d > 12*time.Hour+time.Second || reply.Constraint != 0 {
 		t.Errorf("40 more: %+v, want none before midnight", reply)
 	}
 	reply, err := scripts.Admit(t.Context(), v.rdb, "p", &scripts.PoolCall{
-		Shape: v.layout.shape, Seq: v.seq + 1, Now: scripts.Micros(noon), Demands: []scripts.PoolDemand{
+		Config: v.layout.shape, Seq: v.seq + 1, Now: scripts.Micros(noon), Demands: []scripts.PoolDemand{
 			{Count: 1, Prefer: -1, Cost: []int64{40}}, {Count: 4, Prefer: -1, Cost: []int64{10}},
 		},
 	})
@@ -183,9 +183,9 @@ func TestTheRestOfADailyLimit(t *testing.T) {
 func TestOthersGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
 	t.Parallel()
 	// The limit starts anew in half a day, whenever the test runs.
-	limit := Limit{Metric: Tokens, Limit: 100, Algorithm: Daily}
+	limit := Limit{Metric: Tokens, Rate: 100, Algorithm: Daily}
 	limit.ResetAt = (time.Duration(time.Now().UTC().Hour()+12) * time.Hour) % (24 * time.Hour)
-	c, err := New(redistest.Client(t), Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{limit}})
+	c, err := New(redistest.Client(t), Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{limit}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestOthersGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
 		_, err := Do(ctx, c, Cost{Tokens: 60}, nothing)
 		waits <- err
 	}()
-	for end := time.Now().Add(20 * time.Second); c.Stats().Waiting == 0 && time.Now().Before(end); {
+	for end := time.Now().Add(20 * time.Second); c.Stats().CallsWaiting == 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	for range 5 {

@@ -15,7 +15,7 @@ import (
 
 func TestCostsThatCannotBe(t *testing.T) {
 	t.Parallel()
-	c := join(t, unreachable(t), limits(perMinute(10), caller.Limit{Metric: caller.Tokens, Limit: 1000, Per: time.Minute}))
+	c := join(t, unreachable(t), limits(perMinute(10), caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Minute}))
 	for name, cost := range map[string]caller.Cost{
 		"requests": {caller.Requests: 11},
 		"tokens":   {caller.Tokens: 1001},
@@ -30,7 +30,7 @@ func TestCostsThatCannotBe(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if s := c.Stats(); s.Attempts != 0 || s.Waiting != 0 {
+	if s := c.Stats(); s.Attempts != 0 || s.CallsWaiting != 0 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -39,7 +39,7 @@ func TestCostsThatCannotBe(t *testing.T) {
 func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}))
+		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
 		if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
 			_, err := caller.Do(patient, c, nil, nop)
 			waited <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().Waiting == 1 })
+		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
 		_, err := caller.Do(within(t, patience), c, nil, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrDeadline) || !errors.As(err, &e) || e.Metric != caller.Requests || e.Limit != 1 || e.Cost != 1 {
@@ -69,7 +69,7 @@ func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
 func TestLateSlotsAreRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.Tokens, Limit: 1000, Per: time.Hour, Burst: 2}))
+		c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour, Burst: 2}))
 		if _, err := caller.Do(t.Context(), c, caller.Cost{caller.Tokens: 1}, nop); err != nil {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestGivingUpLeavesNoPermit(t *testing.T) {
 			if !errors.Is(err, stop) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "changed my mind") {
 				t.Errorf("got %v", err)
 			}
-			if s := c.Stats(); s.InFlight+s.Waiting != 0 {
+			if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 {
 				t.Errorf("stats %+v", s)
 			}
 			eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
@@ -129,7 +129,7 @@ func TestGivingUpLeavesNoPermit(t *testing.T) {
 func TestDeadlinesAtTheMomentOfAdmission(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Limit: 100, Per: time.Second}))
+		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 100, Period: time.Second}))
 		done := make(chan error)
 		for i := range 150 {
 			go func() {
@@ -145,7 +145,7 @@ func TestDeadlinesAtTheMomentOfAdmission(t *testing.T) {
 		for range 150 {
 			<-done
 		}
-		if s := c.Stats(); s.InFlight+s.Waiting != 0 || s.Succeeded+s.Failed != 150 {
+		if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 || s.CallsSucceeded+s.CallsFailed != 150 {
 			t.Errorf("stats %+v", s)
 		}
 		eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })

@@ -17,7 +17,7 @@ import (
 
 // hourly refills by a token an hour, so that what is charged can be read from Redis however long the test takes.
 func hourly() Limit {
-	return Limit{Metric: Tokens, Limit: 10_000, Per: 10_000 * time.Hour, Algorithm: Bucket, Burst: 5000}
+	return Limit{Metric: Tokens, Rate: 10_000, Period: 10_000 * time.Hour, Algorithm: Bucket, Burst: 5000}
 }
 
 // tokensCharged returns how many tokens of an hourly limit Redis has down as used.
@@ -39,7 +39,7 @@ func tokensCharged(t *testing.T, rdb *redis.Client) int {
 
 // settled makes a call of ten tokens, corrects its cost by the difference, and waits until Redis was told of all that
 // there is to tell.
-func settled(t *testing.T, c *Caller, difference int64) {
+func settled(t *testing.T, c *Pool, difference int64) {
 	t.Helper()
 	_, err := Do(t.Context(), c, Cost{Tokens: 10}, func(_ context.Context, g *Grant) (int, error) {
 		c.pool.settle(g, Cost{Tokens: difference})
@@ -52,7 +52,7 @@ func settled(t *testing.T, c *Caller, difference int64) {
 }
 
 // untilTold waits until Redis has heard all news.
-func untilTold(t *testing.T, c *Caller) {
+func untilTold(t *testing.T, c *Pool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		c.pool.mu.Lock()
@@ -81,7 +81,7 @@ func untilTold(t *testing.T, c *Caller) {
 func TestCostsAreSettled(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	c, err := New(rdb, Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
+	c, err := New(rdb, Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestSettlementsThatAreLost(t *testing.T) {
 func settledThrough(t *testing.T, difference int64, set ...func(*redistest.Faults, redistest.Match) *redistest.Rule) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	c, err := New(faults.Client(t, rdb.Options()), Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
+	c, err := New(faults.Client(t, rdb.Options()), Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func settledThrough(t *testing.T, difference int64, set ...func(*redistest.Fault
 // back; a debt is charged.
 func TestSettlementsThatAreLostForLong(t *testing.T) {
 	t.Parallel()
-	p, err := newPlan(Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
+	p, err := newPlan(Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{hourly()}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,10 +190,10 @@ func TestSettlementsThatAreLostForLong(t *testing.T) {
 func TestDebtAndRefund(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		limit := Limit{Metric: Tokens, Limit: 600, Per: time.Minute, Algorithm: Bucket, Burst: 50} // ten a second
-		cfg := Config{Keys: accountsNamed("k"), Limits: []Limit{limit}, Horizon: 10 * time.Second}
+		limit := Limit{Metric: Tokens, Rate: 600, Period: time.Minute, Algorithm: Bucket, Burst: 50} // ten a second
+		cfg := Config{Keys: accountsNamed("k"), Limits: []Limit{limit}, Tuning: Tuning{Horizon: 10 * time.Second}}
 		a, b := visit(t, rdb, cfg), visit(t, rdb, cfg)
-		urgent := Options{Priority: Interactive}
+		urgent := Options{Priority: PriorityHigh}
 		settle := func(units int64) item {
 			return item{counter: a.layout.counters[0].name, PoolReport: scripts.PoolReport{Kind: scripts.SettleCounter, Units: units}}
 		}
@@ -224,7 +224,7 @@ func TestDebtAndRefund(t *testing.T) {
 }
 
 // leave closes a Caller that a test is through with.
-func leave(c *Caller) {
+func leave(c *Pool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	_ = c.Close(ctx)

@@ -17,7 +17,7 @@ var (
 	ErrNoKeys = errors.New("every key is disabled: replace the keys or the account's means of payment")
 	// ErrDeadline: the call's turn would come after its deadline. Error.RetryAfter says when.
 	ErrDeadline = errors.New("the call's turn comes after its deadline: allow more time or send less")
-	// ErrQueueFull: Config.MaxWaiting calls of this process wait already.
+	// ErrQueueFull: Config.Tuning.MaxWaiting calls of this process wait already.
 	ErrQueueFull = errors.New("too many calls wait already: send fewer at once, or raise MaxWaiting")
 	// ErrClosed: the Caller is closed.
 	ErrClosed = errors.New("the caller is closed")

@@ -29,14 +29,14 @@ func ExampleDo() {
 	defer rdb.Close()
 
 	c, err := caller.New(rdb, caller.Config{
-		Pool: "translations",
+		Name: "translations",
 		Keys: []caller.Key{
 			{ID: "key-1", Secret: caller.NewSecret("sk-1")},
 			{ID: "key-2", Secret: caller.NewSecret("sk-2")},
 		},
 		Limits: []caller.Limit{
-			{Metric: caller.Requests, Limit: 500, Per: time.Minute},
-			{Metric: caller.Tokens, Limit: 30_000, Per: time.Minute},
+			{Metric: caller.Requests, Rate: 500, Period: time.Minute},
+			{Metric: caller.Tokens, Rate: 30_000, Period: time.Minute},
 		},
 		Concurrency: 20,
 	})
@@ -66,7 +66,7 @@ func ExampleDo() {
 }
 
 // An http.Client whose every request is a call of the pool.
-func ExampleCaller_Transport() {
+func ExamplePool_Transport() {
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		key := r.Header.Get("Authorization")
 		if key == "Bearer sk-1" {
@@ -86,13 +86,13 @@ func ExampleCaller_Transport() {
 	defer rdb.Close()
 
 	c, err := caller.New(rdb, caller.Config{
-		Pool: "greetings",
+		Name: "greetings",
 		Keys: []caller.Key{
 			{ID: "first", Secret: caller.NewSecret("sk-1")},
 			{ID: "second", Secret: caller.NewSecret("sk-2")},
 		},
-		Limits: []caller.Limit{{Metric: caller.Requests, Limit: 500, Per: time.Minute}},
-		Hooks: caller.Hooks{CooledDown: func(c caller.Cooldown) {
+		Limits: []caller.Limit{{Metric: caller.Requests, Rate: 500, Period: time.Minute}},
+		Hooks: caller.Hooks{CooledDown: func(c caller.Block) {
 			fmt.Println(c.Account, "cools down:", c.Reason)
 		}},
 	})
@@ -101,7 +101,7 @@ func ExampleCaller_Transport() {
 	}
 	defer c.Close(context.Background())
 
-	client := &http.Client{Transport: c.Transport(nil)}
+	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 	defer client.CloseIdleConnections()
 	res, err := client.Get(provider.URL)
 	if err != nil {

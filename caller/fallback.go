@@ -36,11 +36,11 @@ func Fallback[T any](ctx context.Context, ways ...func(context.Context) (T, erro
 // elsewhere reports whether what failed with err may succeed in another way.
 func elsewhere(ctx context.Context, err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && !over(ctx) && e.Outcome != Fault && e.Outcome != Canceled && !errors.Is(err, errNegativeCost)
+	return ok && !over(ctx) && e.Outcome != ClientError && e.Outcome != Canceled && !errors.Is(err, errNegativeCost)
 }
 
 // Way is one way of sending a request.
-type Way struct {
+type FallbackRoute struct {
 	// Transport sends it: of another pool, or of the same one. Required.
 	Transport *Transport
 	// Change makes the request fit for it, on a copy: another model (see UseModel), another host. One that replaces Body
@@ -50,7 +50,7 @@ type Way struct {
 
 // FallbackTransport returns an http.RoundTripper that sends each request in the first of several ways that succeeds, as
 // Fallback does. The answer is that of the last way tried. Requests whose body can't be read again go the first way only.
-func FallbackTransport(ways ...Way) (http.RoundTripper, error) {
+func FallbackTransport(ways ...FallbackRoute) (http.RoundTripper, error) {
 	if len(ways) == 0 {
 		return nil, errors.New("caller: FallbackTransport needs at least one way")
 	}
@@ -62,7 +62,7 @@ func FallbackTransport(ways ...Way) (http.RoundTripper, error) {
 	return fallback(ways), nil
 }
 
-type fallback []Way
+type fallback []FallbackRoute
 
 // RoundTrip sends a request.
 func (f fallback) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -83,7 +83,7 @@ func (f fallback) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // request returns the request as the way wants it.
-func (w Way) request(req *http.Request, again bool) (*http.Request, error) {
+func (w FallbackRoute) request(req *http.Request, again bool) (*http.Request, error) {
 	copied := req.Clone(req.Context())
 	if again && hasBody(req) {
 		body, err := req.GetBody()

@@ -17,7 +17,7 @@ import (
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	pool := &caller.Error{Pool: "p", Err: caller.ErrNoKeys}
-	mistake := &caller.Error{Pool: "p", Attempts: 1, Outcome: caller.Fault, Err: errors.New("a mistake")}
+	mistake := &caller.Error{Pool: "p", Attempts: 1, Outcome: caller.ClientError, Err: errors.New("a mistake")}
 	way := func(v int, err error) func(context.Context) (int, error) {
 		return func(context.Context) (int, error) { return v, err }
 	}
@@ -55,7 +55,7 @@ func TestFallbackTransport(t *testing.T) {
 			return res, nil
 		}
 	}
-	once := caller.Options{Repeatable: caller.Once}
+	once := caller.Options{Idempotency: caller.IdempotencyNo}
 	for name, test := range map[string]struct {
 		status, want int
 		seen         string
@@ -65,11 +65,11 @@ func TestFallbackTransport(t *testing.T) {
 		"fault": {400, 400, `first {"model":"large","n":1}`},
 	} {
 		seen = nil
-		first := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Pool = "first " + name })
-		second := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Pool = "second " + name })
+		first := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "first " + name })
+		second := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "second " + name })
 		both, err := caller.FallbackTransport(
-			caller.Way{Transport: first.Transport(base("first", test.status))},
-			caller.Way{Transport: second.Transport(base("second", 200)), Change: caller.UseModel("small")},
+			caller.FallbackRoute{Transport: first.Transport(base("first", test.status), caller.TransportConfig{})},
+			caller.FallbackRoute{Transport: second.Transport(base("second", 200), caller.TransportConfig{}), Change: caller.UseModel("small")},
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -84,11 +84,11 @@ func TestFallbackTransport(t *testing.T) {
 		if got := strings.Join(seen, ", "); res.StatusCode != test.want || got != test.seen {
 			t.Errorf("%s: status %d after %s", name, res.StatusCode, got)
 		}
-		if a, b := first.Stats().InFlight, second.Stats().InFlight; a+b != 0 {
+		if a, b := first.Stats().CallsInFlight, second.Stats().CallsInFlight; a+b != 0 {
 			t.Errorf("%s: %d and %d in flight", name, a, b)
 		}
 	}
-	if _, err := caller.FallbackTransport(caller.Way{}); err == nil {
+	if _, err := caller.FallbackTransport(caller.FallbackRoute{}); err == nil {
 		t.Error("a way without a transport")
 	}
 }
@@ -98,15 +98,15 @@ func TestFallbackRunsOut(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	full := func(pool string) *caller.Transport {
-		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}), func(cfg *caller.Config) {
-			cfg.Pool = pool
+		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), func(cfg *caller.Config) {
+			cfg.Name = pool
 		})
 		if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
-		return c.Transport(tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("was sent") }))
+		return c.Transport(tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("was sent") }), caller.TransportConfig{})
 	}
-	both, err := caller.FallbackTransport(caller.Way{Transport: full("a")}, caller.Way{Transport: full("b")})
+	both, err := caller.FallbackTransport(caller.FallbackRoute{Transport: full("a")}, caller.FallbackRoute{Transport: full("b")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func charged(t *testing.T, rdb *redis.Client, interval time.Duration) int {
 // prime gives the server the script, so that one script call is one command.
 func prime(t *testing.T, rdb *redis.Client) {
 	t.Helper()
-	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Pool = "other" })
+	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Name = "other" })
 	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestOneBrokenScriptCall(t *testing.T) {
 			rule := test.fault(faults, redistest.Nth(1, redistest.Contains("eval")))
 			var mu sync.Mutex
 			var failures []error
-			limit := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 10 * time.Hour, Burst: 3} // one an hour
+			limit := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 10 * time.Hour, Burst: 3} // one an hour
 			c := join(t, faults.Client(t, rdb.Options()), concurrency(2), limits(limit), func(cfg *caller.Config) {
 				cfg.Hooks.RedisFailed = func(err error) {
 					mu.Lock()
@@ -114,7 +114,7 @@ func TestBlackhole(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
+	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 			t.Parallel()
 			rdb := redistest.Client(t)
 			faults := redistest.NewFaults(t)
-			c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Concurrency: 1})
+			c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +208,7 @@ func TestOutageAndReturn(t *testing.T) {
 					}
 				})
 			}
-			eventually(t, "all wait", func() bool { return c.Stats().Waiting == 10 })
+			eventually(t, "all wait", func() bool { return c.Stats().CallsWaiting == 10 })
 			end()
 			faults.Heal()
 			wg.Wait()

@@ -14,7 +14,7 @@ import (
 // These tests don't run beside others: what they check has to do with time.
 
 // roomy allows for what a busy machine is late by.
-func roomy(c *caller.Config) { c.Slack = 400 * time.Millisecond }
+func roomy(c *caller.Config) { c.Tuning.ArrivalJitter = 400 * time.Millisecond }
 
 // A fleet uses what the provider allows, never more, each replica its share, and loses no call to a failure. How much it
 // uses also depends on whether the machine lets it: one good run of three will do.
@@ -54,7 +54,7 @@ func saturate(t *testing.T) float64 {
 		if n < total/3/2 || n > total/3*2 {
 			t.Errorf("replica %d made %d of %d calls", r, n, total)
 		}
-		if b := f.callers[r].Stats().Binding; b != "requests" {
+		if b := f.callers[r].Stats().Bottleneck; b != "requests" {
 			t.Errorf("replica %d is bound by %q", r, b)
 		}
 	}

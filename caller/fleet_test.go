@@ -22,7 +22,7 @@ import (
 // fleet is a provider and the replicas that use it.
 type fleet struct {
 	sim     *apisim.Server
-	callers []*caller.Caller
+	callers []*caller.Pool
 	clients []*http.Client
 	sent    []atomic.Int64 // calls that succeeded, by replica
 }
@@ -45,10 +45,10 @@ func provider(accounts int, limits []apisim.Limit, concurrency int) apisim.Confi
 // pool is the configuration that fits the provider.
 func poolOf(p apisim.Config) caller.Config {
 	cfg := caller.Config{
-		Pool:        "pool",
+		Name:        "pool",
 		Concurrency: p.Accounts[0].Concurrency,
 		Retry:       retry.Policy{Attempts: 8, Base: 20 * time.Millisecond},
-		Profile:     caller.Profile{Name: "sim", Repeatable: func(*http.Request) bool { return true }, Estimate: estimate},
+		Profile:     caller.Profile{Name: "sim", Idempotent: func(*http.Request) bool { return true }, Estimate: estimate},
 	}
 	for _, a := range p.Accounts {
 		for _, k := range a.Keys {
@@ -56,7 +56,7 @@ func poolOf(p apisim.Config) caller.Config {
 		}
 	}
 	for _, l := range p.Accounts[0].Limits {
-		cfg.Limits = append(cfg.Limits, caller.Limit{Metric: caller.Metric(l.Metric), Limit: l.Limit, Per: l.Per})
+		cfg.Limits = append(cfg.Limits, caller.Limit{Metric: caller.Metric(l.Metric), Rate: l.Limit, Period: l.Per})
 	}
 	return cfg
 }
@@ -94,7 +94,7 @@ func startOn(t *testing.T, client func() redis.UniversalClient, p apisim.Config,
 			t.Fatal(err)
 		}
 		f.callers = append(f.callers, c)
-		client := &http.Client{Transport: c.Transport(nil)}
+		client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 		f.clients = append(f.clients, client)
 		t.Cleanup(func() {
 			if err := c.Close(context.Background()); err != nil {

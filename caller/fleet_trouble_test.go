@@ -58,7 +58,7 @@ func TestCooldownsAreShared(t *testing.T) {
 		}
 	}
 	// A shorter cooldown doesn't end a longer one.
-	block := func(c *caller.Caller, d time.Duration) error {
+	block := func(c *caller.Pool, d time.Duration) error {
 		ctx := within(t, patience)
 		_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: d}}
@@ -66,7 +66,7 @@ func TestCooldownsAreShared(t *testing.T) {
 		return err
 	}
 	var wg sync.WaitGroup
-	for c, d := range map[*caller.Caller]time.Duration{here: time.Hour, there: 2 * time.Hour} {
+	for c, d := range map[*caller.Pool]time.Duration{here: time.Hour, there: 2 * time.Hour} {
 		wg.Go(func() {
 			if err := block(c, d); !errors.Is(err, caller.ErrDeadline) {
 				t.Errorf("got %v, want ErrDeadline", err)
@@ -81,7 +81,7 @@ func TestCooldownsAreShared(t *testing.T) {
 }
 
 // used makes a call and returns the account that it used.
-func used(t *testing.T, c *caller.Caller) string {
+func used(t *testing.T, c *caller.Pool) string {
 	t.Helper()
 	account, err := caller.Do(within(t, patience), c, nil, func(_ context.Context, g *caller.Grant) (string, error) {
 		return g.Account, nil

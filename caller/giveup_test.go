@@ -15,7 +15,7 @@ import (
 )
 
 // booked begins a call that waits for its turn, until its context ends.
-func booked(ctx context.Context, c *caller.Caller) <-chan error {
+func booked(ctx context.Context, c *caller.Pool) <-chan error {
 	done := make(chan error, 1)
 	go func() {
 		_, err := caller.Do(ctx, c, nil, nop)
@@ -25,11 +25,11 @@ func booked(ctx context.Context, c *caller.Caller) <-chan error {
 }
 
 // counts waits until so many calls wait for admission, and so many are admitted.
-func counts(t *testing.T, c *caller.Caller, waiting, admitted int) {
+func counts(t *testing.T, c *caller.Pool, waiting, admitted int) {
 	t.Helper()
 	eventually(t, "calls wait and are admitted as they should", func() bool {
 		s := c.Stats()
-		return s.Waiting == waiting && s.InFlight == admitted
+		return s.CallsWaiting == waiting && s.CallsInFlight == admitted
 	})
 }
 
@@ -37,9 +37,9 @@ func counts(t *testing.T, c *caller.Caller, waiting, admitted int) {
 func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		hourly := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
-		c := join(t, rdb, limits(hourly), concurrency(2), func(c *caller.Config) { c.Horizon = 90 * time.Minute })
-		interactive := caller.WithOptions(t.Context(), caller.Options{Priority: caller.Interactive})
+		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
+		c := join(t, rdb, limits(hourly), concurrency(2), func(c *caller.Config) { c.Tuning.Horizon = 90 * time.Minute })
+		interactive := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
 		if _, err := caller.Do(interactive, c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
@@ -71,14 +71,14 @@ func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
 func TestAPlaceThatIsGivenUpIsNotCounted(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		hourly := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
-		daily := caller.Limit{Metric: caller.Requests, Limit: 100, Algorithm: caller.Daily}
-		c := join(t, rdb, limits(hourly, daily), func(c *caller.Config) { c.Horizon = 90 * time.Minute })
+		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
+		daily := caller.Limit{Metric: caller.Requests, Rate: 100, Algorithm: caller.Daily}
+		c := join(t, rdb, limits(hourly, daily), func(c *caller.Config) { c.Tuning.Horizon = 90 * time.Minute })
 		used := func() string {
 			_, count, _ := strings.Cut(rdb.HGet(t.Context(), scripts.PoolKey("p"), "t:k:requests.daily").Val(), " ")
 			return count
 		}
-		ctx := caller.WithOptions(t.Context(), caller.Options{Priority: caller.Interactive})
+		ctx := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
 		if _, err := caller.Do(ctx, c, nil, nop); err != nil {
 			t.Fatal(err)
 		}

@@ -14,12 +14,12 @@ func TestHeadroom(t *testing.T) {
 	const slack = 100 * time.Millisecond
 	for _, algorithm := range []Algorithm{Window, Bucket, Daily} {
 		for _, metric := range []Metric{Requests, Tokens} {
-			l := Limit{Metric: metric, Limit: 1000, Per: time.Minute, Algorithm: algorithm, Headroom: 0.05}
+			l := Limit{Metric: metric, Rate: 1000, Period: time.Minute, Algorithm: algorithm, Reserved: 0.05}
 			if algorithm == Daily {
-				l.Per = 0
+				l.Period = 0
 			}
 			small := l
-			small.Limit, small.Headroom = 950, 0
+			small.Rate, small.Reserved = 950, 0
 			got, err := l.pace(slack)
 			want, err2 := small.pace(slack)
 			if got != want || err != nil || err2 != nil {
@@ -27,8 +27,8 @@ func TestHeadroom(t *testing.T) {
 			}
 		}
 	}
-	p, err := newPlan(Config{Pool: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}, Limits: []Limit{
-		{Metric: Tokens, Limit: 1000, Per: time.Minute, Headroom: 0.2},
+	p, err := newPlan(Config{Name: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}, Limits: []Limit{
+		{Metric: Tokens, Rate: 1000, Period: time.Minute, Reserved: 0.2},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -47,11 +47,11 @@ func TestHeadroom(t *testing.T) {
 		}
 	}
 	for _, wrong := range []float64{-0.1, 1, 95} {
-		if err := (Limit{Metric: Tokens, Limit: 10, Per: time.Minute, Headroom: wrong}).withDefaults().check(); err == nil {
+		if err := (Limit{Metric: Tokens, Rate: 10, Period: time.Minute, Reserved: wrong}).withDefaults().check(); err == nil {
 			t.Errorf("a headroom of %v is taken", wrong)
 		}
 	}
-	if n := (Limit{Limit: 1, Headroom: 0.9}).Usable(); n != 1 {
+	if n := (Limit{Rate: 1, Reserved: 0.9}).Usable(); n != 1 {
 		t.Errorf("%d is usable of 1", n)
 	}
 }

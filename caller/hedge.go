@@ -59,7 +59,7 @@ type course struct {
 
 // race is an attempt of which one request or two are under way.
 type race[T any] struct {
-	caller  *Caller
+	caller  *Pool
 	once    func(course) made[T]
 	discard func(T)
 	name    string       // of calls that are alike
@@ -71,7 +71,7 @@ type race[T any] struct {
 }
 
 // hedged makes an attempt of one request, or two if the first is slow.
-func hedged[T any](c *Caller, opts Options, at course, once func(course) made[T], discard func(T)) made[T] {
+func hedged[T any](c *Pool, opts Options, at course, once func(course) made[T], discard func(T)) made[T] {
 	r := &race[T]{caller: c, once: once, discard: discard, results: make(chan made[T], 2)}
 	r.name = c.latencies.name(opts.Model, opts.endpoint)
 	sent := make(chan string, 1)

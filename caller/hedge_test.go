@@ -40,11 +40,11 @@ func hedging(after time.Duration) func(*caller.Config) {
 	return func(cfg *caller.Config) { cfg.Hedge.After = after }
 }
 
-func idle(t *testing.T, c *caller.Caller) {
+func idle(t *testing.T, c *caller.Pool) {
 	t.Helper()
-	for end := time.Now().Add(patience); c.Stats().InFlight > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); c.Stats().CallsInFlight > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d in flight", c.Stats().InFlight)
+			t.Fatalf("%d in flight", c.Stats().CallsInFlight)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestHedge(t *testing.T) {
 		cfg.Hooks.Attempted = func(a caller.Attempt) { attempts <- a }
 	})
 	base := &racing{n: 1}
-	res, err := c.Transport(base).RoundTrip(request(t, t.Context(), http.MethodGet))
+	res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestHedge(t *testing.T) {
 func TestNoHedge(t *testing.T) {
 	t.Parallel()
 	two := keys(key("a"), key("b"))
-	once := caller.Options{Repeatable: caller.Once}
+	once := caller.Options{Idempotency: caller.IdempotencyNo}
 	broke, err := retry.NewBudget(0, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestNoHedge(t *testing.T) {
 				time.Sleep(50 * time.Millisecond) // longer than the hedge waits
 			}
 			return ok(r), nil
-		})).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
+		}), caller.TransportConfig{}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -207,7 +207,7 @@ func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
 				return nil, r.Context().Err()
 			}
 			return ok(r), nil
-		}))
+		}), caller.TransportConfig{})
 		for range n {
 			res, err := client.RoundTrip(request(t, t.Context(), http.MethodGet))
 			if err != nil {

@@ -10,13 +10,13 @@ type Hooks struct {
 	// Attempted is called when an attempt has ended.
 	Attempted func(Attempt)
 	// CooledDown is called when this process puts a key or account on a cooldown.
-	CooledDown func(Cooldown)
+	CooledDown func(Block)
 	// Disabled is called when this process disables a key or account.
-	Disabled func(Cooldown)
+	Disabled func(Block)
 	// Used is called when an answer, or Grant.Settle, has told what a call really cost.
-	Used func(Usage)
+	UsageRead func(Usage)
 	// Observed is called when an answer tells what is left of the provider's limits.
-	Observed func(Observation)
+	QuotaRead func(QuotaReport)
 	// KeysFailed is called when WatchKeys couldn't load or use the keys.
 	KeysFailed func(error)
 	// CircuitOpened is called when a key's failures open the circuit of an endpoint in this process.
@@ -48,7 +48,7 @@ type Attempt struct {
 }
 
 // Cooldown is a stretch of time in which a key or account isn't used, by any process of the pool.
-type Cooldown struct {
+type Block struct {
 	Key     string // key ID; empty where the whole account is meant
 	Account string
 	For     time.Duration // from now; of what is disabled, until it is tried again
@@ -69,7 +69,7 @@ type Usage struct {
 }
 
 // Observation is what the provider says is left of its limits.
-type Observation struct {
+type QuotaReport struct {
 	Key     string // key ID
 	Account string
 	Model   string // empty where none is known

@@ -51,10 +51,10 @@ type SessionState struct {
 }
 
 // Inspect asks Redis what the fleet knows of the pool. It changes nothing.
-func (c *Caller) Inspect(ctx context.Context) (*State, error) {
-	s, err := scripts.InspectPool(ctx, c.pool.rdb, c.plan.Pool)
+func (c *Pool) Inspect(ctx context.Context) (*State, error) {
+	s, err := scripts.InspectPool(ctx, c.pool.rdb, c.plan.Name)
 	if err != nil {
-		return nil, &Error{Pool: c.plan.Pool, Err: err}
+		return nil, &Error{Pool: c.plan.Name, Err: err}
 	}
 	out := &State{Permits: s.Permits}
 	c.pool.mu.Lock()
@@ -92,7 +92,7 @@ func keyState(s *scripts.PoolState, key, account string) KeyState {
 	return out
 }
 
-func (c *Caller) limitState(s *scripts.PoolState, r *counter) LimitState {
+func (c *Pool) limitState(s *scripts.PoolState, r *counter) LimitState {
 	out := LimitState{Limit: c.plan.Limits[r.limit], Account: r.account, Key: r.key, Pace: 1}
 	if state, ok := s.Counters[r.name]; ok {
 		out.Booked, out.Pace = max(0, state.Ahead), state.Pace

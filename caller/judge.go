@@ -33,7 +33,7 @@ func hint(v Verdict, err error) error {
 		return err // the caller's own word
 	}
 	switch v.Outcome {
-	case Throttled, Revoked, OutOfCredit:
+	case Throttled, KeyRejected, OutOfCredit:
 		if v.Scope != ScopeProvider {
 			return retry.Immediately(err) // admission keeps it from the key
 		}
@@ -46,7 +46,7 @@ func hint(v Verdict, err error) error {
 }
 
 // judgeError says what the error of an attempt means.
-func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
+func (c *Pool) judgeError(ctx context.Context, err error) Verdict {
 	if err == nil {
 		return Verdict{Outcome: Success}
 	}
@@ -73,7 +73,7 @@ func (c *Caller) judgeError(ctx context.Context, err error) Verdict {
 	if retry.Network(err) || retry.Worth(err) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "network"}
 	}
-	return Verdict{Outcome: Fault}
+	return Verdict{Outcome: ClientError}
 }
 
 // over reports whether a context has ended, or ends in this moment: http.Client with a Timeout lets the request know
@@ -149,8 +149,8 @@ func (p Profile) withDefaults() Profile {
 	if p.ErrorBody == nil {
 		p.ErrorBody = errorBody
 	}
-	if p.Repeatable == nil {
-		p.Repeatable = Idempotent
+	if p.Idempotent == nil {
+		p.Idempotent = IsIdempotent
 	}
 	return p
 }
@@ -165,7 +165,7 @@ func JudgeStatus(r *http.Response, _ []byte) Verdict {
 	case code == http.StatusTooManyRequests:
 		v.Outcome = Throttled
 	case code == http.StatusUnauthorized:
-		v.Outcome, v.Scope = Revoked, ScopeKey
+		v.Outcome, v.Scope = KeyRejected, ScopeKey
 	case code == http.StatusPaymentRequired:
 		v.Outcome = OutOfCredit
 	case code == http.StatusServiceUnavailable || code == 529:
@@ -173,7 +173,7 @@ func JudgeStatus(r *http.Response, _ []byte) Verdict {
 	case retry.Status(code):
 		v.Outcome, v.Scope = Transient, ScopeProvider
 	default:
-		v.Outcome = Fault
+		v.Outcome = ClientError
 	}
 	return v
 }

@@ -21,7 +21,7 @@ func secretKeys(ids ...string) []caller.Key {
 }
 
 // served makes n calls and returns how many each key served.
-func served(t *testing.T, c *caller.Caller, n int) map[string]int {
+func served(t *testing.T, c *caller.Pool, n int) map[string]int {
 	t.Helper()
 	count := map[string]int{}
 	for range n {

@@ -20,9 +20,9 @@ import (
 const patience = 30 * time.Second
 
 // join makes a Caller of pool "p" with one key "k", changed as the test wants, and closes it at the end.
-func join(t *testing.T, rdb redis.UniversalClient, change ...func(*caller.Config)) *caller.Caller {
+func join(t *testing.T, rdb redis.UniversalClient, change ...func(*caller.Config)) *caller.Pool {
 	t.Helper()
-	cfg := caller.Config{Pool: "p", Keys: []caller.Key{key("k")}}
+	cfg := caller.Config{Name: "p", Keys: []caller.Key{key("k")}}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -55,7 +55,7 @@ func keys(k ...caller.Key) func(*caller.Config) {
 func nop(context.Context, *caller.Grant) (int, error) { return 0, nil }
 
 // hold begins a call that stays in flight until the function returned is called; that waits for the call's end.
-func hold(t *testing.T, c *caller.Caller) (end func()) {
+func hold(t *testing.T, c *caller.Pool) (end func()) {
 	t.Helper()
 	begun, over, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {

@@ -45,7 +45,7 @@ type counter struct {
 // layout is what the pool's script is told of accounts, limits and keys, and what its indices stand for. It never
 // changes; a new one takes its place.
 type layout struct {
-	shape    *scripts.PoolShape
+	shape    *scripts.EncodedConfig
 	accounts []*account
 	lanes    []lane // by family, and in each by account and key
 	perKind  int    // lanes of each family
@@ -58,7 +58,7 @@ type layout struct {
 func (p *plan) layOut(accounts []*account, families []family, now time.Time) *layout {
 	l := &layout{accounts: accounts, byName: map[string]int{}}
 	cfg := scripts.PoolConfig{
-		Session: p.Session, TTL: p.TTL, Horizon: p.Horizon, Strategy: p.Strategy.script(), Metrics: len(p.metrics),
+		Session: p.Tuning.SessionName, TTL: p.Tuning.SessionTTL, Horizon: p.Tuning.Horizon, Strategy: p.Strategy.script(), Metrics: len(p.metrics),
 		Concurrency: p.Concurrency,
 	}
 	if a := p.Adaptive; a != nil {
@@ -78,7 +78,7 @@ func (p *plan) layOut(accounts []*account, families []family, now time.Time) *la
 		cfg.Accounts = append(cfg.Accounts, its)
 	}
 	for _, f := range families {
-		cfg.Families = append(cfg.Families, scripts.PoolFamily{Name: f.name, Limits: f.limits})
+		cfg.ModelGroups = append(cfg.ModelGroups, scripts.PoolModelGroup{Name: f.name, Limits: f.limits})
 		for _, a := range accounts {
 			if !p.keyLimits {
 				l.lane(p, f, a, a.keys, "")
@@ -90,7 +90,7 @@ func (p *plan) layOut(accounts []*account, families []family, now time.Time) *la
 		}
 	}
 	l.perKind = len(l.lanes) / len(families)
-	l.shape = scripts.NewPoolShape(&cfg)
+	l.shape = scripts.EncodeConfig(&cfg)
 	return l
 }
 
@@ -118,7 +118,7 @@ func (l *layout) lane(p *plan, f family, a *account, keys []Key, key string) {
 		its.counters = append(its.counters, l.counter(p, limit, a.id, key))
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(scripts.LaneName(a.id, f.name, key)))
+	_, _ = h.Write([]byte(scripts.TargetName(a.id, f.name, key)))
 	its.hash = h.Sum64()
 	l.lanes = append(l.lanes, its)
 }

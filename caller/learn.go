@@ -20,13 +20,13 @@ const (
 )
 
 // learn tells the fleet what a verdict means for the key and its account.
-func (c *Caller) learn(g *Grant, v Verdict) {
+func (c *Pool) learn(g *Grant, v Verdict) {
 	switch v.Outcome {
 	case Throttled:
 		if v.Scope != ScopeProvider {
 			c.coolDown(g, v)
 		}
-	case Revoked, OutOfCredit:
+	case KeyRejected, OutOfCredit:
 		c.disable(g, v)
 		return
 	case Overloaded:
@@ -34,7 +34,7 @@ func (c *Caller) learn(g *Grant, v Verdict) {
 			c.pool.tell(c.slower(g, slowPace, func(time.Duration) time.Duration { return slowFor })...)
 		}
 		return
-	case Success, Fault:
+	case Success, ClientError:
 	case Transient, Canceled:
 		return // that says nothing about the key
 	}
@@ -48,13 +48,13 @@ func (c *Caller) learn(g *Grant, v Verdict) {
 
 // coolDown keeps a throttled key, or its account, out of use for a while. Where limits tell models apart, it is the
 // account for this family of models.
-func (c *Caller) coolDown(g *Grant, v Verdict) {
+func (c *Pool) coolDown(g *Grant, v Verdict) {
 	d := v.RetryAfter
 	if d <= 0 {
 		d = throttledFor
 	}
 	d += rand.N(d/10 + time.Millisecond) // the fleet doesn't come back in one moment
-	block := Cooldown{Account: g.Account, For: d, Reason: v.Reason}
+	block := Block{Account: g.Account, For: d, Reason: v.Reason}
 	name := scripts.AccountBlock(g.Account, g.lane.family)
 	if v.Scope == ScopeKey {
 		block.Key = g.Key
@@ -69,9 +69,9 @@ func (c *Caller) coolDown(g *Grant, v Verdict) {
 }
 
 // disable keeps a key, or its account, out of use until a call that tries it succeeds.
-func (c *Caller) disable(g *Grant, v Verdict) {
+func (c *Pool) disable(g *Grant, v Verdict) {
 	d := max(v.RetryAfter, disabledFor)
-	block := Cooldown{Account: g.Account, For: d, Reason: v.Reason}
+	block := Block{Account: g.Account, For: d, Reason: v.Reason}
 	name := scripts.AccountBlock(g.Account, "")
 	if v.Scope == ScopeKey {
 		block.Key = g.Key
@@ -85,7 +85,7 @@ func (c *Caller) disable(g *Grant, v Verdict) {
 }
 
 // slower reports that the limits of a grant's account are to be used at a share of their pace.
-func (c *Caller) slower(g *Grant, pace float64, until func(per time.Duration) time.Duration) []item {
+func (c *Pool) slower(g *Grant, pace float64, until func(per time.Duration) time.Duration) []item {
 	var items []item
 	for i, name := range g.lane.counters {
 		l := c.plan.Limits[g.lane.limits[i]]
@@ -93,7 +93,7 @@ func (c *Caller) slower(g *Grant, pace float64, until func(per time.Duration) ti
 			continue // other accounts use it, too
 		}
 		items = append(items, item{counter: name, PoolReport: scripts.PoolReport{
-			Kind: scripts.SlowCounter, Factor: pace, For: until(l.Per), Quiet: max(l.Per/4, time.Second),
+			Kind: scripts.SlowCounter, Factor: pace, For: until(l.Period), Quiet: max(l.Period/4, time.Second),
 		}})
 	}
 	return items

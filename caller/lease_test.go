@@ -18,7 +18,7 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	short := func(c *caller.Config) { c.TTL = time.Second }
+	short := func(c *caller.Config) { c.Tuning.SessionTTL = time.Second }
 	var lost atomic.Int64
 	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) {
 		c.Hooks.LeaseLost = func(calls int) { lost.Add(int64(calls)) }
@@ -70,8 +70,8 @@ func TestOutliveLease(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	short := func(c *caller.Config) { c.TTL = time.Second }
-	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) { c.OutliveLease = true })
+	short := func(c *caller.Config) { c.Tuning.SessionTTL = time.Second }
+	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) { c.Tuning.ContinueOnLeaseLoss = true })
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 	end := hold(t, cut)
 	faults.Refuse()
@@ -100,8 +100,8 @@ func TestALostLeaseOverHTTP(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			c := join(t, faults.Client(t, rdb.Options()), concurrency(1), func(c *caller.Config) { c.TTL = time.Second })
-			client := &http.Client{Transport: c.Transport(nil)}
+			c := join(t, faults.Client(t, rdb.Options()), concurrency(1), func(c *caller.Config) { c.Tuning.SessionTTL = time.Second })
+			client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 			defer client.CloseIdleConnections()
 			req, err := http.NewRequestWithContext(within(t, patience), method, server.URL, nil)
 			if err != nil {
@@ -110,7 +110,7 @@ func TestALostLeaseOverHTTP(t *testing.T) {
 			go func() {
 				<-reached
 				faults.Refuse()
-				eventually(t, "the lease is lost", func() bool { return c.Stats().InFlight == 0 })
+				eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
 				faults.Heal()
 			}()
 			res, err := client.Do(req)

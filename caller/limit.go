@@ -53,13 +53,13 @@ type Limit struct {
 	// Metric is what is counted. Required.
 	Metric Metric
 	// Limit is how many units Per allows: at least 1.
-	Limit int64
+	Rate int64
 	// Per is the length of the window, or the time in which the bucket refills: more than 0. A Daily limit has 24 hours,
 	// and may leave it out.
-	Per time.Duration
+	Period time.Duration
 	// Headroom is the part of Limit that is never used, from 0 to less than 1: for others who use the same account without
 	// this pool. At least one unit is used. Defaults to 0: all of Limit is used.
-	Headroom float64
+	Reserved float64
 	// Algorithm defaults to Window.
 	Algorithm Algorithm
 	// Burst is how many units may be used at once, from 1 to Limit less Headroom. A window gives Burst-1 of its units up for it. A
@@ -105,7 +105,7 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 		return out, err
 	}
 	most := l.Usable()
-	per, late, n := l.Per.Seconds(), slack.Seconds(), float64(most)
+	per, late, n := l.Period.Seconds(), slack.Seconds(), float64(most)
 	switch l.Algorithm {
 	case Window:
 		if out.burst == 0 && l.Metric != Requests {
@@ -117,7 +117,7 @@ func (l Limit) pace(slack time.Duration) (pace, error) {
 		room := int64(n - math.Ceil(late*n/per))
 		if room < 1 {
 			return out, fmt.Errorf("%d %s in %v is less than arrives within the slack of %v: set a smaller Slack",
-				most, l.Metric, l.Per, slack)
+				most, l.Metric, l.Period, slack)
 		}
 		out.burst = min(cmp.Or(out.burst, most), room)
 		out.interval = per / n
@@ -137,7 +137,7 @@ func (l Limit) withDefaults() Limit {
 		l.Location = time.UTC
 	}
 	if l.Algorithm == Daily {
-		l.Per = cmp.Or(l.Per, day)
+		l.Period = cmp.Or(l.Period, day)
 	}
 	return l
 }
@@ -146,12 +146,12 @@ func (l Limit) check() error {
 	switch {
 	case !metricName.MatchString(string(l.Metric)):
 		return fmt.Errorf("the metric %q is not a name: use letters, digits, '_', '.' and '-'", l.Metric)
-	case l.Limit < 1 || l.Limit > maxUnits:
-		return fmt.Errorf("%d %s can't be a limit: use 1 to %d", l.Limit, l.Metric, int64(maxUnits))
-	case l.Per <= 0:
-		return fmt.Errorf("%v is no period for %s: use more than 0", l.Per, l.Metric)
-	case !(l.Headroom >= 0 && l.Headroom < 1): // NaN is neither
-		return fmt.Errorf("a headroom of %v of the limit on %s is outside 0 to less than 1", l.Headroom, l.Metric)
+	case l.Rate < 1 || l.Rate > maxUnits:
+		return fmt.Errorf("%d %s can't be a limit: use 1 to %d", l.Rate, l.Metric, int64(maxUnits))
+	case l.Period <= 0:
+		return fmt.Errorf("%v is no period for %s: use more than 0", l.Period, l.Metric)
+	case !(l.Reserved >= 0 && l.Reserved < 1): // NaN is neither
+		return fmt.Errorf("a headroom of %v of the limit on %s is outside 0 to less than 1", l.Reserved, l.Metric)
 	case l.Burst < 0 || l.Burst > l.Usable():
 		return fmt.Errorf("a burst of %d %s is outside 1 to the limit of %d", l.Burst, l.Metric, l.Usable())
 	case l.Scope != PerAccount && l.Scope != PerKey && l.Scope != PerPool:
@@ -162,7 +162,7 @@ func (l Limit) check() error {
 
 func (l Limit) checkDaily() error {
 	switch {
-	case l.Algorithm == Daily && (l.Per != day || l.Burst != 0):
+	case l.Algorithm == Daily && (l.Period != day || l.Burst != 0):
 		return fmt.Errorf("a daily limit of %s has a Per of 24h and no Burst: leave both out", l.Metric)
 	case l.Algorithm != Daily && l.ResetAt != 0:
 		return fmt.Errorf("ResetAt of the limit on %s is for daily limits: leave it out", l.Metric)
@@ -174,12 +174,12 @@ func (l Limit) checkDaily() error {
 
 // Usable returns how many units are used in Per at most: Limit less Headroom, and at least 1.
 func (l Limit) Usable() int64 {
-	return max(1, int64(math.Floor(float64(l.Limit)*(1-l.Headroom)+1e-6)))
+	return max(1, int64(math.Floor(float64(l.Rate)*(1-l.Reserved)+1e-6)))
 }
 
 // name tells the limit from others of its scope. It is part of the names of fields in Redis.
 func (l Limit) name() string {
-	name := string(l.Metric) + "." + l.Per.String()
+	name := string(l.Metric) + "." + l.Period.String()
 	if l.Algorithm == Daily {
 		name = string(l.Metric) + ".daily"
 	}

@@ -26,17 +26,17 @@ type rush struct {
 	limit    Limit
 	slack    time.Duration
 	horizon  time.Duration
-	shapes   []*scripts.PoolShape
+	shapes   []*scripts.EncodedConfig
 	arrivals []arrival
 }
 
 func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 	l := Limit{
 		Metric: Tokens, Algorithm: algorithm,
-		Limit: rapid.Int64Range(1, 60).Draw(t, "limit"),
-		Per:   time.Duration(rapid.Int64Range(50, 3000).Draw(t, "per")) * time.Millisecond,
+		Rate:   rapid.Int64Range(1, 60).Draw(t, "limit"),
+		Period: time.Duration(rapid.Int64Range(50, 3000).Draw(t, "per")) * time.Millisecond,
 	}
-	l.Headroom = rapid.SampledFrom([]float64{0, 0, 0.1, 0.5}).Draw(t, "headroom")
+	l.Reserved = rapid.SampledFrom([]float64{0, 0, 0.1, 0.5}).Draw(t, "headroom")
 	if rapid.Bool().Draw(t, "fixed burst") {
 		l.Burst = rapid.Int64Range(0, l.Usable()).Draw(t, "burst") // else one that grows
 	}
@@ -47,13 +47,13 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 	}
 	r.horizon = time.Duration(rapid.Int64Range(1, 300).Draw(t, "horizon")) * time.Millisecond
 	for i := range 3 {
-		r.shapes = append(r.shapes, scripts.NewPoolShape(&scripts.PoolConfig{
-			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: r.horizon, Strategy: scripts.Headroom, Metrics: 1,
+		r.shapes = append(r.shapes, scripts.EncodeConfig(&scripts.PoolConfig{
+			Session: fmt.Sprint(i), TTL: 10 * time.Second, Horizon: r.horizon, Strategy: scripts.LeastLoaded, Metrics: 1,
 			Limits: []scripts.PoolLimit{{
 				Name: "l", Scope: scripts.PerAccount, Interval: pace.interval, Burst: pace.burst, Limit: l.Usable(), Grows: pace.grows,
 			}},
-			Families: []scripts.PoolFamily{{Limits: []int{0}}},
-			Accounts: []scripts.PoolAccount{{ID: "a", Keys: []scripts.PoolKeyWeight{{ID: "k", Weight: 1}}}},
+			ModelGroups: []scripts.PoolModelGroup{{Limits: []int{0}}},
+			Accounts:    []scripts.PoolAccount{{ID: "a", Keys: []scripts.PoolKeyWeight{{ID: "k", Weight: 1}}}},
 		}))
 	}
 	return r
@@ -68,7 +68,7 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 	random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "delays"), 0))
 	now := int64(300_000_000_000_000)
 	for seq := range rapid.Int64Range(5, 60).Draw(t, "calls") {
-		now += rapid.Int64Range(0, r.limit.Per.Microseconds()/4).Draw(t, "later")
+		now += rapid.Int64Range(0, r.limit.Period.Microseconds()/4).Draw(t, "later")
 		cost := int64(1)
 		if rapid.Bool().Draw(t, "large") {
 			cost = rapid.Int64Range(1, r.limit.Usable()).Draw(t, "cost")
@@ -76,7 +76,7 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 		demand := scripts.PoolDemand{Count: rapid.IntRange(1, 20).Draw(t, "count"), Prefer: -1, Cost: []int64{cost}}
 		demand.Ahead = time.Duration(rapid.Int64Range(0, int64(r.horizon)).Draw(t, "ahead"))
 		reply, err := scripts.Admit(t.Context(), rdb, "p", &scripts.PoolCall{
-			Shape: r.shapes[rapid.IntRange(0, len(r.shapes)-1).Draw(t, "session")], Seq: seq + 1, Now: now,
+			Config: r.shapes[rapid.IntRange(0, len(r.shapes)-1).Draw(t, "session")], Seq: seq + 1, Now: now,
 			Demands: []scripts.PoolDemand{demand},
 		})
 		if err != nil {
@@ -88,7 +88,7 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 				delay = float64(random.IntN(2))
 			}
 			late := delay * (r.slack - 2*time.Microsecond).Seconds() // slots are whole microseconds
-			r.arrivals = append(r.arrivals, arrival{float64(g.Slot-300_000_000_000_000)/1e6 + late, cost})
+			r.arrivals = append(r.arrivals, arrival{float64(g.SendAt-300_000_000_000_000)/1e6 + late, cost})
 		}
 	}
 	slices.SortFunc(r.arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
@@ -105,12 +105,12 @@ func TestWindowsAreKept(t *testing.T) {
 		first := 0
 		for _, a := range r.arrivals { // the window (a.at-Per, a.at]
 			sum += a.cost
-			for r.arrivals[first].at <= a.at-r.limit.Per.Seconds() {
+			for r.arrivals[first].at <= a.at-r.limit.Period.Seconds() {
 				sum -= r.arrivals[first].cost
 				first++
 			}
 			if sum > r.limit.Usable() {
-				t.Fatalf("%d units within %v, usable %d: %v", sum, r.limit.Per, r.limit.Usable(), r.arrivals)
+				t.Fatalf("%d units within %v, usable %d: %v", sum, r.limit.Period, r.limit.Usable(), r.arrivals)
 			}
 		}
 	})
@@ -126,7 +126,7 @@ func TestBucketsAreKept(t *testing.T) {
 		size, last := float64(r.limit.Usable()), 0.0
 		left := size
 		for _, a := range r.arrivals {
-			left = min(size, left+(a.at-last)*size/r.limit.Per.Seconds())
+			left = min(size, left+(a.at-last)*size/r.limit.Period.Seconds())
 			left, last = left-float64(a.cost), a.at
 			if left < -1e-6 {
 				t.Fatalf("the bucket of %d lacks %v units: %v", r.limit.Usable(), -left, r.arrivals)
@@ -143,15 +143,15 @@ func TestLimitDefaults(t *testing.T) {
 		interval float64
 		burst    int64
 	}{
-		{Limit{Metric: Requests, Limit: 60, Per: time.Minute}, 0, 1, 1},
-		{Limit{Metric: Requests, Limit: 60, Per: time.Minute}, 6 * time.Second, 1.1, 1},
-		{Limit{Metric: Requests, Limit: 60, Per: 51 * time.Second, Burst: 10}, 0, 1, 10},
-		{Limit{Metric: Tokens, Limit: 1000, Per: 981 * time.Second}, 0, 1, 20},
-		{Limit{Metric: Tokens, Limit: 40, Per: 40 * time.Second}, 0, 1, 1},
-		{Limit{Metric: Requests, Limit: 60, Per: time.Minute, Algorithm: Bucket}, 0, 1, 60},
-		{Limit{Metric: Requests, Limit: 60, Per: time.Minute, Algorithm: Bucket}, 1500 * time.Millisecond, 1, 58},
-		{Limit{Metric: Tokens, Limit: 60, Per: time.Minute, Algorithm: Bucket, Burst: 5}, 1500 * time.Millisecond, 1, 5},
-		{Limit{Metric: Requests, Limit: maxUnits, Per: maxUnits}, 0, 1e-9, 1},
+		{Limit{Metric: Requests, Rate: 60, Period: time.Minute}, 0, 1, 1},
+		{Limit{Metric: Requests, Rate: 60, Period: time.Minute}, 6 * time.Second, 1.1, 1},
+		{Limit{Metric: Requests, Rate: 60, Period: 51 * time.Second, Burst: 10}, 0, 1, 10},
+		{Limit{Metric: Tokens, Rate: 1000, Period: 981 * time.Second}, 0, 1, 20},
+		{Limit{Metric: Tokens, Rate: 40, Period: 40 * time.Second}, 0, 1, 1},
+		{Limit{Metric: Requests, Rate: 60, Period: time.Minute, Algorithm: Bucket}, 0, 1, 60},
+		{Limit{Metric: Requests, Rate: 60, Period: time.Minute, Algorithm: Bucket}, 1500 * time.Millisecond, 1, 58},
+		{Limit{Metric: Tokens, Rate: 60, Period: time.Minute, Algorithm: Bucket, Burst: 5}, 1500 * time.Millisecond, 1, 5},
+		{Limit{Metric: Requests, Rate: maxUnits, Period: maxUnits}, 0, 1e-9, 1},
 	} {
 		p, err := test.limit.pace(test.slack)
 		if err != nil || p.burst != test.burst || p.interval < test.interval*(1-1e-12) || p.interval > test.interval*(1+1e-12) {

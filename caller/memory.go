@@ -12,7 +12,7 @@ import (
 // It knows what this process itself did. Another process puts back what that did; until it has, the fleet may be admitted
 // what only that one knew of.
 type memory struct {
-	mark   scripts.PoolMark     // of the state that the last answer came from
+	mark   scripts.StateVersion // of the state that the last answer came from
 	blocks map[string]item      // by name: told by this process, and not over
 	booked map[string]time.Time // by counter: theoretical arrival time by what this process was admitted alone
 	used   map[string]dayUse    // by counter: of a daily count
@@ -26,11 +26,11 @@ type dayUse struct {
 }
 
 // known returns what Redis' state must not be older than; nothing if there is nothing to lose.
-func (m *memory) known(now time.Time) scripts.PoolMark {
+func (m *memory) known(now time.Time) scripts.StateVersion {
 	if m.until.After(now) {
 		return m.mark
 	}
-	return scripts.PoolMark{}
+	return scripts.StateVersion{}
 }
 
 func (m *memory) lasts(until time.Time) {
@@ -99,7 +99,7 @@ func (m *memory) settled(counter string, units int64) {
 
 // restore returns what Redis is to be told again, of which it has lost all or the latest.
 func (m *memory) restore(all bool, now time.Time) []item {
-	m.mark = scripts.PoolMark{}
+	m.mark = scripts.StateVersion{}
 	var items []item
 	for name, block := range m.blocks {
 		if !block.until.After(now) {

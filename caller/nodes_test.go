@@ -34,7 +34,7 @@ func onNodes(t *testing.T, over int64, client func() redis.UniversalClient, do f
 	p := provider(2, []apisim.Limit{{Metric: apisim.Requests, Limit: over * limit, Per: per}}, int(over)*concurrency)
 	p.Latency = apisim.Latency{Min: time.Millisecond, Max: 20 * time.Millisecond}
 	f := startOn(t, client, p, 2, roomy, func(cfg *caller.Config) {
-		cfg.Limits, cfg.Concurrency = []caller.Limit{{Metric: caller.Requests, Limit: limit, Per: per}}, concurrency
+		cfg.Limits, cfg.Concurrency = []caller.Limit{{Metric: caller.Requests, Rate: limit, Period: per}}, concurrency
 		cfg.Hooks.RedisFailed = func(error) { failures.Add(1) }
 	})
 	ctx, cancel := context.WithCancel(t.Context())

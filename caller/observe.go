@@ -12,7 +12,7 @@ import (
 const observedPace = 0.95
 
 // observe takes in what an answer's headers say is left of the limits.
-func (c *Caller) observe(g *Grant, res *http.Response) {
+func (c *Pool) observe(g *Grant, res *http.Response) {
 	if c.plan.Profile.Quotas == nil {
 		return
 	}
@@ -21,8 +21,8 @@ func (c *Caller) observe(g *Grant, res *http.Response) {
 		return
 	}
 	c.pool.observe(g, quotas)
-	if hook := c.plan.Hooks.Observed; hook != nil {
-		hook(Observation{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
+	if hook := c.plan.Hooks.QuotaRead; hook != nil {
+		hook(QuotaReport{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
 	}
 }
 
@@ -39,10 +39,10 @@ func (p *pool) observe(g *Grant, quotas []Quota) {
 		}
 		for i, limit := range g.lane.limits {
 			l := &p.plan.Limits[limit]
-			if l.Metric != q.Metric || l.Scope == PerPool || q.Per != 0 && q.Per != l.Per || q.Limit != 0 && q.Limit != l.Limit {
+			if l.Metric != q.Metric || l.Scope == PerPool || q.Period != 0 && q.Period != l.Period || q.Limit != 0 && q.Limit != l.Rate {
 				continue
 			}
-			if r, ok := l.overused(q, p.plan.Slack); ok {
+			if r, ok := l.overused(q, p.plan.Tuning.ArrivalJitter); ok {
 				items = append(items, item{counter: g.lane.counters[i], PoolReport: r})
 			}
 		}
@@ -55,14 +55,14 @@ func (p *pool) observe(g *Grant, quotas []Quota) {
 // overused returns what Redis should hear of a limit of which so much is left.
 func (l *Limit) overused(q Quota, slack time.Duration) (scripts.PoolReport, bool) {
 	if l.Algorithm == Daily {
-		return scripts.PoolReport{Kind: scripts.UsedCounter, Units: l.Limit - q.Remaining}, q.Remaining < l.Limit
+		return scripts.PoolReport{Kind: scripts.UsedCounter, Units: l.Rate - q.Remaining}, q.Remaining < l.Rate
 	}
-	spare := float64(l.Limit) - float64(l.Usable())*l.Per.Seconds()/(l.Per+slack).Seconds()
+	spare := float64(l.Rate) - float64(l.Usable())*l.Period.Seconds()/(l.Period+slack).Seconds()
 	left := float64(q.Remaining)
 	if left > spare/2 || left > spare-1 {
 		return scripts.PoolReport{}, false
 	}
 	return scripts.PoolReport{
-		Kind: scripts.SlowCounter, Factor: observedPace, For: recovery * l.Per, Quiet: max(l.Per/20, 50*time.Millisecond),
+		Kind: scripts.SlowCounter, Factor: observedPace, For: recovery * l.Period, Quiet: max(l.Period/20, 50*time.Millisecond),
 	}, true
 }

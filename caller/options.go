@@ -19,7 +19,7 @@ type Options struct {
 	Affinity string
 	// Repeatable is the caller's word on whether the call may be carried out twice. Defaults to the Profile's judgement of
 	// the request; for Do, to yes.
-	Repeatable Repeatable
+	Idempotency Idempotency
 	// IdempotencyKey is sent as the header Idempotency-Key with every attempt of the call, which makes it repeatable. Do
 	// leaves the sending to the function it is given. Defaults to none, or see Config.IdempotencyKeys.
 	IdempotencyKey string
@@ -30,7 +30,7 @@ type Options struct {
 	// same time are one call, whose result all of them get; it must not be changed. Whoever leaves doesn't end it for the
 	// others, the last one does; deadlines bound the waiting of each, and the call itself only by Config.Timeout. With
 	// Transport, the answer is read whole before anybody gets it, up to 64 MiB, also of a stream. Defaults to none.
-	Share string
+	DedupKey string
 	// Estimated says that the cost given to Do is an estimate whose InputTokens are the prompt's, from its size: it is
 	// corrected as Transport's is (see Profile.Calibrated), and Grant.Settle teaches. Defaults to false: the cost given is
 	// charged.
@@ -48,25 +48,25 @@ type Priority int
 // Priorities.
 const (
 	// Bulk is for work that nobody waits for.
-	Bulk Priority = iota - 1
+	PriorityLow Priority = iota - 1
 	// Normal is for everything else.
-	Normal
+	PriorityNormal
 	// Interactive is for calls that somebody waits for.
-	Interactive
+	PriorityHigh
 )
 
 // Repeatable says whether a call may be carried out twice, as happens where an attempt's connection breaks before the
 // answer, and the call is sent again.
-type Repeatable int
+type Idempotency int
 
 // Words on repeating.
 const (
 	// RepeatByProfile leaves it to the Profile's judgement of the request.
-	RepeatByProfile Repeatable = iota
+	IdempotencyFromProfile Idempotency = iota
 	// Repeat: twice does no more harm than its price.
-	Repeat
+	IdempotencyYes
 	// Once: it must not be carried out twice. It is sent again only where the answer shows that it wasn't carried out.
-	Once
+	IdempotencyNo
 )
 
 type optionsKey struct{}
@@ -87,10 +87,10 @@ func OptionsFrom(ctx context.Context) Options {
 // check says what of o is out of range.
 func (o Options) check() error {
 	switch {
-	case o.Priority < Bulk || o.Priority > Interactive:
+	case o.Priority < PriorityLow || o.Priority > PriorityHigh:
 		return fmt.Errorf("Options.Priority is %d: use Bulk, Normal or Interactive", o.Priority)
-	case o.Repeatable < RepeatByProfile || o.Repeatable > Once:
-		return fmt.Errorf("Options.Repeatable is %d: use Repeat, Once, or leave it to the profile", o.Repeatable)
+	case o.Idempotency < IdempotencyFromProfile || o.Idempotency > IdempotencyNo:
+		return fmt.Errorf("Options.Repeatable is %d: use Repeat, Once, or leave it to the profile", o.Idempotency)
 	case o.AttemptTimeout < 0:
 		return fmt.Errorf("Options.AttemptTimeout is %v: use more than 0, or 0 for Config.AttemptTimeout", o.AttemptTimeout)
 	}

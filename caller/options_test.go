@@ -17,7 +17,7 @@ func TestOptionsTravelInTheContext(t *testing.T) {
 	if got := caller.OptionsFrom(t.Context()); got != (caller.Options{}) {
 		t.Errorf("without options: %+v", got)
 	}
-	want := caller.Options{Model: "m", Priority: caller.Bulk, Repeatable: caller.Once}
+	want := caller.Options{Model: "m", Priority: caller.PriorityLow, Idempotency: caller.IdempotencyNo}
 	ctx := caller.WithOptions(caller.WithOptions(t.Context(), caller.Options{Affinity: "gone"}), want)
 	if got := caller.OptionsFrom(ctx); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -28,7 +28,7 @@ func TestOptionsOutOfRangeAreRefused(t *testing.T) {
 	c := lone(t, redistest.Client(t))
 	for field, o := range map[string]caller.Options{
 		"Priority":       {Priority: 2},
-		"Repeatable":     {Repeatable: -1},
+		"Repeatable":     {Idempotency: -1},
 		"AttemptTimeout": {AttemptTimeout: -1},
 	} {
 		_, err := caller.Do(caller.WithOptions(t.Context(), o), c, nil, func(context.Context, *caller.Grant) (int, error) {
@@ -62,9 +62,9 @@ func TestAttemptsAreNumberedInTheContext(t *testing.T) {
 }
 
 // lone is a pool of one key without limits.
-func lone(t *testing.T, rdb *redis.Client, change ...func(*caller.Config)) *caller.Caller {
+func lone(t *testing.T, rdb *redis.Client, change ...func(*caller.Config)) *caller.Pool {
 	t.Helper()
-	cfg := caller.Config{Pool: "lone", Keys: []caller.Key{{ID: "k", Secret: caller.NewSecret("the-secret")}}}
+	cfg := caller.Config{Name: "lone", Keys: []caller.Key{{ID: "k", Secret: caller.NewSecret("the-secret")}}}
 	for _, f := range change {
 		f(&cfg)
 	}

@@ -58,7 +58,7 @@ func (l *latencies) took(name string, d time.Duration, percentile float64) {
 }
 
 // hedgeWait is when a call's first request counts as slow.
-func (c *Caller) hedgeWait(name string) time.Duration {
+func (c *Pool) hedgeWait(name string) time.Duration {
 	if c.plan.Hedge.Percentile == 0 {
 		return c.plan.Hedge.After
 	}
@@ -69,7 +69,7 @@ func (c *Caller) hedgeWait(name string) time.Duration {
 // One that was overtaken would have taken longer than it did, but it is known to be slow, and that is what counts:
 // without it the percentile would be one of the quick calls alone, and sink with every hedge. Not so the second one,
 // which had just begun.
-func (c *Caller) timed(name string, a Attempt, first bool) {
+func (c *Pool) timed(name string, a Attempt, first bool) {
 	slow := first && a.Verdict.Reason == overtaken
 	if c.plan.Hedge.Percentile > 0 && a.Number > 0 && (a.Verdict.Outcome == Success || slow) {
 		c.latencies.took(name, a.Latency, c.plan.Hedge.Percentile)

@@ -53,7 +53,7 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 			server := redistest.Start(t)
 			rdb := server.Client(t)
 			refused := make(chan error, 1000)
-			limit := caller.Limit{Metric: caller.Requests, Limit: 12, Per: 10 * time.Hour, Burst: 3} // one an hour
+			limit := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 10 * time.Hour, Burst: 3} // one an hour
 			c := join(t, server.Client(t), concurrency(2), limits(limit), func(cfg *caller.Config) {
 				cfg.Hooks.RedisFailed = func(err error) { refused <- err }
 			})
@@ -93,7 +93,7 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 func TestNothingGathersWhileRedisHangs(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
+	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestNothingGathersWhileRedisHangs(t *testing.T) {
 	if after := runtime.NumGoroutine(); after > before+20 {
 		t.Errorf("%d goroutines, %d before", after, before)
 	}
-	if n := c.Stats().Waiting; n != 0 {
+	if n := c.Stats().CallsWaiting; n != 0 {
 		t.Errorf("%d calls still wait", n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -158,7 +158,7 @@ func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
 	cooled := map[time.Duration]int{}
 	c := join(t, rdb, keys(all...), func(cfg *caller.Config) {
 		cfg.Retry.Attempts = 1
-		cfg.Hooks.CooledDown = func(c caller.Cooldown) { cooled[c.For]++ }
+		cfg.Hooks.CooledDown = func(c caller.Block) { cooled[c.For]++ }
 	})
 	for range all {
 		_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
@@ -185,7 +185,7 @@ func TestOverloadSlowsTheAccount(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for scope, slowed := range map[caller.Scope]bool{caller.ScopeAccount: true, caller.ScopeProvider: false} {
 			c := join(t, rdb, limits(perMinute(1000)), func(cfg *caller.Config) {
-				cfg.Pool = fmt.Sprint("pool-", scope)
+				cfg.Name = fmt.Sprint("pool-", scope)
 				cfg.Retry.Attempts = 1
 			})
 			_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {

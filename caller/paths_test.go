@@ -52,15 +52,14 @@ func TestTheCanaryOnOtherPaths(t *testing.T) {
 		return func(cfg *caller.Config) {
 			quick(cfg)
 			cfg.Keys = []caller.Key{{ID: "k", Secret: caller.NewSecret(canary)}, {ID: "l", Secret: caller.NewSecret(canary + "2")}}
-			cfg.Limits = []caller.Limit{{Metric: caller.Requests, Limit: 100_000, Per: time.Minute}}
+			cfg.Limits = []caller.Limit{{Metric: caller.Requests, Rate: 100_000, Period: time.Minute}}
 			cfg.Profile = profiles.Anthropic()
-			cfg.PlainErrors = false
-			cfg.Breaker.Failures = 1
+			cfg.Breaker.FailureThreshold = 1
 			cfg.Hedge = caller.Hedge{After: time.Millisecond, Percentile: 0.95}
 			cfg.IdempotencyKeys = true
 			cfg.Hooks = caller.Hooks{
 				Admitted: func(a caller.Admission) { out.add(a) }, Attempted: func(a caller.Attempt) { out.add(a, a.Err) },
-				Used: func(u caller.Usage) { out.add(u) }, Observed: func(o caller.Observation) { out.add(o) },
+				UsageRead: func(u caller.Usage) { out.add(u) }, QuotaRead: func(o caller.QuotaReport) { out.add(o) },
 				KeysFailed: func(err error) { out.add(err) }, CircuitOpened: func(c caller.Circuit) { out.add(c) },
 			}
 			for _, c := range change {
@@ -69,13 +68,13 @@ func TestTheCanaryOnOtherPaths(t *testing.T) {
 		}
 	}
 	one := join(t, rdb, cfg())
-	two := join(t, rdb, cfg(func(cfg *caller.Config) { cfg.Pool = "q"; cfg.Timeout = time.Nanosecond }))
-	client := &http.Client{Transport: one.Transport(nil)}
-	refused := &http.Client{Transport: two.Transport(nil)}
+	two := join(t, rdb, cfg(func(cfg *caller.Config) { cfg.Name = "q"; cfg.Timeout = time.Nanosecond }))
+	client := &http.Client{Transport: one.Transport(nil, caller.TransportConfig{})}
+	refused := &http.Client{Transport: two.Transport(nil, caller.TransportConfig{})}
 	defer client.CloseIdleConnections()
 	for _, path := range []string{"/fine", "/slow", "/broken", "/broken", "/fine"} {
 		for _, via := range []*http.Client{client, refused} {
-			ctx := caller.WithOptions(t.Context(), caller.Options{Share: path, Affinity: "a", Repeatable: caller.Repeat})
+			ctx := caller.WithOptions(t.Context(), caller.Options{DedupKey: path, Affinity: "a", Idempotency: caller.IdempotencyYes})
 			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, provider.URL+path, strings.NewReader(`{"model":"m"}`))
 			res, err := via.Do(req)
 			out.add(err)
@@ -124,11 +123,11 @@ func TestACancelledStreamIsSettled(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	used := make(chan caller.Usage, 1)
-	c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.InputTokens, Limit: 1000, Per: time.Hour, Algorithm: caller.Bucket}),
+	c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.InputTokens, Rate: 1000, Period: time.Hour, Algorithm: caller.Bucket}),
 		func(cfg *caller.Config) {
 			cfg.Profile = profiles.Anthropic()
 			cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.InputTokens: 10} }
-			cfg.Hooks.Used = func(u caller.Usage) { used <- u }
+			cfg.Hooks.UsageRead = func(u caller.Usage) { used <- u }
 		})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -139,7 +138,7 @@ func TestACancelledStreamIsSettled(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	client := &http.Client{Transport: c.Transport(nil)}
+	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 	defer client.CloseIdleConnections()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
 	res, err := client.Do(req)
@@ -155,7 +154,7 @@ func TestACancelledStreamIsSettled(t *testing.T) {
 	if _, err := res.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("read on: %v", err)
 	}
-	if n := c.Stats().InFlight; n != 0 {
+	if n := c.Stats().CallsInFlight; n != 0 {
 		t.Errorf("%d in flight", n)
 	}
 	if u := <-used; !reflect.DeepEqual(u.Settled, caller.Cost{caller.InputTokens: 15}) {

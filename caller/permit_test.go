@@ -40,7 +40,7 @@ func TestPermitsOfTheDeadComeBack(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
-	short := func(cfg *caller.Config) { cfg.TTL = time.Second }
+	short := func(cfg *caller.Config) { cfg.Tuning.SessionTTL = time.Second }
 	dead := join(t, faults.Client(t, rdb.Options()), concurrency(2), short)
 	begun := time.Now()
 	hold(t, dead)
@@ -63,7 +63,7 @@ func TestPermitsOfTheDeadComeBack(t *testing.T) {
 func TestPermitsOfLongCallsStay(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	short := func(cfg *caller.Config) { cfg.TTL = time.Second }
+	short := func(cfg *caller.Config) { cfg.Tuning.SessionTTL = time.Second }
 	a := join(t, redistest.Another(t, rdb), concurrency(1), short)
 	b := join(t, redistest.Another(t, rdb), concurrency(1), short)
 	end := hold(t, a)
@@ -84,14 +84,14 @@ func TestAPermitComesBackWhileAnotherAccountIsRateLimited(t *testing.T) {
 			t.Run(holder, func(t *testing.T) {
 				t.Parallel()
 				change := func(cfg *caller.Config) {
-					cfg.Pool = "p" + holder
+					cfg.Name = "p" + holder
 					cfg.Keys = []caller.Key{key("a"), key("b")}
 					cfg.Concurrency = 1
-					cfg.TTL = time.Hour // no heartbeat finds it by chance
-					cfg.Limits = []caller.Limit{{Metric: caller.Requests, Limit: 10, Per: 1000 * time.Hour, Burst: 3}}
+					cfg.Tuning.SessionTTL = time.Hour // no heartbeat finds it by chance
+					cfg.Limits = []caller.Limit{{Metric: caller.Requests, Rate: 10, Period: 1000 * time.Hour, Burst: 3}}
 				}
 				here, there := join(t, redistest.Another(t, rdb), change), join(t, redistest.Another(t, rdb), change)
-				end := hold(t, map[string]*caller.Caller{"here": here, "there": there}[holder])
+				end := hold(t, map[string]*caller.Pool{"here": here, "there": there}[holder])
 				for range 3 { // all that the other account allows
 					if _, err := caller.Do(within(t, patience), here, nil, nop); err != nil {
 						t.Fatal(err)

@@ -15,9 +15,9 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultSlack   = 100 * time.Millisecond
-	DefaultHorizon = 200 * time.Millisecond
-	DefaultTTL     = 10 * time.Second
+	DefaultArrivalJitter = 100 * time.Millisecond
+	DefaultHorizon       = 200 * time.Millisecond
+	DefaultSessionTTL    = 10 * time.Second
 	// DefaultMaxWaiting is how many calls of a process may wait.
 	DefaultMaxWaiting = 100_000
 	// DefaultAging is how long a call waits until it counts as a priority higher.
@@ -41,18 +41,18 @@ var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 // newPlan checks a Config. The error says everything that is wrong, and what to change.
 func newPlan(cfg Config) (*plan, error) {
 	cfg.Keys, cfg.Limits = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits)
-	cfg.Slack = cmp.Or(cfg.Slack, DefaultSlack)
-	cfg.Horizon = cmp.Or(cfg.Horizon, DefaultHorizon)
-	cfg.TTL = cmp.Or(cfg.TTL, DefaultTTL)
-	cfg.MaxWaiting = cmp.Or(cfg.MaxWaiting, DefaultMaxWaiting)
-	cfg.Aging = cmp.Or(cfg.Aging, DefaultAging)
-	cfg.Strategy = cmp.Or(cfg.Strategy, Headroom)
-	if cfg.Session == "" {
+	cfg.Tuning.ArrivalJitter = cmp.Or(cfg.Tuning.ArrivalJitter, DefaultArrivalJitter)
+	cfg.Tuning.Horizon = cmp.Or(cfg.Tuning.Horizon, DefaultHorizon)
+	cfg.Tuning.SessionTTL = cmp.Or(cfg.Tuning.SessionTTL, DefaultSessionTTL)
+	cfg.Tuning.MaxWaiting = cmp.Or(cfg.Tuning.MaxWaiting, DefaultMaxWaiting)
+	cfg.Tuning.Aging = cmp.Or(cfg.Tuning.Aging, DefaultAging)
+	cfg.Strategy = cmp.Or(cfg.Strategy, LeastLoaded)
+	if cfg.Tuning.SessionName == "" {
 		host, _ := os.Hostname()
-		cfg.Session = host + "-" + strconv.Itoa(os.Getpid())
+		cfg.Tuning.SessionName = host + "-" + strconv.Itoa(os.Getpid())
 	}
 	// Two sessions never have the same name, whatever the processes are called.
-	cfg.Session += "~" + strconv.FormatUint(rand.Uint64(), 36)
+	cfg.Tuning.SessionName += "~" + strconv.FormatUint(rand.Uint64(), 36)
 	cfg.Profile = cfg.Profile.withDefaults()
 	p := &plan{Config: cfg}
 	adaptive := p.checkAdaptive()
@@ -60,36 +60,36 @@ func newPlan(cfg Config) (*plan, error) {
 	p.accounts = accounts
 	err = errors.Join(p.checkPool(), adaptive, p.checkSending(), err, p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
-		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Pool, err)
+		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}
 	return p, nil
 }
 
 func (p *plan) checkPool() error {
 	var errs []error
-	if p.Pool == "" {
+	if p.Name == "" {
 		errs = append(errs, errors.New("Pool is empty: name the quota that the processes share"))
 	}
 	if p.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("Concurrency is %d: use the provider's limit, or 0 for none", p.Concurrency))
 	}
-	if p.Slack < 0 {
-		errs = append(errs, fmt.Errorf("Slack is %v: use 0 for the default of %v, or more", p.Slack, DefaultSlack))
+	if p.Tuning.ArrivalJitter < 0 {
+		errs = append(errs, fmt.Errorf("Slack is %v: use 0 for the default of %v, or more", p.Tuning.ArrivalJitter, DefaultArrivalJitter))
 	}
-	if p.Horizon < 0 {
-		errs = append(errs, fmt.Errorf("Horizon is %v: use 0 for the default of %v, or more", p.Horizon, DefaultHorizon))
+	if p.Tuning.Horizon < 0 {
+		errs = append(errs, fmt.Errorf("Horizon is %v: use 0 for the default of %v, or more", p.Tuning.Horizon, DefaultHorizon))
 	}
-	if p.TTL < time.Second {
-		errs = append(errs, fmt.Errorf("TTL is %v: use 0 for the default of %v, or at least 1s", p.TTL, DefaultTTL))
+	if p.Tuning.SessionTTL < time.Second {
+		errs = append(errs, fmt.Errorf("TTL is %v: use 0 for the default of %v, or at least 1s", p.Tuning.SessionTTL, DefaultSessionTTL))
 	}
-	if p.MaxWaiting < 0 {
-		errs = append(errs, fmt.Errorf("MaxWaiting is %d: use 0 for the default of %d, or more", p.MaxWaiting, DefaultMaxWaiting))
+	if p.Tuning.MaxWaiting < 0 {
+		errs = append(errs, fmt.Errorf("MaxWaiting is %d: use 0 for the default of %d, or more", p.Tuning.MaxWaiting, DefaultMaxWaiting))
 	}
-	if p.Aging < 0 {
-		errs = append(errs, fmt.Errorf("Aging is %v: use 0 for the default of %v, or more", p.Aging, DefaultAging))
+	if p.Tuning.Aging < 0 {
+		errs = append(errs, fmt.Errorf("Aging is %v: use 0 for the default of %v, or more", p.Tuning.Aging, DefaultAging))
 	}
 	if p.Strategy.script() == "" {
-		errs = append(errs, fmt.Errorf("the Strategy %q is unknown: use headroom, round_robin or in_order", p.Strategy))
+		errs = append(errs, fmt.Errorf("the Strategy %q is unknown: use least_loaded, round_robin or first_available", p.Strategy))
 	}
 	return errors.Join(errs...)
 }
@@ -155,13 +155,13 @@ func (p *plan) addLimits() error {
 	for i, l := range p.Limits {
 		l = l.withDefaults()
 		p.Limits[i] = l
-		pace, err := l.pace(p.Slack)
+		pace, err := l.pace(p.Tuning.ArrivalJitter)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("Limits[%d]: %w", i, err))
 		}
 		name := string(l.Scope) + " " + pace.name
 		if seen[name] {
-			errs = append(errs, fmt.Errorf("Limits[%d]: there is another limit on %s per %v for each %s", i, l.Metric, l.Per, l.Scope))
+			errs = append(errs, fmt.Errorf("Limits[%d]: there is another limit on %s per %v for each %s", i, l.Metric, l.Period, l.Scope))
 		}
 		seen[name] = true
 		p.paces = append(p.paces, pace)
@@ -192,7 +192,7 @@ func (p *plan) cost(c Cost, model string) ([]int64, error) {
 		if n >= 0 && (n <= l.Usable() || !l.counts(model)) {
 			continue
 		}
-		err := &Error{Pool: p.Pool, Metric: l.Metric, Limit: l.Usable(), Cost: n, Err: ErrNeverFits}
+		err := &Error{Pool: p.Name, Metric: l.Metric, Limit: l.Usable(), Cost: n, Err: ErrNeverFits}
 		if n < 0 {
 			err.Err = errNegativeCost
 		}

@@ -87,13 +87,13 @@ func newPool(rdb redis.UniversalClient, p *plan) *pool {
 		lines:    make(chan struct{}, maxLines),
 		ended:    make(chan struct{}),
 		cancel:   cancel,
-		queue:    queue{aging: p.Aging},
+		queue:    queue{aging: p.Tuning.Aging},
 		reach:    maxBatch,
 		accounts: p.accounts,
 		families: families{models: map[string]int{}},
 	}
-	if p.Concurrency > 0 && !p.OutliveLease {
-		l.lease = newLease(p.TTL, l.lostLease)
+	if p.Concurrency > 0 && !p.Tuning.ContinueOnLeaseLoss {
+		l.lease = newLease(p.Tuning.SessionTTL, l.lostLease)
 	}
 	l.heed = sync.OnceFunc(func() {
 		l.deaf = make(chan struct{})
@@ -184,7 +184,7 @@ func (p *pool) close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closing, p.failures = true, 0
 	for _, w := range p.queue.all() {
-		p.queue.refuse(w, &Error{Pool: p.plan.Pool, Err: ErrClosed})
+		p.queue.refuse(w, &Error{Pool: p.plan.Name, Err: ErrClosed})
 	}
 	p.mu.Unlock()
 	p.wake()
@@ -208,14 +208,14 @@ func (p *pool) close(ctx context.Context) error {
 	defer p.mu.Unlock()
 	switch {
 	case p.inUse > 0:
-		return &Error{Pool: p.plan.Pool, Err: fmt.Errorf(
-			"closed with %d calls in flight, whose permits stay taken for %v: allow Close more time", p.inUse, p.plan.TTL)}
+		return &Error{Pool: p.plan.Name, Err: fmt.Errorf(
+			"closed with %d calls in flight, whose permits stay taken for %v: allow Close more time", p.inUse, p.plan.Tuning.SessionTTL)}
 	case p.toldUse > 0:
-		err := fmt.Errorf("closed before Redis heard of the last calls' end: up to %d permits stay taken for %v", p.toldUse, p.plan.TTL)
+		err := fmt.Errorf("closed before Redis heard of the last calls' end: up to %d permits stay taken for %v", p.toldUse, p.plan.Tuning.SessionTTL)
 		if p.failure != nil {
 			err = fmt.Errorf("%w: %w", err, p.failure)
 		}
-		return &Error{Pool: p.plan.Pool, Err: err}
+		return &Error{Pool: p.plan.Name, Err: err}
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ func TestACallThatComesMeanwhileIsAskedForAtOnce(t *testing.T) {
 	rdb := redistest.Client(t)
 	prime(t, rdb)
 	faults := redistest.NewFaults(t)
-	hourly := caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour, Models: []string{"slow"}}
-	c := join(t, faults.Client(t, rdb.Options()), limits(hourly), func(c *caller.Config) { c.TTL = time.Hour })
+	hourly := caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour, Models: []string{"slow"}}
+	c := join(t, faults.Client(t, rdb.Options()), limits(hourly), func(c *caller.Config) { c.Tuning.SessionTTL = time.Hour })
 	slow := caller.WithOptions(within(t, 2*time.Hour), caller.Options{Model: "slow"})
 	if _, err := caller.Do(slow, c, nil, nop); err != nil {
 		t.Fatal(err)
@@ -24,7 +24,7 @@ func TestACallThatComesMeanwhileIsAskedForAtOnce(t *testing.T) {
 	waits := booked(slow, c) // for an hour
 	reply.Wait(t, 1)
 	quick := booked(caller.WithOptions(within(t, patience), caller.Options{Model: "quick"}), c)
-	eventually(t, "both wait", func() bool { return c.Stats().Waiting == 2 })
+	eventually(t, "both wait", func() bool { return c.Stats().CallsWaiting == 2 })
 	reply.Release()
 	if err := <-quick; err != nil {
 		t.Errorf("the call that nothing limits: %v", err)

@@ -21,7 +21,7 @@ func withPriority(ctx context.Context, p caller.Priority) context.Context {
 func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	limit := caller.Limit{Metric: caller.Requests, Limit: 40, Per: time.Second}
+	limit := caller.Limit{Metric: caller.Requests, Rate: 40, Period: time.Second}
 	a := join(t, redistest.Another(t, rdb), limits(limit))
 	b := join(t, redistest.Another(t, rdb), limits(limit))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -30,7 +30,7 @@ func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 	const waiting = 400
 	for range waiting {
 		wg.Go(func() {
-			_, err := caller.Do(withPriority(ctx, caller.Bulk), a, nil, func(context.Context, *caller.Grant) (int, error) {
+			_, err := caller.Do(withPriority(ctx, caller.PriorityLow), a, nil, func(context.Context, *caller.Grant) (int, error) {
 				bulk.Add(1)
 				return 0, nil
 			})
@@ -39,12 +39,12 @@ func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "bulk waits", func() bool { return a.Stats().Waiting > waiting*3/4 && bulk.Load() > 0 })
-	for name, c := range map[string]*caller.Caller{"its own": a, "another": b} {
+	eventually(t, "bulk waits", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
+	for name, c := range map[string]*caller.Pool{"its own": a, "another": b} {
 		var overtaken []int64
 		for range 5 {
 			before := bulk.Load()
-			if _, err := caller.Do(withPriority(within(t, patience), caller.Interactive), c, nil, nop); err != nil {
+			if _, err := caller.Do(withPriority(within(t, patience), caller.PriorityHigh), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			overtaken = append(overtaken, bulk.Load()-before)
@@ -66,8 +66,8 @@ func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 func TestAgingLetsBulkThrough(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	limit := caller.Limit{Metric: caller.Requests, Limit: 50, Per: time.Second}
-	aging := func(c *caller.Config) { c.Aging = 200 * time.Millisecond }
+	limit := caller.Limit{Metric: caller.Requests, Rate: 50, Period: time.Second}
+	aging := func(c *caller.Config) { c.Tuning.Aging = 200 * time.Millisecond }
 	a := join(t, redistest.Another(t, rdb), limits(limit), aging)
 	b := join(t, redistest.Another(t, rdb), limits(limit), aging)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -75,16 +75,16 @@ func TestAgingLetsBulkThrough(t *testing.T) {
 	for range 40 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				_, err := caller.Do(withPriority(ctx, caller.Interactive), a, nil, nop)
+				_, err := caller.Do(withPriority(ctx, caller.PriorityHigh), a, nil, nop)
 				if err != nil && !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
 			}
 		})
 	}
-	eventually(t, "urgent calls wait", func() bool { return a.Stats().Waiting > 20 })
-	for name, c := range map[string]*caller.Caller{"the same": a, "another": b} {
-		if _, err := caller.Do(withPriority(within(t, patience), caller.Bulk), c, nil, nop); err != nil {
+	eventually(t, "urgent calls wait", func() bool { return a.Stats().CallsWaiting > 20 })
+	for name, c := range map[string]*caller.Pool{"the same": a, "another": b} {
+		if _, err := caller.Do(withPriority(within(t, patience), caller.PriorityLow), c, nil, nop); err != nil {
 			t.Errorf("bulk in %s replica: %v", name, err)
 		}
 	}
@@ -92,10 +92,10 @@ func TestAgingLetsBulkThrough(t *testing.T) {
 	wg.Wait()
 }
 
-// Calls above Config.MaxWaiting are refused at once; those that wait are served, and then there is room again.
+// Calls above Config.Tuning.MaxWaiting are refused at once; those that wait are served, and then there is room again.
 func TestQueueFull(t *testing.T) {
 	t.Parallel()
-	c := join(t, redistest.Client(t), concurrency(1), func(c *caller.Config) { c.MaxWaiting = 3 })
+	c := join(t, redistest.Client(t), concurrency(1), func(c *caller.Config) { c.Tuning.MaxWaiting = 3 })
 	end := hold(t, c)
 	var wg sync.WaitGroup
 	for range 3 {
@@ -105,7 +105,7 @@ func TestQueueFull(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "three wait", func() bool { return c.Stats().Waiting == 3 })
+	eventually(t, "three wait", func() bool { return c.Stats().CallsWaiting == 3 })
 	for range 10 {
 		_, err := caller.Do(within(t, patience), c, nil, nop)
 		var e *caller.Error
@@ -124,7 +124,7 @@ func TestQueueFull(t *testing.T) {
 func TestPermitsAreHandedOver(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	long := func(c *caller.Config) { c.TTL = time.Hour } // no heartbeat finds it by chance
+	long := func(c *caller.Config) { c.Tuning.SessionTTL = time.Hour } // no heartbeat finds it by chance
 	a := join(t, redistest.Another(t, rdb), concurrency(1), long)
 	b := join(t, redistest.Another(t, rdb), concurrency(1), long)
 	var took []time.Duration

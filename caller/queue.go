@@ -45,10 +45,10 @@ func (w *waiter) behind(first *waiter) bool {
 
 // rank is the priority that w has by now: a higher one for each aging that it has waited.
 func (w *waiter) rank(now time.Time, aging time.Duration) Priority {
-	if w.priority == Interactive {
-		return Interactive
+	if w.priority == PriorityHigh {
+		return PriorityHigh
 	}
-	return min(Interactive, w.priority+Priority(now.Sub(w.since)/aging))
+	return min(PriorityHigh, w.priority+Priority(now.Sub(w.since)/aging))
 }
 
 // wake tells whoever waits that there is an answer.
@@ -99,13 +99,13 @@ func (l *line) remove(w *waiter) {
 
 // queue holds the waiters of a process, for each priority in order of arrival.
 type queue struct {
-	lines [Interactive - Bulk + 1]line
+	lines [PriorityHigh - PriorityLow + 1]line
 	aging time.Duration
 	// byFamily counts the waiters of each family and line.
-	byFamily [][Interactive - Bulk + 1]int
+	byFamily [][PriorityHigh - PriorityLow + 1]int
 }
 
-func (q *queue) line(p Priority) *line { return &q.lines[p-Bulk] }
+func (q *queue) line(p Priority) *line { return &q.lines[p-PriorityLow] }
 
 func (q *queue) len() int {
 	n := 0
@@ -120,7 +120,7 @@ func (q *queue) urgent(w *waiter) bool {
 	if w.family >= len(q.byFamily) {
 		return true
 	}
-	for _, n := range q.byFamily[w.family][w.priority-Bulk:] {
+	for _, n := range q.byFamily[w.family][w.priority-PriorityLow:] {
 		if n > 0 {
 			return false
 		}
@@ -132,7 +132,7 @@ func (q *queue) add(w *waiter) {
 	for w.family >= len(q.byFamily) {
 		q.byFamily = append(q.byFamily, [len(q.lines)]int{})
 	}
-	q.byFamily[w.family][w.priority-Bulk]++
+	q.byFamily[w.family][w.priority-PriorityLow]++
 	if w.again {
 		q.line(w.priority).pushFront(w)
 	} else {
@@ -144,7 +144,7 @@ func (q *queue) add(w *waiter) {
 func (q *queue) remove(w *waiter) {
 	if w.line != nil {
 		w.line.remove(w)
-		q.byFamily[w.family][w.priority-Bulk]--
+		q.byFamily[w.family][w.priority-PriorityLow]--
 	}
 }
 

@@ -9,12 +9,12 @@ import (
 // The order of service goes by priority, by age, and by attempt, and so does how far ahead each may be booked.
 func TestTheQueuesOrder(t *testing.T) {
 	t.Parallel()
-	p, err := newPlan(Config{Pool: "p", Keys: accountsNamed("k"), Aging: time.Minute, Horizon: 400 * time.Millisecond})
+	p, err := newPlan(Config{Name: "p", Keys: accountsNamed("k"), Tuning: Tuning{Aging: time.Minute, Horizon: 400 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l := p.layOut(p.accounts, []family{{}}, noon)
-	q := queue{aging: p.Aging}
+	q := queue{aging: p.Tuning.Aging}
 	names := map[*waiter]string{}
 	now := time.Now()
 	for _, w := range []struct {
@@ -23,14 +23,14 @@ func TestTheQueuesOrder(t *testing.T) {
 		waited   time.Duration
 		again    bool
 	}{
-		{"old bulk", Bulk, 130 * time.Second, false},
-		{"aged bulk", Bulk, 70 * time.Second, false},
-		{"bulk", Bulk, 50 * time.Second, false},
-		{"aged normal", Normal, 80 * time.Second, false},
-		{"normal", Normal, 20 * time.Second, false},
-		{"normal again", Normal, 0, true},
-		{"interactive", Interactive, time.Second, false},
-		{"interactive 2", Interactive, 0, false},
+		{"old bulk", PriorityLow, 130 * time.Second, false},
+		{"aged bulk", PriorityLow, 70 * time.Second, false},
+		{"bulk", PriorityLow, 50 * time.Second, false},
+		{"aged normal", PriorityNormal, 80 * time.Second, false},
+		{"normal", PriorityNormal, 20 * time.Second, false},
+		{"normal again", PriorityNormal, 0, true},
+		{"interactive", PriorityHigh, time.Second, false},
+		{"interactive 2", PriorityHigh, 0, false},
 	} {
 		made := &waiter{order: order{priority: w.priority, again: w.again}, since: now.Add(-w.waited)}
 		names[made] = w.name
@@ -38,7 +38,7 @@ func TestTheQueuesOrder(t *testing.T) {
 	}
 	var got []string
 	ahead := map[string]time.Duration{}
-	b := q.head(100, l, p.Horizon)
+	b := q.head(100, l, p.Tuning.Horizon)
 	rest := b.waiters
 	for _, d := range b.demands {
 		for _, w := range rest[:d.Count] {

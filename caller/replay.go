@@ -19,7 +19,7 @@ func (p *plan) identify(o *Options) {
 // guard keeps a call that may have been carried out from being made again, unless that is safe.
 func guard(v Verdict, err error, safe bool) error {
 	switch {
-	case safe, v.Outcome == Throttled, v.Outcome == Revoked, v.Outcome == OutOfCredit, neverSent(err):
+	case safe, v.Outcome == Throttled, v.Outcome == KeyRejected, v.Outcome == OutOfCredit, neverSent(err):
 		return err
 	}
 	return final(v, err)
@@ -37,7 +37,7 @@ func final(v Verdict, err error) error {
 }
 
 // guard keeps a request that can't be sent again, or may not, from it.
-func (t *Transport) guard(req *http.Request, word Repeatable, v Verdict, err error) error {
+func (t *Transport) guard(req *http.Request, word Idempotency, v Verdict, err error) error {
 	if err == nil && v.Outcome == Success {
 		return nil
 	}
@@ -48,14 +48,14 @@ func (t *Transport) guard(req *http.Request, word Repeatable, v Verdict, err err
 }
 
 // repeatable reports whether a request may be carried out twice.
-func (t *Transport) repeatable(req *http.Request, word Repeatable) bool {
+func (t *Transport) repeatable(req *http.Request, word Idempotency) bool {
 	switch word {
-	case Repeat:
+	case IdempotencyYes:
 		return true
-	case Once:
+	case IdempotencyNo:
 		return false
 	default:
-		return t.caller.plan.Profile.Repeatable(req)
+		return t.caller.plan.Profile.Idempotent(req)
 	}
 }
 
@@ -67,7 +67,7 @@ func neverSent(err error) bool {
 
 // Idempotent is net/http's rule for requests that may be sent twice: GET, HEAD, OPTIONS, TRACE, and whatever has an
 // Idempotency-Key or X-Idempotency-Key header.
-func Idempotent(r *http.Request) bool {
+func IsIdempotent(r *http.Request) bool {
 	switch r.Method {
 	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
 		return true

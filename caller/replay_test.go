@@ -88,7 +88,7 @@ func TestWhatIsSentAgain(t *testing.T) {
 			if len(bodies) != sent || res.StatusCode != status || bodies[len(bodies)-1] != want {
 				t.Errorf("sent %q and got %d, want %d times and %d", bodies, res.StatusCode, sent, status)
 			}
-			if s := c.Stats(); s.Attempts != int64(sent) || s.InFlight != 0 {
+			if s := c.Stats(); s.Attempts != int64(sent) || s.CallsInFlight != 0 {
 				t.Errorf("stats %+v", s)
 			}
 			if b, ok := body.(*closeCounter); ok && b.closed.Load() == 0 {
@@ -114,7 +114,7 @@ func TestTransportErrors(t *testing.T) {
 	} {
 		_, rdb := redistest.Mini(t)
 		c := join(t, rdb, concurrency(1), func(cfg *caller.Config) {
-			cfg.Retry.Attempts, cfg.Retry.Base, cfg.PlainErrors = 3, time.Millisecond, true
+			cfg.Retry.Attempts, cfg.Retry.Base = 3, time.Millisecond
 		})
 		var bodies []*closeCounter
 		req, _ := http.NewRequestWithContext(t.Context(), test.method, "http://host.invalid/", http.NoBody)
@@ -132,12 +132,12 @@ func TestTransportErrors(t *testing.T) {
 			sent++
 			r.Body.Close()
 			return nil, test.err
-		})).RoundTrip(req)
+		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.err) || !as(err, &e) || sent != test.sent || e.Attempts != sent || e.Key != "k" {
 			t.Errorf("%s: sent %d times, got %v", test.method, sent, err)
 		}
-		if s := c.Stats(); s.InFlight != 0 || s.Attempts != int64(test.sent) {
+		if s := c.Stats(); s.CallsInFlight != 0 || s.Attempts != int64(test.sent) {
 			t.Errorf("stats %+v", s)
 		}
 		for i, b := range bodies {

@@ -19,14 +19,14 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 	for i, d := range q.batch.demands {
 		p.remember(grants[:reply.Admitted[i]], d.Cost, q.layout)
 		for n, w := range waiters[:reply.Admitted[i]] {
-			if grants[n].Slot != at {
-				at = grants[n].Slot
+			if grants[n].SendAt != at {
+				at = grants[n].SendAt
 				slot, _ = p.clock.Local(at)
 			}
 			g := p.grant(grants[n], slot, d.Cost, q.layout)
 			gone := w.line == nil
 			if !gone && w.before(slot) {
-				p.refuse(w, time.Until(slot), reply.Binding)
+				p.refuse(w, time.Until(slot), reply.Constraint)
 				gone = true
 			}
 			if gone {
@@ -53,18 +53,18 @@ func (p *pool) handOut(reply *scripts.PoolReply, q *question) []*waiter {
 func (p *pool) remember(grants []scripts.PoolGrant, cost []int64, l *layout) {
 	for len(grants) > 0 {
 		n := 1
-		for n < len(grants) && grants[n].Lane == grants[0].Lane && grants[n].Slot == grants[0].Slot {
+		for n < len(grants) && grants[n].Target == grants[0].Target && grants[n].SendAt == grants[0].SendAt {
 			n++
 		}
-		slot, _ := p.clock.Local(grants[0].Slot)
-		p.memory.admitted(p.plan, &l.lanes[grants[0].Lane], slot, int64(n), cost)
+		slot, _ := p.clock.Local(grants[0].SendAt)
+		p.memory.admitted(p.plan, &l.lanes[grants[0].Target], slot, int64(n), cost)
 		grants = grants[n:]
 	}
 }
 
 // grant makes what an admitted call gets.
 func (p *pool) grant(g scripts.PoolGrant, slot time.Time, cost []int64, l *layout) *Grant {
-	lane := &l.lanes[g.Lane]
+	lane := &l.lanes[g.Target]
 	key := &lane.keys[g.Key]
 	out := &Grant{
 		Key: key.ID, Account: lane.account.id, secret: key.Secret, slot: slot, lane: lane, trial: g.Trial, pool: p, cost: cost,
@@ -82,7 +82,7 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, q *question) {
 	if p.permits {
 		p.heed()
 	}
-	p.stats.blocked(now, p.binding(reply.Binding), p.waitsUntil(reply))
+	p.stats.blocked(now, p.binding(reply.Constraint), p.waitsUntil(reply))
 	switch {
 	case p.toldWant == 0 || hopeless: // whoever is left wasn't asked for
 		p.askAt = time.Time{}
@@ -91,7 +91,7 @@ func (p *pool) schedule(now time.Time, reply *scripts.PoolReply, q *question) {
 	case reply.Wake == scripts.PoolPoll:
 		p.askAt = now.Add(pollPermits/2 + rand.N(pollPermits))
 	default:
-		wait := max(reply.Wake, p.plan.Horizon/16)
+		wait := max(reply.Wake, p.plan.Tuning.Horizon/16)
 		if p.permits { // one that comes back may help before
 			wait = min(wait, pollPermits/2+rand.N(pollPermits))
 		} else {
@@ -111,16 +111,16 @@ func (p *pool) refuseHopeless(reply *scripts.PoolReply, q *question) bool {
 		waiters = waiters[d.Count:]
 		err := errNoOther
 		switch reply.Blocked[i] {
-		case scripts.BindingDisabled:
+		case scripts.ConstraintDisabled:
 			err = fmt.Errorf("%w (%s)", ErrNoKeys, reply.Reason)
-		case scripts.BindingExcluded:
+		case scripts.ConstraintExcluded:
 		default:
 			others = others || len(its) > 0
 			continue
 		}
 		for _, w := range its {
 			if w.line != nil {
-				p.queue.refuse(w, &Error{Pool: p.plan.Pool, RetryAfter: max(reply.Wake, 0), Err: err})
+				p.queue.refuse(w, &Error{Pool: p.plan.Name, RetryAfter: max(reply.Wake, 0), Err: err})
 				refused = true
 			}
 		}
@@ -133,7 +133,7 @@ func (p *pool) waitsUntil(reply *scripts.PoolReply) time.Time {
 	if p.toldWant > 0 || len(reply.Grants) == 0 {
 		return time.Time{}
 	}
-	slot, _ := p.clock.Local(reply.Grants[len(reply.Grants)-1].Slot)
+	slot, _ := p.clock.Local(reply.Grants[len(reply.Grants)-1].SendAt)
 	return slot
 }
 
@@ -145,7 +145,7 @@ func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, q *question) {
 		switch f := first[w.family]; {
 		case w.line == nil:
 		case w.before(at):
-			p.refuse(w, reply.Wake, reply.Binding)
+			p.refuse(w, reply.Wake, reply.Constraint)
 		case len(w.except) == 0 && (f == nil || w.priority > f.priority):
 			first[w.family] = w
 		}
@@ -155,14 +155,14 @@ func (p *pool) refuseLate(at time.Time, reply *scripts.PoolReply, q *question) {
 	}
 	for _, w := range p.queue.late(at) {
 		if f := first[w.family]; f != nil && w.behind(f) {
-			p.refuse(w, reply.Wake, reply.Binding)
+			p.refuse(w, reply.Wake, reply.Constraint)
 		}
 	}
 }
 
 // refuse sends a waiter away whose turn comes after its deadline.
 func (p *pool) refuse(w *waiter, wait time.Duration, binding int) {
-	err := &Error{Pool: p.plan.Pool, RetryAfter: wait, Err: ErrDeadline}
+	err := &Error{Pool: p.plan.Name, RetryAfter: wait, Err: ErrDeadline}
 	if binding >= 0 {
 		limit := &p.plan.Limits[binding]
 		err.Metric, err.Limit, err.Cost = limit.Metric, limit.Usable(), w.cost[p.plan.index[binding]]
@@ -175,10 +175,10 @@ func (p *pool) binding(binding int) string {
 	switch {
 	case binding >= 0:
 		return string(p.plan.Limits[binding].Metric)
-	case binding == scripts.BindingPermits:
-		return BindingConcurrency
-	case binding == scripts.BindingCooldown:
-		return BindingCooldown
+	case binding == scripts.ConstraintPermits:
+		return ConstraintConcurrency
+	case binding == scripts.ConstraintCooldown:
+		return ConstraintCooldown
 	}
 	return ""
 }

@@ -18,11 +18,11 @@ import (
 func TestLostLimitsArePutBack(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]caller.Limit{
-		"window": {Metric: caller.Requests, Limit: 1, Per: time.Hour},
-		"bucket": {Metric: caller.Requests, Limit: 2, Per: 2 * time.Hour, Algorithm: caller.Bucket, Burst: 1},
-		"daily":  {Metric: caller.Requests, Limit: 1, Algorithm: caller.Daily},
-		"pool's": {Metric: caller.Requests, Limit: 1, Per: time.Hour, Scope: caller.PerPool},
-		"key's":  {Metric: caller.Requests, Limit: 1, Per: time.Hour, Scope: caller.PerKey},
+		"window": {Metric: caller.Requests, Rate: 1, Period: time.Hour},
+		"bucket": {Metric: caller.Requests, Rate: 2, Period: 2 * time.Hour, Algorithm: caller.Bucket, Burst: 1},
+		"daily":  {Metric: caller.Requests, Rate: 1, Algorithm: caller.Daily},
+		"pool's": {Metric: caller.Requests, Rate: 1, Period: time.Hour, Scope: caller.PerPool},
+		"key's":  {Metric: caller.Requests, Rate: 1, Period: time.Hour, Scope: caller.PerKey},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -131,7 +131,7 @@ func TestAdaptiveConcurrencyBeginsAtWhatIsLeft(t *testing.T) {
 		res := ok(r)
 		res.Header = http.Header{"X-Ratelimit-Remaining-Requests": {strconv.Itoa(remaining)}}
 		return res, nil
-	})).RoundTrip(request(t, t.Context(), http.MethodGet))
+	}), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}

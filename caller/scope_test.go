@@ -11,7 +11,7 @@ import (
 
 // few allows n calls at once, and then for a long time none.
 func few(n int64) Limit {
-	return Limit{Metric: Requests, Limit: 2 * n, Per: 1000 * time.Hour, Algorithm: Bucket, Burst: n}
+	return Limit{Metric: Requests, Rate: 2 * n, Period: 1000 * time.Hour, Algorithm: Bucket, Burst: n}
 }
 
 // A limit of each key, of each account, of the pool: each counts what it is of, over both replicas.
@@ -23,7 +23,7 @@ func TestLimitsByScope(t *testing.T) {
 		for scope, want := range map[LimitScope]int{PerKey: 6, PerAccount: 4, PerPool: 2} {
 			l := few(2)
 			l.Scope = scope
-			cfg := Config{Pool: string(scope), Keys: keys, Limits: []Limit{l}}
+			cfg := Config{Name: string(scope), Keys: keys, Limits: []Limit{l}}
 			a, b := visit(t, rdb, cfg), visit(t, rdb, cfg)
 			got := a.count(noon, 1, Options{}, nil) + b.count(noon, 20, Options{}, nil) + a.count(noon, 20, Options{}, nil)
 			if got != want {
@@ -70,7 +70,7 @@ func TestLimitsByModel(t *testing.T) {
 		t.Parallel()
 		some, all := few(2), few(7)
 		some.Models = []string{"gpt-5*", "o4"}
-		all.Per *= 2
+		all.Period *= 2
 		v := visit(t, rdb, Config{Keys: accountsNamed("k"), Limits: []Limit{some, all}})
 		for _, step := range []struct {
 			model      string
@@ -94,8 +94,8 @@ func TestLimitsByModel(t *testing.T) {
 // What costs more than a limit of other models allows is still served.
 func TestALimitOfOtherModelsDoesNotRefuse(t *testing.T) {
 	t.Parallel()
-	l := Limit{Metric: Tokens, Limit: 100, Per: time.Minute, Models: []string{"small-*"}}
-	p, err := newPlan(Config{Pool: "p", Keys: accountsNamed("k"), Limits: []Limit{l}})
+	l := Limit{Metric: Tokens, Rate: 100, Period: time.Minute, Models: []string{"small-*"}}
+	p, err := newPlan(Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{l}})
 	if err != nil {
 		t.Fatal(err)
 	}

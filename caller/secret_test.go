@@ -30,7 +30,7 @@ func TestSecretIsRedacted(t *testing.T) {
 	values := []any{
 		secret, &secret, []caller.Secret{secret}, map[string]caller.Secret{"a": secret},
 		caller.Key{ID: "k", Secret: secret}, &caller.Key{ID: "k", Secret: secret},
-		caller.Config{Pool: "p", Keys: []caller.Key{{ID: "k", Secret: secret}}},
+		caller.Config{Name: "p", Keys: []caller.Key{{ID: "k", Secret: secret}}},
 		outer{secret, secret, &secret, map[caller.Secret]caller.Secret{secret: secret}, secret, caller.Key{Secret: secret}},
 		&outer{Exported: secret, unexported: secret},
 		fmt.Errorf("wrapped: %w", errors.Join(fmt.Errorf("%v", secret))),

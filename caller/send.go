@@ -25,7 +25,7 @@ func (p *pool) send(ctx context.Context, call *scripts.PoolCall) (*scripts.PoolR
 	}
 	answered := make(chan answer, 1)
 	go func() {
-		reply, err := scripts.Admit(ctx, p.rdb, p.plan.Pool, call)
+		reply, err := scripts.Admit(ctx, p.rdb, p.plan.Name, call)
 		<-p.lines
 		answered <- answer{reply, err}
 	}()

@@ -33,7 +33,6 @@ func ok(*http.Request) *http.Response {
 func quick(cfg *caller.Config) {
 	cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond}
 	cfg.Concurrency = 2
-	cfg.PlainErrors = true
 }
 
 func request(t *testing.T, ctx context.Context, method string) *http.Request { //nolint:revive // t first, as in every helper
@@ -49,13 +48,13 @@ func TestAttemptTimeout(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.AttemptTimeout = 20 * time.Millisecond })
-	res, err := c.Transport(hangs(2, ok)).RoundTrip(request(t, t.Context(), http.MethodGet))
+	res, err := c.Transport(hangs(2, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
 	// What may have been carried out isn't sent again.
-	_, err = c.Transport(hangs(2, ok)).RoundTrip(request(t, t.Context(), http.MethodPost))
+	_, err = c.Transport(hangs(2, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodPost))
 	var e *caller.Error
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 1 {
 		t.Errorf("POST: %v", err)
@@ -80,7 +79,7 @@ func TestAttemptTimeout(t *testing.T) {
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 3 {
 		t.Errorf("Do: %v", err)
 	}
-	if n := c.Stats().InFlight; n != 0 {
+	if n := c.Stats().CallsInFlight; n != 0 {
 		t.Errorf("%d in flight", n)
 	}
 }
@@ -97,7 +96,7 @@ func TestAttemptTimeoutLeavesTheBodyAlone(t *testing.T) {
 			res := ok(r)
 			res.StatusCode = status
 			return res
-		})).RoundTrip(request(t, t.Context(), http.MethodGet))
+		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,12 +117,12 @@ func TestTimeoutBoundsTheCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Timeout = 50 * time.Millisecond })
-	_, err := c.Transport(hangs(9, ok)).RoundTrip(request(t, t.Context(), http.MethodGet))
+	_, err := c.Transport(hangs(9, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, caller.ErrTimeout) {
 		t.Errorf("got %v", err)
 	}
-	late := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}), func(cfg *caller.Config) {
-		cfg.Pool, cfg.Timeout = "late", 10*time.Minute
+	late := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), func(cfg *caller.Config) {
+		cfg.Name, cfg.Timeout = "late", 10*time.Minute
 	})
 	for i, want := range []error{nil, caller.ErrDeadline} {
 		if _, err := caller.Do(t.Context(), late, nil, nop); !errors.Is(err, want) {
@@ -150,7 +149,7 @@ func TestIdempotencyKeys(t *testing.T) {
 				res.StatusCode = http.StatusInternalServerError
 			}
 			return res, nil
-		})).RoundTrip(req)
+		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,17 +191,17 @@ func TestRepeatable(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
 	for _, test := range []struct {
-		word         caller.Repeatable
+		word         caller.Idempotency
 		method       string
 		status, want int
 	}{
-		{caller.RepeatByProfile, http.MethodGet, 500, 3},
-		{caller.RepeatByProfile, http.MethodPost, 500, 1},
-		{caller.Repeat, http.MethodPost, 500, 3},
-		{caller.Once, http.MethodGet, 500, 1},
-		{caller.Once, http.MethodPost, 429, 3},
+		{caller.IdempotencyFromProfile, http.MethodGet, 500, 3},
+		{caller.IdempotencyFromProfile, http.MethodPost, 500, 1},
+		{caller.IdempotencyYes, http.MethodPost, 500, 3},
+		{caller.IdempotencyNo, http.MethodGet, 500, 1},
+		{caller.IdempotencyNo, http.MethodPost, 429, 3},
 	} {
-		ctx := caller.WithOptions(t.Context(), caller.Options{Repeatable: test.word})
+		ctx := caller.WithOptions(t.Context(), caller.Options{Idempotency: test.word})
 		sent := 0
 		res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
 			sent++
@@ -210,7 +209,7 @@ func TestRepeatable(t *testing.T) {
 			res.StatusCode = test.status
 			res.Header.Set("Retry-After-Ms", "1")
 			return res, nil
-		})).RoundTrip(request(t, ctx, test.method))
+		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, ctx, test.method))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,7 +219,7 @@ func TestRepeatable(t *testing.T) {
 		}
 	}
 	sent := 0
-	_, err := caller.Do(caller.WithOptions(t.Context(), caller.Options{Repeatable: caller.Once}), c, nil,
+	_, err := caller.Do(caller.WithOptions(t.Context(), caller.Options{Idempotency: caller.IdempotencyNo}), c, nil,
 		func(context.Context, *caller.Grant) (int, error) {
 			sent++
 			return 0, io.ErrUnexpectedEOF
@@ -239,7 +238,7 @@ func TestRetryBudgetIsShared(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	sent := 0
 	for _, pool := range []string{"a", "b", "c"} {
-		c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Pool, cfg.Retry.Budget = pool, budget })
+		c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name, cfg.Retry.Budget = pool, budget })
 		_, err = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) {
 			sent++
 			return 0, io.ErrUnexpectedEOF
@@ -253,7 +252,7 @@ func TestRetryBudgetIsShared(t *testing.T) {
 func TestSendingIsChecked(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
-	_, err := caller.New(rdb, caller.Config{Pool: "p", Keys: []caller.Key{key("k")}, Timeout: -1, AttemptTimeout: -1})
+	_, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Timeout: -1, AttemptTimeout: -1})
 	if err == nil || !strings.Contains(err.Error(), "Timeout is -1ns") || !strings.Contains(err.Error(), "AttemptTimeout is -1ns") {
 		t.Errorf("got %v", err)
 	}
@@ -263,7 +262,7 @@ func TestSendingIsChecked(t *testing.T) {
 func TestRefusedAfterAFailure(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
-	c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Limit: 1, Per: time.Hour}))
+	c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) { return 0, io.ErrUnexpectedEOF })

@@ -30,7 +30,7 @@ func TestServerTroubleReachesNoCaller(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			rdb := server.Client(t)
-			callers := []*caller.Caller{join(t, server.Client(t), concurrency(4)), join(t, server.Client(t), concurrency(4))}
+			callers := []*caller.Pool{join(t, server.Client(t), concurrency(4)), join(t, server.Client(t), concurrency(4))}
 			var done atomic.Int64
 			var wg sync.WaitGroup
 			for i := range 16 {

@@ -40,7 +40,7 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 	if difference != nil {
 		g.pool.settle(g, difference)
 	}
-	if hook := p.Hooks.Used; hook != nil {
+	if hook := p.Hooks.UsageRead; hook != nil {
 		estimated := Cost{}
 		for i, m := range p.metrics {
 			estimated[m] = g.cost[i]

@@ -64,14 +64,14 @@ func TestUsageIsRead(t *testing.T) {
 	} {
 		_, rdb := redistest.Mini(t)
 		var used []caller.Usage
-		var seen []caller.Observation
-		c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.OutputTokens, Limit: 1000, Per: time.Hour}), func(cfg *caller.Config) {
+		var seen []caller.QuotaReport
+		c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.OutputTokens, Rate: 1000, Period: time.Hour}), func(cfg *caller.Config) {
 			cfg.Profile = profiles.Anthropic()
 			cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.OutputTokens: 100} }
-			cfg.Hooks.Used = func(u caller.Usage) { used = append(used, u) }
-			cfg.Hooks.Observed = func(o caller.Observation) { seen = append(seen, o) }
+			cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
+			cfg.Hooks.QuotaRead = func(o caller.QuotaReport) { seen = append(seen, o) }
 		})
-		res, err := c.Transport(answers(test.kind, test.body)).RoundTrip(request(t, t.Context(), http.MethodGet))
+		res, err := c.Transport(answers(test.kind, test.body), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestUsageIsRead(t *testing.T) {
 		if len(seen) != 1 || seen[0].Key != "k" || seen[0].Quotas[0].Remaining != 7 {
 			t.Errorf("%s: observed %+v", name, seen)
 		}
-		if n := c.Stats().InFlight; n != 0 {
+		if n := c.Stats().CallsInFlight; n != 0 {
 			t.Errorf("%s: %d in flight", name, n)
 		}
 	}
@@ -108,8 +108,8 @@ func TestUnusedTokensAreUsed(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for i, settled := range [][]caller.Metric{nil, {caller.Tokens}} {
 			c := join(t, rdb, quick, func(cfg *caller.Config) {
-				cfg.Pool = fmt.Sprint("pool-", i)
-				cfg.Limits = []caller.Limit{{Metric: caller.Tokens, Limit: 1000, Per: time.Hour, Algorithm: caller.Bucket, Burst: 1000}}
+				cfg.Name = fmt.Sprint("pool-", i)
+				cfg.Limits = []caller.Limit{{Metric: caller.Tokens, Rate: 1000, Period: time.Hour, Algorithm: caller.Bucket, Burst: 1000}}
 				cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.Tokens: 900} }
 				cfg.Profile.Settled = settled
 				cfg.Profile.Usage = func(data []byte) caller.Cost {
@@ -121,7 +121,7 @@ func TestUnusedTokensAreUsed(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			for n := range 3 {
-				res, err := c.Transport(answers("application/json", `{"tokens":50}`)).RoundTrip(request(t, ctx, http.MethodGet))
+				res, err := c.Transport(answers("application/json", `{"tokens":50}`), caller.TransportConfig{}).RoundTrip(request(t, ctx, http.MethodGet))
 				if settled == nil && n > 0 {
 					if !errors.Is(err, caller.ErrDeadline) {
 						t.Errorf("call %d: nothing was given back, and yet: %v", n, err)
@@ -142,8 +142,8 @@ func TestGrantSettle(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var used []caller.Usage
-	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Limit: 1000, Per: time.Hour}), func(cfg *caller.Config) {
-		cfg.Hooks.Used = func(u caller.Usage) { used = append(used, u) }
+	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour}), func(cfg *caller.Config) {
+		cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
 	})
 	ctx := caller.WithOptions(t.Context(), caller.Options{Model: "m"})
 	_, err := caller.Do(ctx, c, caller.Cost{caller.Tokens: 10}, func(_ context.Context, g *caller.Grant) (int, error) {

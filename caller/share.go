@@ -112,7 +112,7 @@ func (t *Transport) shareCall(req *http.Request, name string) (*http.Response, e
 		if hasBody(req) {
 			body, err := req.GetBody()
 			if err != nil {
-				return nil, &Error{Pool: t.caller.plan.Pool, Err: err}
+				return nil, &Error{Pool: t.caller.plan.Name, Err: err}
 			}
 			own.Body = body
 		}
@@ -126,14 +126,14 @@ func (t *Transport) shareCall(req *http.Request, name string) (*http.Response, e
 			failed = fmt.Errorf("an answer of more than %d MiB can't be shared", maxShared>>20)
 		}
 		if failed != nil {
-			return nil, &Error{Pool: t.caller.plan.Pool, Err: failed}
+			return nil, &Error{Pool: t.caller.plan.Name, Err: failed}
 		}
 		return &shared{res: res, body: body, err: err}, nil
 	})
 	closeBody(req)
 	if got == nil {
 		if _, ok := err.(*Error); !ok {
-			err = &Error{Pool: t.caller.plan.Pool, Err: err}
+			err = &Error{Pool: t.caller.plan.Name, Err: err}
 		}
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func TestSharedCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
-	ctx := caller.WithOptions(t.Context(), caller.Options{Share: "question"})
+	ctx := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
 	var made atomic.Int64
 	begun, over := make(chan context.Context, 1), make(chan struct{})
 	call := func(ctx context.Context, _ *caller.Grant) (string, error) {
@@ -86,11 +86,11 @@ func TestSharedPanicIsTheCallers(t *testing.T) {
 		if got := recover(); got != "mine" {
 			t.Errorf("recovered %v", got)
 		}
-		if n := c.Stats().InFlight; n != 0 {
+		if n := c.Stats().CallsInFlight; n != 0 {
 			t.Errorf("%d in flight", n)
 		}
 	}()
-	_, _ = caller.Do(caller.WithOptions(t.Context(), caller.Options{Share: "x"}), c, nil,
+	_, _ = caller.Do(caller.WithOptions(t.Context(), caller.Options{DedupKey: "x"}), c, nil,
 		func(context.Context, *caller.Grant) (int, error) { panic("mine") })
 }
 
@@ -107,8 +107,8 @@ func TestSharedAnswer(t *testing.T) {
 		begun <- struct{}{}
 		<-over
 		return ok(r), nil
-	}))
-	ctx := caller.WithOptions(t.Context(), caller.Options{Share: "question"})
+	}), caller.TransportConfig{})
+	ctx := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {

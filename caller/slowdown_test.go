@@ -17,7 +17,7 @@ import (
 
 // slows is what a 429 on the pool's only counter reports, as Caller.coolDown does.
 func slows(v *visitor) item {
-	per := v.plan.Limits[0].Per
+	per := v.plan.Limits[0].Period
 	return item{counter: v.layout.counters[0].name, PoolReport: scripts.PoolReport{
 		Kind: scripts.SlowCounter, Factor: throttledPace, For: recovery * per, Quiet: max(per/4, time.Second),
 	}}
@@ -26,7 +26,7 @@ func slows(v *visitor) item {
 // paceAt measures the share of its pace at which an idle limit is used.
 func paceAt(v *visitor, now time.Time) float64 {
 	v.t.Helper()
-	grants, _ := v.ask(now, 3, Options{Priority: Interactive}, nil)
+	grants, _ := v.ask(now, 3, Options{Priority: PriorityHigh}, nil)
 	if len(grants) != 3 {
 		v.t.Fatalf("%d of 3 calls", len(grants))
 	}
@@ -40,8 +40,8 @@ func near(a, b float64) bool { return math.Abs(a-b) < 0.001 }
 func TestALimitIsSlowerAfterA429(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		limit := Limit{Metric: Requests, Limit: 100, Per: 10 * time.Second} // whole again after 100 s from nothing
-		cfg := Config{Keys: accountsNamed("k"), Limits: []Limit{limit}, Horizon: time.Minute}
+		limit := Limit{Metric: Requests, Rate: 100, Period: 10 * time.Second} // whole again after 100 s from nothing
+		cfg := Config{Keys: accountsNamed("k"), Limits: []Limit{limit}, Tuning: Tuning{Horizon: time.Minute}}
 		a, b := visit(t, rdb, cfg), visit(t, rdb, cfg)
 		if got := paceAt(a, noon); !near(got, 1) {
 			t.Fatalf("pace %v at first", got)
@@ -61,7 +61,7 @@ func TestALimitIsSlowerAfterA429(t *testing.T) {
 					rdb.HSet(t.Context(), scripts.PoolKey(pool), name, value)
 				}
 			}
-			v := visit(t, rdb, Config{Pool: pool, Keys: cfg.Keys, Limits: cfg.Limits, Horizon: cfg.Horizon})
+			v := visit(t, rdb, Config{Name: pool, Keys: cfg.Keys, Limits: cfg.Limits, Tuning: cfg.Tuning})
 			if got := paceAt(v, at.Add(after)); !near(got, want) {
 				t.Errorf("%v after the 429: pace %.4f, want %.2f", after, got, want)
 			}
@@ -85,9 +85,9 @@ func TestALimitIsSlowerAfterA429(t *testing.T) {
 func TestA429SlowsItsAccount(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	own := Limit{Metric: Requests, Limit: 6000, Per: time.Minute}
-	shared := Limit{Metric: Requests, Limit: 60000, Per: time.Minute, Scope: PerPool}
-	c, err := New(rdb, Config{Pool: "p", Keys: accountsNamed("a", "b"), Limits: []Limit{own, shared}})
+	own := Limit{Metric: Requests, Rate: 6000, Period: time.Minute}
+	shared := Limit{Metric: Requests, Rate: 60000, Period: time.Minute, Scope: PerPool}
+	c, err := New(rdb, Config{Name: "p", Keys: accountsNamed("a", "b"), Limits: []Limit{own, shared}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,29 +8,29 @@ import (
 
 // Stats is what a Caller did since New.
 type Stats struct {
-	Calls     int64 // calls begun
-	Succeeded int64
-	Failed    int64
-	Attempts  int64 // attempts sent
-	Throttled int64 // attempts that the provider answered with a limit exceeded
+	Calls             int64 // calls begun
+	CallsSucceeded    int64
+	CallsFailed       int64
+	Attempts          int64 // attempts sent
+	AttemptsThrottled int64 // attempts that the provider answered with a limit exceeded
 	// Missed counts slots given up because this process was held up beyond the slack.
-	Missed int64
+	SlotsMissed int64
 	// Blocked is how long calls of this process waited for each constraint: a metric's name, "concurrency" or
 	// "cooldown". It is time on the clock, not a sum over calls.
-	Blocked map[string]time.Duration
+	BlockedBy map[string]time.Duration
 	// Binding is the constraint that held calls back for more than half the time since the first call, if there is one.
-	Binding string
+	Bottleneck string
 	// Calibration is what the prompt's part of estimates is multiplied by, by model; of models without enough answers it
 	// has nothing. See Profile.Calibrated.
-	Calibration map[string]float64
+	PromptRatios map[string]float64
 	// Waiting is how many calls wait for admission now, and InFlight how many are admitted and not over.
-	Waiting, InFlight int
+	CallsWaiting, CallsInFlight int
 }
 
 // Names of constraints that aren't metrics.
 const (
-	BindingConcurrency = "concurrency"
-	BindingCooldown    = "cooldown"
+	ConstraintConcurrency = "concurrency"
+	ConstraintCooldown    = "cooldown"
 )
 
 // stats counts. All its methods are safe for concurrent use.
@@ -99,14 +99,14 @@ func (s *stats) read() Stats {
 	now := time.Now()
 	s.settle(now)
 	out := Stats{
-		Calls: s.calls.Load(), Succeeded: s.succeeded.Load(), Failed: s.failed.Load(),
-		Attempts: s.attempts.Load(), Throttled: s.throttled.Load(), Missed: s.missed.Load(),
-		Blocked: make(map[string]time.Duration, len(s.spent)),
+		Calls: s.calls.Load(), CallsSucceeded: s.succeeded.Load(), CallsFailed: s.failed.Load(),
+		Attempts: s.attempts.Load(), AttemptsThrottled: s.throttled.Load(), SlotsMissed: s.missed.Load(),
+		BlockedBy: make(map[string]time.Duration, len(s.spent)),
 	}
 	for name, d := range s.spent {
-		out.Blocked[name] = d
+		out.BlockedBy[name] = d
 		if !s.since.IsZero() && d > now.Sub(s.since)/2 {
-			out.Binding = name
+			out.Bottleneck = name
 		}
 	}
 	return out

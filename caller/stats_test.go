@@ -17,7 +17,7 @@ import (
 )
 
 // work makes calls of the given length, a few at a time, for about half a second.
-func work(t *testing.T, c *caller.Caller, workers int, cost caller.Cost, length time.Duration) {
+func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length time.Duration) {
 	t.Helper()
 	end := time.Now().Add(500 * time.Millisecond)
 	var wg sync.WaitGroup
@@ -41,9 +41,9 @@ func work(t *testing.T, c *caller.Caller, workers int, cost caller.Cost, length 
 func TestStatsNameWhatBinds(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		requests := caller.Limit{Metric: caller.Requests, Limit: 20, Per: 500 * time.Millisecond}
-		plenty := caller.Limit{Metric: caller.Requests, Limit: 1_000_000, Per: time.Second, Burst: 1000}
-		tokens := caller.Limit{Metric: caller.Tokens, Limit: 1000, Per: 500 * time.Millisecond}
+		requests := caller.Limit{Metric: caller.Requests, Rate: 20, Period: 500 * time.Millisecond}
+		plenty := caller.Limit{Metric: caller.Requests, Rate: 1_000_000, Period: time.Second, Burst: 1000}
+		tokens := caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: 500 * time.Millisecond}
 		for _, test := range []struct {
 			want    string
 			workers int
@@ -51,19 +51,19 @@ func TestStatsNameWhatBinds(t *testing.T) {
 		}{
 			{"requests", 8, limits(requests)},
 			{"tokens", 8, limits(plenty, tokens)},
-			{caller.BindingConcurrency, 8, concurrency(2)},
+			{caller.ConstraintConcurrency, 8, concurrency(2)},
 			{"", 2, concurrency(4)},
 			{"", 2, limits(plenty)},
 		} {
 			t.Run(test.want, func(t *testing.T) {
 				t.Parallel()
-				c := join(t, rdb, test.change, roomy, func(cfg *caller.Config) { cfg.Pool = t.Name() })
+				c := join(t, rdb, test.change, roomy, func(cfg *caller.Config) { cfg.Name = t.Name() })
 				work(t, c, test.workers, caller.Cost{caller.Tokens: 50}, 5*time.Millisecond)
 				s := c.Stats()
-				if s.Binding != test.want {
-					t.Errorf("bound by %q, want %q: %+v", s.Binding, test.want, s)
+				if s.Bottleneck != test.want {
+					t.Errorf("bound by %q, want %q: %+v", s.Bottleneck, test.want, s)
 				}
-				if s.Calls == 0 || s.Succeeded != s.Calls || s.Attempts != s.Calls || s.Waiting+s.InFlight != 0 {
+				if s.Calls == 0 || s.CallsSucceeded != s.Calls || s.Attempts != s.Calls || s.CallsWaiting+s.CallsInFlight != 0 {
 					t.Errorf("stats %+v", s)
 				}
 			})
@@ -77,14 +77,14 @@ func TestHooksSeeEverything(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	var admitted []caller.Admission
 	var attempts []caller.Attempt
-	var cooled, disabled []caller.Cooldown
+	var cooled, disabled []caller.Block
 	c := join(t, rdb, keys(caller.Key{ID: "a", Secret: caller.NewSecret("1"), Account: "org"}, key("b")),
 		limits(perMinute(1000)), func(cfg *caller.Config) {
 			cfg.Retry = retry.Policy{Attempts: 4, Base: time.Millisecond}
 			cfg.Hooks.Admitted = func(a caller.Admission) { admitted = append(admitted, a) }
 			cfg.Hooks.Attempted = func(a caller.Attempt) { attempts = append(attempts, a) }
-			cfg.Hooks.CooledDown = func(c caller.Cooldown) { cooled = append(cooled, c) }
-			cfg.Hooks.Disabled = func(c caller.Cooldown) { disabled = append(disabled, c) }
+			cfg.Hooks.CooledDown = func(c caller.Block) { cooled = append(cooled, c) }
+			cfg.Hooks.Disabled = func(c caller.Block) { disabled = append(disabled, c) }
 		})
 	answers := []int{503, 429, 401, 200}
 	var used []string
@@ -117,7 +117,7 @@ func TestHooksSeeEverything(t *testing.T) {
 	if disabled[0].Key != attempts[2].Key || disabled[0].For <= 0 || used[3] == used[2] {
 		t.Errorf("disabled: %+v, then used %q", disabled[0], used[3])
 	}
-	if s := c.Stats(); s.Attempts != 4 || s.Throttled != 1 || s.Succeeded != 1 {
+	if s := c.Stats(); s.Attempts != 4 || s.AttemptsThrottled != 1 || s.CallsSucceeded != 1 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -136,7 +136,7 @@ func TestVerdictsOfTheCaller(t *testing.T) {
 		"permanent": {retry.Permanent(&caller.StatusError{StatusCode: 503}), 1},
 		"after":     {retry.After(plain, time.Millisecond), 3},
 		"transient": {verdictError{caller.Transient}, 3},
-		"fault":     {verdictError{caller.Fault}, 1},
+		"fault":     {verdictError{caller.ClientError}, 1},
 		"status":    {&caller.StatusError{StatusCode: 500}, 3},
 	} {
 		var numbers []int

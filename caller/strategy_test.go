@@ -25,10 +25,10 @@ func shares(t *testing.T, rdb *redis.Client, cfg Config, calls int, step time.Du
 func TestHeadroomGoesByWeight(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	cfg := Config{Keys: accountsNamed("light", "heavy"), Limits: []Limit{{Metric: Requests, Limit: 600, Per: time.Minute}}}
+	cfg := Config{Keys: accountsNamed("light", "heavy"), Limits: []Limit{{Metric: Requests, Rate: 600, Period: time.Minute}}}
 	for weight, want := range map[int][2]int{1: {190, 210}, 3: {260, 305}} {
 		cfg.Keys[1].Weight = weight
-		cfg.Pool = string(rune('a' + weight))
+		cfg.Name = string(rune('a' + weight))
 		got := shares(t, rdb, cfg, 400, time.Second)
 		if n := got["heavy"]; n < want[0] || n > want[1] || n+got["light"] != 400 {
 			t.Errorf("weights 1 and %d: %v, want %v for the heavy one", weight, got, want)
@@ -56,7 +56,7 @@ func TestRoundRobinPassesOverTheFull(t *testing.T) {
 	t.Parallel()
 	cfg := Config{
 		Keys: accountsNamed("a", "b"), Strategy: RoundRobin,
-		Limits: []Limit{{Metric: Requests, Limit: 3, Per: time.Hour, Algorithm: Bucket, Burst: 2, Scope: PerAccount}},
+		Limits: []Limit{{Metric: Requests, Rate: 3, Period: time.Hour, Algorithm: Bucket, Burst: 2, Scope: PerAccount}},
 	}
 	v := visit(t, redistest.Client(t), cfg)
 	cool := item{PoolReport: coolAccount("a"), until: noon.Add(time.Minute)}
@@ -79,8 +79,8 @@ func TestInOrderSpillsOver(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		cfg := Config{
-			Keys: accountsNamed("main", "spare", "last"), Strategy: InOrder,
-			Limits: []Limit{{Metric: Requests, Limit: 60, Per: time.Minute, Algorithm: Bucket, Burst: 2}}, // one a second
+			Keys: accountsNamed("main", "spare", "last"), Strategy: FirstAvailable,
+			Limits: []Limit{{Metric: Requests, Rate: 60, Period: time.Minute, Algorithm: Bucket, Burst: 2}}, // one a second
 		}
 		replicas := []*visitor{visit(t, rdb, cfg), visit(t, rdb, cfg)}
 		want := []string{"main", "main", "spare", "spare", "last", "last", ""}

@@ -28,24 +28,33 @@ const drainLimit = 16 << 10
 // status 429 if the pool refused it (its turn would come after its deadline, for instance), 503 if the pool is closed or
 // Redis away, 502 or 504 if attempts were made and none was answered. It has X-Should-Retry: false, Retry-After where
 // that is known, and a body in the provider's shape that says why; ErrorOf returns the *Error. It is an error
-// where the request's own context ended, and with Config.PlainErrors.
+// where the request's own context ended, and with TransportConfig.ReturnErrors.
 //
 // The permit of a request is held until its answer's body is read to the end or closed.
 //
 // A request that http.Client makes to follow a redirect to another host, or from https to http, isn't a call of the
 // pool: it is sent as it is, and no key goes there.
 type Transport struct {
-	caller *Caller
+	caller *Pool
 	base   http.RoundTripper
+	cfg    TransportConfig
 }
 
-// Transport returns an http.RoundTripper whose requests are calls of the pool, sent by base. base nil stands for
+// TransportConfig is how a Transport answers. The zero TransportConfig has the defaults.
+type TransportConfig struct {
+	// ReturnErrors makes RoundTrip return an error for a call that ends without an answer of the provider. Defaults to
+	// false: RoundTrip returns a response that stands for the error, because client libraries of providers retry after any
+	// error.
+	ReturnErrors bool
+}
+
+// Transport returns an http.RoundTripper whose requests are calls of the pool, sent by base. A nil base stands for
 // NewHTTPTransport(0).
-func (c *Caller) Transport(base http.RoundTripper) *Transport {
+func (c *Pool) Transport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	if base == nil {
 		base = NewHTTPTransport(0)
 	}
-	return &Transport{caller: c, base: base}
+	return &Transport{caller: c, base: base, cfg: cfg}
 }
 
 // NewHTTPTransport returns an http.Transport for many calls to few hosts: it keeps up to maxInFlight idle connections
@@ -75,7 +84,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // call makes the request a call of the pool, or part of one. It may return both an answer and why it is no success.
 func (t *Transport) call(req *http.Request) (*http.Response, error) {
-	if name := OptionsFrom(req.Context()).Share; name != "" && (!hasBody(req) || req.GetBody != nil) {
+	if name := OptionsFrom(req.Context()).DedupKey; name != "" && (!hasBody(req) || req.GetBody != nil) {
 		return t.shareCall(req, name)
 	}
 	return t.make(req)
@@ -86,25 +95,25 @@ func (t *Transport) make(req *http.Request) (*http.Response, error) {
 	body, err := peekBody(req)
 	if err != nil {
 		closeBody(req)
-		return nil, &Error{Pool: t.caller.plan.Pool, Err: err}
+		return nil, &Error{Pool: t.caller.plan.Name, Err: err}
 	}
 	profile, opts := &t.caller.plan.Profile, OptionsFrom(req.Context())
-	if !Idempotent(req) {
+	if !IsIdempotent(req) {
 		t.caller.plan.identify(&opts)
 	}
 	if t.caller.circuits != nil || t.caller.plan.Hedge.Percentile > 0 {
 		opts.endpoint = endpoint(req)
 	}
 	replay := !hasBody(req) || req.GetBody != nil
-	opts.hedge = t.caller.plan.Hedge.After > 0 && replay && (opts.IdempotencyKey != "" || t.repeatable(req, opts.Repeatable))
+	opts.hedge = t.caller.plan.Hedge.After > 0 && replay && (opts.IdempotencyKey != "" || t.repeatable(req, opts.Idempotency))
 	var sent atomic.Bool
 	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
 		attempt, err := t.prepare(ctx, req, g, sent.Swap(true))
 		if err != nil {
 			g.end()
-			return nil, Verdict{Outcome: Fault}, retry.Permanent(err)
+			return nil, Verdict{Outcome: ClientError}, retry.Permanent(err)
 		}
-		return t.send(ctx, attempt, g, opts.Repeatable)
+		return t.send(ctx, attempt, g, opts.Idempotency)
 	}
 	if opts.Model == "" {
 		opts.Model = profile.Model(req, body)
@@ -126,7 +135,7 @@ func (t *Transport) answer(req *http.Request, res *http.Response, err error) (*h
 		}
 		return res, nil
 	}
-	if e, ok := err.(*Error); ok && !t.caller.plan.PlainErrors && !over(req.Context()) {
+	if e, ok := err.(*Error); ok && !t.cfg.ReturnErrors && !over(req.Context()) {
 		return t.answerFor(req, e), nil
 	}
 	return nil, err
@@ -171,7 +180,7 @@ func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, ag
 }
 
 // send makes one attempt. The grant goes with the answer's body.
-func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant, word Repeatable) (*http.Response, Verdict, error) {
+func (t *Transport) send(ctx context.Context, req *http.Request, g *Grant, word Idempotency) (*http.Response, Verdict, error) {
 	res, err := t.base.RoundTrip(req)
 	if err == nil && res == nil {
 		err = errors.New("the transport below returned neither an answer nor an error")

@@ -24,7 +24,7 @@ type tripper func(*http.Request) (*http.Response, error)
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // serve runs an HTTP server and a client whose requests to it are calls of a pool with the secret canary.
-func serve(t *testing.T, h http.HandlerFunc, change ...func(*caller.Config)) (*httptest.Server, *http.Client, *caller.Caller) {
+func serve(t *testing.T, h http.HandlerFunc, change ...func(*caller.Config)) (*httptest.Server, *http.Client, *caller.Pool) {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
@@ -34,7 +34,7 @@ func serve(t *testing.T, h http.HandlerFunc, change ...func(*caller.Config)) (*h
 		cfg.Concurrency = 2
 		cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond}
 	}}, change...)...)
-	client := &http.Client{Transport: c.Transport(nil)}
+	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 	t.Cleanup(client.CloseIdleConnections)
 	return server, client, c
 }
@@ -48,7 +48,7 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	req.Header.Set("Authorization", "Bearer of the user's own")
 	req.Header.Set("X-Mine", "mine")
 	before := req.Header.Clone()
-	transport := c.Transport(nil)
+	transport := c.Transport(nil, caller.TransportConfig{})
 	defer transport.CloseIdleConnections()
 	res, err := transport.RoundTrip(req)
 	if err != nil {
@@ -96,7 +96,7 @@ func TestTransportReturnsTheLastAnswer(t *testing.T) {
 			t.Errorf("status %d with %d bytes, %v", res.StatusCode, len(body), err)
 		}
 		res.Body.Close()
-		if s := c.Stats(); s.InFlight != 0 || s.Failed != 1 || s.Attempts != 1 {
+		if s := c.Stats(); s.CallsInFlight != 0 || s.CallsFailed != 1 || s.Attempts != 1 {
 			t.Errorf("%d: stats %+v", status, s)
 		}
 	}
@@ -132,11 +132,11 @@ func TestTransportSwitchingProtocols(t *testing.T) {
 	if line, err := bufio.NewReader(conn).ReadString('\n'); line != "hello\n" {
 		t.Errorf("got %q, %v", line, err)
 	}
-	if n := c.Stats().InFlight; n != 1 {
+	if n := c.Stats().CallsInFlight; n != 1 {
 		t.Errorf("%d in flight while the connection is open", n)
 	}
 	conn.Close()
-	if n := c.Stats().InFlight; n != 0 {
+	if n := c.Stats().CallsInFlight; n != 0 {
 		t.Errorf("%d in flight after it was closed", n)
 	}
 }
@@ -183,7 +183,7 @@ func TestTransportObeysTheClientsTimeout(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	if s := c.Stats(); s.InFlight != 0 || s.Attempts != 1 {
+	if s := c.Stats(); s.CallsInFlight != 0 || s.Attempts != 1 {
 		t.Errorf("stats %+v", s)
 	}
 }
@@ -198,14 +198,14 @@ func TestTransportOverBadTransports(t *testing.T) {
 		"no body":       func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil },
 		"no error body": func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 500}, nil },
 	} {
-		res, err := (&http.Client{Transport: c.Transport(base)}).Get("http://host.invalid/")
+		res, err := (&http.Client{Transport: c.Transport(base, caller.TransportConfig{})}).Get("http://host.invalid/")
 		if err == nil {
 			_, err = io.ReadAll(res.Body)
 			res.Body.Close()
 		} else if name == "no answer" {
 			err = nil
 		}
-		if n := c.Stats().InFlight; n != 0 || err != nil {
+		if n := c.Stats().CallsInFlight; n != 0 || err != nil {
 			t.Errorf("%s: %v, and %d in flight", name, err, n)
 		}
 	}
@@ -227,9 +227,8 @@ func TestTransportRefusals(t *testing.T) {
 			*r = *r.WithContext(ctx)
 		}, context.Canceled},
 	} {
-		server, client, _ := serve(t, func(http.ResponseWriter, *http.Request) { t.Errorf("%s: was sent", name) },
+		server, _, c := serve(t, func(http.ResponseWriter, *http.Request) { t.Errorf("%s: was sent", name) },
 			limits(perMinute(5)), func(cfg *caller.Config) {
-				cfg.PlainErrors = true
 				cfg.Profile.Estimate = func(r *http.Request, _ []byte) caller.Cost {
 					return caller.Cost{caller.Requests: int64(1 + 6*len(r.Header["Cost"]))}
 				}
@@ -237,7 +236,7 @@ func TestTransportRefusals(t *testing.T) {
 		body := &closeCounter{Reader: strings.NewReader("body")}
 		req, _ := http.NewRequest(http.MethodPost, server.URL, body)
 		test.change(req)
-		_, err := client.Transport.RoundTrip(req)
+		_, err := c.Transport(nil, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.want) || !errors.As(err, &e) || e.Attempts != 0 {
 			t.Errorf("%s: got %v (%T)", name, err, err)

@@ -35,20 +35,20 @@ func TestOneCallOfTheFleetTries(t *testing.T) {
 					keys = append(keys, accountsNamed("k2")...)
 					keys[1].Account = "org"
 				}
-				cfg := Config{Pool: name, Keys: keys}
+				cfg := Config{Name: name, Keys: keys}
 				a, b := visit(t, rdb, cfg), visit(t, rdb, cfg)
 				_, reply := a.ask(noon, 1, Options{}, nil, off(block, noon.Add(time.Hour)))
-				if len(reply.Grants) != 0 || reply.Binding != scripts.BindingDisabled || reply.Reason != "revoked" {
+				if len(reply.Grants) != 0 || reply.Constraint != scripts.ConstraintDisabled || reply.Reason != "revoked" {
 					t.Fatalf("at once: %+v", reply)
 				}
 				_, reply = b.ask(noon.Add(time.Hour-time.Millisecond), 5, Options{}, nil)
-				if len(reply.Grants) != 0 || reply.Binding != scripts.BindingDisabled {
+				if len(reply.Grants) != 0 || reply.Constraint != scripts.ConstraintDisabled {
 					t.Fatalf("just before its time: %+v", reply)
 				}
 				later := noon.Add(time.Hour)
 				tries, _ := a.ask(later, 5, Options{}, nil)
 				others, reply := b.ask(later, 5, Options{}, nil)
-				if len(tries) != 1 || !tries[0].trial || len(others) != 0 || reply.Binding != scripts.BindingDisabled {
+				if len(tries) != 1 || !tries[0].trial || len(others) != 0 || reply.Constraint != scripts.ConstraintDisabled {
 					t.Fatalf("after its time: %v and %v", tries, others)
 				}
 
@@ -111,7 +111,7 @@ func TestOthersServeDuringATrial(t *testing.T) {
 type revoked struct{ error }
 
 func (revoked) Verdict() Verdict {
-	return Verdict{Outcome: Revoked, Scope: ScopeKey, Reason: "revoked"}
+	return Verdict{Outcome: KeyRejected, Scope: ScopeKey, Reason: "revoked"}
 }
 
 // Two processes, and a key whose time has come: one call tries, the others hear that it is disabled; when the try has
@@ -119,9 +119,9 @@ func (revoked) Verdict() Verdict {
 func TestTrialsOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	callers := make([]*Caller, 2)
+	callers := make([]*Pool, 2)
 	for i := range callers {
-		c, err := New(redistest.Another(t, rdb), Config{Pool: "p", Keys: accountsNamed("k")})
+		c, err := New(redistest.Another(t, rdb), Config{Name: "p", Keys: accountsNamed("k")})
 		if err != nil {
 			t.Fatal(err)
 		}

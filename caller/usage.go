@@ -38,7 +38,7 @@ func (p *plan) newUsageReader(res *http.Response) *usageReader {
 
 // settles reports whether it makes a difference what a call really cost.
 func (p *plan) settles() bool {
-	if p.Hooks.Used != nil {
+	if p.Hooks.UsageRead != nil {
 		return true
 	}
 	limited := func(m Metric) bool { return slices.Contains(p.metrics, m) }

@@ -19,9 +19,9 @@ const (
 	// OutOfCredit: the account can't pay, or its spending limit is reached. It is disabled.
 	OutOfCredit
 	// Revoked: the provider doesn't accept the key. It is disabled.
-	Revoked
+	KeyRejected
 	// Fault: the request itself is wrong. It is never tried again.
-	Fault
+	ClientError
 	// Transient: a failure that may pass: a broken connection, a 5xx. The call is tried again.
 	Transient
 	// Canceled: the call's own context ended.
@@ -76,7 +76,7 @@ type Profile struct {
 	// Repeatable says whether sending the request twice does no more harm than its price, so that it may be tried again
 	// after a failure that leaves open whether it was carried out. Defaults to net/http's rule: GET, HEAD, OPTIONS and
 	// TRACE, and whatever has an Idempotency-Key or X-Idempotency-Key header.
-	Repeatable func(r *http.Request) bool
+	Idempotent func(r *http.Request) bool
 	// Usage says what a call really cost. data is the body of an answer, or the data of one event of a streamed one
 	// (server-sent events), or one element of an answer that is a list: JSON whose lists are emptied, and so are its
 	// strings of more than 256 bytes. It must not be kept. What it doesn't tell is missing in the Cost, which is nil where
@@ -104,8 +104,8 @@ type Profile struct {
 type Quota struct {
 	Metric Metric
 	// Limit is the whole, and Per the time that it is for; 0 where the provider doesn't say.
-	Limit int64
-	Per   time.Duration
+	Limit  int64
+	Period time.Duration
 	// Remaining is what is left at the time of the answer.
 	Remaining int64
 	// Reset is the time until the limit is whole again, 0 where the provider doesn't say.

@@ -34,7 +34,7 @@ type granted struct {
 // visit joins a pool. Its HASH doesn't expire meanwhile, however slow the machine and whatever time the test sets.
 func visit(t *testing.T, rdb *redis.Client, cfg Config) *visitor {
 	t.Helper()
-	cfg.Pool = cmp.Or(cfg.Pool, "p")
+	cfg.Name = cmp.Or(cfg.Name, "p")
 	p, err := newPlan(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func visit(t *testing.T, rdb *redis.Client, cfg Config) *visitor {
 	v := &visitor{t: t, rdb: rdb, plan: p, families: families{models: map[string]int{}}}
 	v.families.of(p, "")
 	far := float64(scripts.Micros(noon.AddDate(10, 0, 0))) / 1e6
-	if err := rdb.HSet(t.Context(), scripts.PoolKey(cfg.Pool), "x", far).Err(); err != nil {
+	if err := rdb.HSet(t.Context(), scripts.PoolKey(cfg.Name), "x", far).Err(); err != nil {
 		t.Fatal(err)
 	}
 	return v
@@ -68,12 +68,12 @@ func (v *visitor) ask(now time.Time, n int, o Options, cost Cost, items ...item)
 	v.layout = v.plan.layOut(v.plan.accounts, v.families.list, now)
 	var b batch
 	for range n {
-		b.add(w, v.layout, v.plan.Horizon>>(Interactive-o.Priority))
+		b.add(w, v.layout, v.plan.Tuning.Horizon>>(PriorityHigh-o.Priority))
 	}
 	news := news{list: items}
 	v.seq++
-	reply, err := scripts.Admit(v.t.Context(), v.rdb, v.plan.Pool, &scripts.PoolCall{
-		Shape: v.layout.shape, Seq: v.seq, Now: scripts.Micros(now), Demands: b.demands,
+	reply, err := scripts.Admit(v.t.Context(), v.rdb, v.plan.Name, &scripts.PoolCall{
+		Config: v.layout.shape, Seq: v.seq, Now: scripts.Micros(now), Demands: b.demands,
 		Reports: news.reports(v.layout, now, time.Minute), Held: make([]int, v.permits()),
 	})
 	if err != nil {
@@ -81,8 +81,8 @@ func (v *visitor) ask(now time.Time, n int, o Options, cost Cost, items ...item)
 	}
 	var out []granted
 	for _, g := range reply.Grants {
-		l := v.layout.lanes[g.Lane]
-		in := time.Duration(g.Slot-scripts.Micros(now)) * time.Microsecond
+		l := v.layout.lanes[g.Target]
+		in := time.Duration(g.SendAt-scripts.Micros(now)) * time.Microsecond
 		out = append(out, granted{key: l.keys[g.Key].ID, account: l.account.id, in: in, trial: g.Trial})
 	}
 	return out, reply

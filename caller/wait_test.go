@@ -19,7 +19,7 @@ func TestRedisAwayIsNamed(t *testing.T) {
 	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
 	defer rdb.Close()
-	c, err := New(rdb, Config{Pool: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}})
+	c, err := New(rdb, Config{Name: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +38,8 @@ func TestLateIsRefusedEachTime(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c, err := New(rdb, Config{
-			Pool: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}},
-			Limits: []Limit{{Metric: Requests, Limit: 1, Per: time.Hour}},
+			Name: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}},
+			Limits: []Limit{{Metric: Requests, Rate: 1, Period: time.Hour}},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -48,46 +48,46 @@ func PoolChannel(pool, session string) string { return PoolKey(pool) + ":" + wir
 // What is in the way of the first call that was not admitted, else of the last one that was: the index of a limit,
 // or one of these.
 const (
-	BindingPermits  = -1 // every permit is taken
-	BindingCooldown = -2 // every key that is left is cooling down
-	BindingDisabled = -3 // every key is disabled
-	BindingNone     = -4 // nothing: every call was admitted for now
-	BindingExcluded = -5 // every key is disabled, but for those that the call must not take
+	ConstraintPermits  = -1 // every permit is taken
+	ConstraintCooldown = -2 // every key that is left is cooling down
+	ConstraintDisabled = -3 // every key is disabled
+	ConstraintNone     = -4 // nothing: every call was admitted for now
+	ConstraintExcluded = -5 // every key is disabled, but for those that the call must not take
 )
 
 // PoolCall is one call of the script. Reports count before demands, and demands are served in order.
 type PoolCall struct {
-	Shape    *PoolShape
-	Seq      int64    // from 1, grows with every call of the session
-	Deadline int64    // do nothing after this time, in microseconds since 2017; 0: none
-	Now      int64    // for tests: the time, in microseconds since 2017; 0: Redis' own
-	Known    PoolMark // of the state that the session wants to know if it's lost: then nothing is done; zero: any will do
-	Held     []int    // permits that this session holds now, of each account; nil: there is no limit of them
+	Config   *EncodedConfig
+	Seq      int64        // from 1, grows with every call of the session
+	Deadline int64        // do nothing after this time, in microseconds since 2017; 0: none
+	Now      int64        // for tests: the time, in microseconds since 2017; 0: Redis' own
+	Expected StateVersion // of the state that the session wants to know if it's lost: then nothing is done; zero: any will do
+	Held     []int        // permits that this session holds now, of each account; nil: there is no limit of them
 	Reports  []PoolReport
 	Demands  []PoolDemand
 }
 
 // PoolMark tells a state of the pool from others, and an older one from a newer.
-type PoolMark struct {
+type StateVersion struct {
 	Generation int64 // 0: there is none
 	Version    int64 // grows with every write
 }
 
 // PoolDemand is a run of equal calls.
 type PoolDemand struct {
-	Count  int
-	Family int           // index in PoolConfig.Families
-	Ahead  time.Duration // how far ahead of now they may be booked, up to the horizon
-	Prefer int           // the lane of the family that they take if it can serve them within Ahead, by index; -1: none
-	Except []int         // the lanes of the family that they must not take, by index
-	Cost   []int64       // of each metric; none negative
+	Count      int
+	ModelGroup int           // index in PoolConfig.Families
+	Ahead      time.Duration // how far ahead of now they may be booked, up to the horizon
+	Prefer     int           // the lane of the family that they take if it can serve them within Ahead, by index; -1: none
+	Exclude    []int         // the lanes of the family that they must not take, by index
+	Cost       []int64       // of each metric; none negative
 }
 
 // PoolGrant is one admitted call.
 type PoolGrant struct {
-	Lane int   // by index; see PoolConfig
-	Key  int   // index in the lane's keys
-	Slot int64 // when the call may be sent, in microseconds since 2017
+	Target int   // by index; see PoolConfig
+	Key    int   // index in the lane's keys
+	SendAt int64 // when the call may be sent, in microseconds since 2017
 	// Trial: the key was disabled, and this call alone may try whether it still is. Whoever made it reports ClearBlock
 	// or DisableBlock.
 	Trial bool
@@ -95,16 +95,16 @@ type PoolGrant struct {
 
 // PoolReply is the script's answer.
 type PoolReply struct {
-	Now      int64         // Redis' time, in microseconds since 2017
-	Mark     PoolMark      // of the state as it is now
-	Wake     time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
-	Poll     bool          // a permit that comes back may help before
-	Binding  int           // index of a limit, or one of the Binding constants
-	Waiting  int           // other sessions with calls waiting
-	Reason   string        // why a key is disabled, for the first demand that BindingDisabled is in the way of
-	Admitted []int         // of each demand, how many calls were admitted: its first ones
-	Blocked  []int         // of each demand, what is in the way of the next one, as Binding; BindingNone: earlier calls
-	Grants   []PoolGrant   // one for each admitted call, in order of the demands
+	Now        int64         // Redis' time, in microseconds since 2017
+	Version    StateVersion  // of the state as it is now
+	Wake       time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
+	Poll       bool          // a permit that comes back may help before
+	Constraint int           // index of a limit, or one of the Binding constants
+	Waiting    int           // other sessions with calls waiting
+	Reason     string        // why a key is disabled, for the first demand that BindingDisabled is in the way of
+	Admitted   []int         // of each demand, how many calls were admitted: its first ones
+	Blocked    []int         // of each demand, what is in the way of the next one, as Binding; BindingNone: earlier calls
+	Grants     []PoolGrant   // one for each admitted call, in order of the demands
 }
 
 // PoolPoll stands for a Wake that only a poll can tell.
@@ -126,13 +126,13 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 }
 
 func (p *PoolCall) args() []any {
-	a := make([]any, 0, len(p.Shape.args)+7+len(p.Held)+6*len(p.Reports)+(6+p.Shape.metrics)*len(p.Demands))
+	a := make([]any, 0, len(p.Config.args)+7+len(p.Held)+6*len(p.Reports)+(6+p.Config.metrics)*len(p.Demands))
 	now := ""
 	if p.Now != 0 {
 		now = seconds(p.Now)
 	}
-	a = append(a, p.Shape.args...)
-	a = append(a, now, seconds(p.Deadline), p.Seq, p.Known.Generation, p.Known.Version)
+	a = append(a, p.Config.args...)
+	a = append(a, now, seconds(p.Deadline), p.Seq, p.Expected.Generation, p.Expected.Version)
 	for _, held := range p.Held {
 		a = append(a, held)
 	}
@@ -144,11 +144,11 @@ func (p *PoolCall) args() []any {
 	for _, d := range p.Demands {
 		prefer := 0
 		if d.Prefer >= 0 {
-			prefer = p.Shape.local(d.Family, d.Prefer)
+			prefer = p.Config.local(d.ModelGroup, d.Prefer)
 		}
-		a = append(a, d.Count, d.Family+1, d.Ahead.Seconds(), prefer, len(d.Except))
-		for _, lane := range d.Except {
-			a = append(a, p.Shape.local(d.Family, lane))
+		a = append(a, d.Count, d.ModelGroup+1, d.Ahead.Seconds(), prefer, len(d.Exclude))
+		for _, lane := range d.Exclude {
+			a = append(a, p.Config.local(d.ModelGroup, lane))
 		}
 		for _, c := range d.Cost {
 			a = append(a, c)
@@ -179,7 +179,7 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 		}
 	}
 	reply := &PoolReply{
-		Now: n[0], Mark: PoolMark{n[1], n[2]}, Poll: n[4] != 0, Binding: int(n[5]), Waiting: int(n[6]), Reason: reason,
+		Now: n[0], Version: StateVersion{n[1], n[2]}, Poll: n[4] != 0, Constraint: int(n[5]), Waiting: int(n[6]), Reason: reason,
 	}
 	switch n[3] {
 	case -1: // nothing is left
@@ -211,11 +211,11 @@ func (r *PoolReply) decodeRuns(n []int64, call *PoolCall) error {
 			if len(n) == 0 || n[2] < 1 || n[2] > left {
 				return fmt.Errorf("unexpected reply: not %d grants for demand %d", r.Admitted[i], i)
 			}
-			g := PoolGrant{Lane: d.Family*len(call.Shape.lanes) + int(n[0]), Key: int(n[1]), Slot: r.Now + n[3]}
+			g := PoolGrant{Target: d.ModelGroup*len(call.Config.lanes) + int(n[0]), Key: int(n[1]), SendAt: r.Now + n[3]}
 			if g.Key < 0 {
 				g.Key, g.Trial = -g.Key-1, true
 			}
-			if !call.Shape.has(int(n[0]), g.Key) {
+			if !call.Config.has(int(n[0]), g.Key) {
 				return fmt.Errorf("unexpected reply: no lane %d with a key %d", n[0], g.Key)
 			}
 			for range n[2] {

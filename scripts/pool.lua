@@ -13,7 +13,7 @@
 --          session     this process's session
 --          ttl         seconds until the session ends unless it calls again
 --          horizon     seconds ahead that a place may be booked
---          strategy    among lanes that can serve now: 'headroom', 'round_robin' or 'in_order'
+--          strategy    among lanes that can serve now: 'least_loaded', 'round_robin' or 'first_available'
 --          M           how many metrics a cost has
 --          permits     calls in flight that each account may have; 0: any number
 --          adaptive    0; or 1, and how that number follows what calls meet, up to permits (see

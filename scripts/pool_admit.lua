@@ -31,7 +31,7 @@ local function price(lane, d)
   lane.opens, lane.slot, lane.binding = opens, slot, binding
   if slot > now then
     lane.rank = slot
-  elseif strategy == 'in_order' then
+  elseif strategy == 'first_available' then
     lane.rank = lane.index - 1e9
   elseif strategy == 'round_robin' then
     lane.rank = turn_of(lane, d.family).pass - 1e12

@@ -26,8 +26,8 @@ func BenchmarkPool(b *testing.B) {
 
 func benchConfig(keys, accounts int) *PoolConfig {
 	cfg := &PoolConfig{
-		Session: "bench", TTL: 10 * time.Second, Horizon: 200 * time.Millisecond, Strategy: Headroom, Metrics: 3,
-		Concurrency: 100_000, Families: []PoolFamily{{Limits: []int{0, 1, 2}}},
+		Session: "bench", TTL: 10 * time.Second, Horizon: 200 * time.Millisecond, Strategy: LeastLoaded, Metrics: 3,
+		Concurrency: 100_000, ModelGroups: []PoolModelGroup{{Limits: []int{0, 1, 2}}},
 	}
 	for m, name := range []string{"requests.1m0s", "tokens.1m0s", "output_tokens.1m0s"} {
 		cfg.Limits = append(cfg.Limits, PoolLimit{
@@ -45,7 +45,7 @@ func benchConfig(keys, accounts int) *PoolConfig {
 }
 
 func benchPool(b *testing.B, rdb *redis.Client, cfg *PoolConfig, calls int) {
-	c := &PoolCall{Shape: NewPoolShape(cfg), Held: make([]int, len(cfg.Accounts)), Demands: []PoolDemand{{
+	c := &PoolCall{Config: EncodeConfig(cfg), Held: make([]int, len(cfg.Accounts)), Demands: []PoolDemand{{
 		Count: calls, Ahead: 100 * time.Millisecond, Prefer: -1, Cost: []int64{1, 700, 200},
 	}}}
 	admit := func() {

@@ -15,7 +15,7 @@ func (c *modelCall) room(l *modelLane) int {
 }
 
 func (c *modelCall) price(l *modelLane, cost []int64) {
-	l.opens, l.slot, l.binding = 0, 0, BindingNone
+	l.opens, l.slot, l.binding = 0, 0, ConstraintNone
 	for _, r := range l.counters {
 		units := float64(cost[r.Metric])
 		if units == 0 {
@@ -49,7 +49,7 @@ func (c *modelCall) rank(l *modelLane, prefer int, ahead float64) float64 {
 		return math.Inf(-1)
 	case l.slot > c.now:
 		return l.slot
-	case c.cfg.Strategy == InOrder:
+	case c.cfg.Strategy == FirstAvailable:
 		return float64(l.index) - 1e9
 	case c.cfg.Strategy == RoundRobin:
 		return max(l.pass, c.round) - 1e12
@@ -87,10 +87,10 @@ func open(some []*modelLane) int {
 }
 
 func (c *modelCall) demand(d PoolDemand) (over, why int) {
-	all := c.family(d.Family)
-	global := d.Family * len(all)
-	some := slices.DeleteFunc(slices.Clone(all), func(l *modelLane) bool { return slices.Contains(d.Except, global+l.index) })
-	for i := range c.cfg.Families[d.Family].Limits {
+	all := c.family(d.ModelGroup)
+	global := d.ModelGroup * len(all)
+	some := slices.DeleteFunc(slices.Clone(all), func(l *modelLane) bool { return slices.Contains(d.Exclude, global+l.index) })
+	for i := range c.cfg.ModelGroups[d.ModelGroup].Limits {
 		for _, l := range some {
 			if l.open() {
 				c.grow(l.counters[i], d.Cost[l.counters[i].Metric])
@@ -114,9 +114,9 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		switch {
 		case l == nil && noPermit:
 			c.poll = true
-			return n, BindingPermits
+			return n, ConstraintPermits
 		case l == nil && open(some) > 0:
-			return n, BindingNone
+			return n, ConstraintNone
 		case l == nil:
 			return n, c.allClosed(some, all)
 		case l.opens > c.now+ahead:
@@ -136,7 +136,7 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		c.charge(l, d, calls, lanes, bound)
 		n -= calls
 	}
-	return 0, BindingNone
+	return 0, ConstraintNone
 }
 
 func (c *modelCall) allClosed(some, all []*modelLane) (why int) {
@@ -146,24 +146,24 @@ func (c *modelCall) allClosed(some, all []*modelLane) (why int) {
 	}
 	c.askAgain(back)
 	if !off {
-		return BindingCooldown
+		return ConstraintCooldown
 	}
 	reason := ""
 	for _, l := range all {
 		if !l.off {
-			return BindingExcluded
+			return ConstraintExcluded
 		}
 		if l.reason != "" {
 			reason = l.reason
 		}
 	}
 	c.reply.Reason = cmp.Or(c.reply.Reason, reason)
-	return BindingDisabled
+	return ConstraintDisabled
 }
 
 func (c *modelCall) charge(l *modelLane, d PoolDemand, n, open int, bound float64) {
 	slot, takes := max(c.now, l.slot), 0.0
-	c.delayed = BindingNone
+	c.delayed = ConstraintNone
 	if l.slot > c.now {
 		c.delayed = l.binding
 	}
@@ -189,7 +189,7 @@ func (c *modelCall) charge(l *modelLane, d PoolDemand, n, open int, bound float6
 	c.poolModel.lanes[l.name] = l.modelCursor
 	offset := int64(math.Ceil(float64(slot-c.now) * 1e6))
 	for range n {
-		g := PoolGrant{Lane: d.Family*len(c.family(d.Family)) + l.index, Key: key, Slot: c.call.Now + offset, Trial: trial}
+		g := PoolGrant{Target: d.ModelGroup*len(c.family(d.ModelGroup)) + l.index, Key: key, SendAt: c.call.Now + offset, Trial: trial}
 		c.reply.Grants = append(c.reply.Grants, g)
 	}
 }

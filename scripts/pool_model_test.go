@@ -18,7 +18,7 @@ type poolModel struct {
 	sessions map[string]modelSession
 	adaptive map[string]*adaptiveModel // by account
 	round    float64
-	mark     PoolMark // as the last reply told it: how often the script writes isn't modelled
+	mark     StateVersion // as the last reply told it: how often the script writes isn't modelled
 }
 
 type modelCount struct{ end, used float64 }
@@ -74,7 +74,7 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
 		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
 		counters: map[string]*modelCounter{}, lanes: map[int][]*modelLane{}, met: map[int]*PoolReport{},
-		wake: math.Inf(1), binding: BindingNone, delayed: BindingNone,
+		wake: math.Inf(1), binding: ConstraintNone, delayed: ConstraintNone,
 		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
 	}
 	if p.Deadline > 0 && p.Now > p.Deadline {
@@ -88,9 +88,9 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		c.turn, c.ran = max(c.now, own.turn), own.seq
 	}
 	switch {
-	case p.Known.Generation > 0 && p.Known.Generation != m.mark.Generation:
+	case p.Expected.Generation > 0 && p.Expected.Generation != m.mark.Generation:
 		return nil, ErrLostAll
-	case p.Known.Version > m.mark.Version:
+	case p.Expected.Version > m.mark.Version:
 		return nil, ErrLost
 	}
 	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
@@ -109,7 +109,7 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	for _, d := range p.Demands {
 		over, why := c.demand(d)
 		left += over
-		if c.binding == BindingNone {
+		if c.binding == ConstraintNone {
 			c.binding = why
 		}
 		c.reply.Admitted = append(c.reply.Admitted, d.Count-over)
@@ -122,9 +122,9 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 
 func (c *modelCall) answer(left int) {
 	c.reply.Waiting, c.reply.Poll = c.shares-1, c.poll
-	c.reply.Binding = c.binding
-	if c.binding == BindingNone {
-		c.reply.Binding = c.delayed
+	c.reply.Constraint = c.binding
+	if c.binding == ConstraintNone {
+		c.reply.Constraint = c.delayed
 	}
 	switch {
 	case left == 0:
@@ -224,7 +224,7 @@ func (c *modelCall) save(left int) {
 	}
 	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
 	switch {
-	case c.binding == BindingPermits:
+	case c.binding == ConstraintPermits:
 		s.starved = left
 	case c.poll:
 		s.starved = 1
@@ -285,8 +285,8 @@ func (c *modelCall) family(index int) []*modelLane {
 }
 
 func (c *modelCall) openLane(family, account int, key string, keys []PoolKeyWeight) {
-	f, a := c.cfg.Families[family], c.cfg.Accounts[account].ID
-	l := &modelLane{name: LaneName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
+	f, a := c.cfg.ModelGroups[family], c.cfg.Accounts[account].ID
+	l := &modelLane{name: TargetName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
 	l.index, l.modelCursor = len(c.lanes[family]), c.poolModel.lanes[l.name]
 	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
 	for _, k := range keys {

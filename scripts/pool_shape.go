@@ -20,10 +20,10 @@ type PoolConfig struct {
 	Concurrency int // calls in flight that each account may have, over all processes; 0: any number
 	// Adaptive makes that number follow what calls meet, with Concurrency as its upper bound. Its OK, Dropped, Total and
 	// Peak don't count here. nil: it is Concurrency.
-	Adaptive *SemaphoreAdaptive
-	Limits   []PoolLimit
-	Families []PoolFamily
-	Accounts []PoolAccount
+	Adaptive    *SemaphoreAdaptive
+	Limits      []PoolLimit
+	ModelGroups []PoolModelGroup
+	Accounts    []PoolAccount
 }
 
 // Strategy says which of the lanes that can serve a call now is taken. Where none can, it is the one that can first.
@@ -31,9 +31,9 @@ type Strategy string
 
 // Strategies.
 const (
-	Headroom   Strategy = "headroom"    // the one that has been ready for longest, times its weight
-	RoundRobin Strategy = "round_robin" // in turn, by weight
-	InOrder    Strategy = "in_order"    // the first
+	LeastLoaded    Strategy = "least_loaded"    // the one that has been ready for longest, times its weight
+	RoundRobin     Strategy = "round_robin"     // in turn, by weight
+	FirstAvailable Strategy = "first_available" // the first
 )
 
 // LimitScope is what has a limit.
@@ -59,7 +59,7 @@ type PoolLimit struct {
 }
 
 // PoolFamily is the models that the same limits count.
-type PoolFamily struct {
+type PoolModelGroup struct {
 	Name   string
 	Limits []int // indices in PoolConfig.Limits
 }
@@ -77,15 +77,15 @@ type PoolKeyWeight struct {
 }
 
 // PoolShape is a PoolConfig made ready for sending. It is safe for concurrent use.
-type PoolShape struct {
+type EncodedConfig struct {
 	args    []any
 	metrics int
 	lanes   []int // of each family, in order: how many keys each has
 }
 
 // NewPoolShape makes a PoolConfig ready for sending.
-func NewPoolShape(c *PoolConfig) *PoolShape {
-	s := &PoolShape{metrics: c.Metrics}
+func EncodeConfig(c *PoolConfig) *EncodedConfig {
+	s := &EncodedConfig{metrics: c.Metrics}
 	s.text(c.Session)
 	s.fraction(c.TTL.Seconds())
 	s.fraction(c.Horizon.Seconds())
@@ -99,8 +99,8 @@ func NewPoolShape(c *PoolConfig) *PoolShape {
 		s.limit(&c.Limits[i])
 		byKey = byKey || c.Limits[i].Scope == PerKey
 	}
-	s.number(len(c.Families))
-	for _, f := range c.Families {
+	s.number(len(c.ModelGroups))
+	for _, f := range c.ModelGroups {
 		s.text(f.Name)
 		s.number(len(f.Limits))
 		for _, i := range f.Limits {
@@ -115,11 +115,13 @@ func NewPoolShape(c *PoolConfig) *PoolShape {
 	return s
 }
 
-func (s *PoolShape) text(v string)      { s.args = append(s.args, wireName(v)) }
-func (s *PoolShape) number(v int)       { s.args = append(s.args, strconv.Itoa(v)) }
-func (s *PoolShape) fraction(v float64) { s.args = append(s.args, strconv.FormatFloat(v, 'g', -1, 64)) }
+func (s *EncodedConfig) text(v string) { s.args = append(s.args, wireName(v)) }
+func (s *EncodedConfig) number(v int)  { s.args = append(s.args, strconv.Itoa(v)) }
+func (s *EncodedConfig) fraction(v float64) {
+	s.args = append(s.args, strconv.FormatFloat(v, 'g', -1, 64))
+}
 
-func (s *PoolShape) adaptive(a *SemaphoreAdaptive) {
+func (s *EncodedConfig) adaptive(a *SemaphoreAdaptive) {
 	if a == nil {
 		s.number(0)
 		return
@@ -139,7 +141,7 @@ func (s *PoolShape) adaptive(a *SemaphoreAdaptive) {
 	s.fraction(a.Queue)
 }
 
-func (s *PoolShape) limit(l *PoolLimit) {
+func (s *EncodedConfig) limit(l *PoolLimit) {
 	s.text(l.Name)
 	s.text(string(l.Scope))
 	s.number(l.Metric + 1)
@@ -158,7 +160,7 @@ func (s *PoolShape) limit(l *PoolLimit) {
 	}
 }
 
-func (s *PoolShape) account(a PoolAccount, byKey bool) {
+func (s *EncodedConfig) account(a PoolAccount, byKey bool) {
 	s.text(a.ID)
 	s.number(len(a.Keys))
 	for _, k := range a.Keys {
@@ -173,7 +175,7 @@ func (s *PoolShape) account(a PoolAccount, byKey bool) {
 }
 
 // weigh adds the weights of lanes, unless all are 1.
-func (s *PoolShape) weigh(accounts []PoolAccount, byKey bool) {
+func (s *EncodedConfig) weigh(accounts []PoolAccount, byKey bool) {
 	var weights []int
 	for _, a := range accounts {
 		most := 1
@@ -198,12 +200,12 @@ func (s *PoolShape) weigh(accounts []PoolAccount, byKey bool) {
 }
 
 // has reports whether there is such a lane in a family, and such a key.
-func (s *PoolShape) has(lane, key int) bool {
+func (s *EncodedConfig) has(lane, key int) bool {
 	return lane >= 0 && lane < len(s.lanes) && key >= 0 && key < s.lanes[lane]
 }
 
 // local returns what the script calls a lane of a family: its number in that, from 1.
-func (s *PoolShape) local(family, lane int) int { return lane - family*len(s.lanes) + 1 }
+func (s *EncodedConfig) local(family, lane int) int { return lane - family*len(s.lanes) + 1 }
 
 // KeyBlock names the block of a key.
 func KeyBlock(key string) string { return "k:" + wireName(key) }
@@ -217,7 +219,7 @@ func AccountBlock(account, family string) string {
 }
 
 // LaneName names the lane of an account for a family of models, and of one key alone where key isn't empty.
-func LaneName(account, family, key string) string {
+func TargetName(account, family, key string) string {
 	return wireName(account) + ":" + wireName(family) + ":" + wireName(key)
 }
 

@@ -42,14 +42,14 @@ type poolRun struct {
 	seq  int64
 	cfg  PoolConfig
 	held map[string][]int
-	mark PoolMark
+	mark StateVersion
 }
 
 func newPoolRun(data []byte) *poolRun {
 	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}}
 	r.cfg = PoolConfig{
 		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
-		Strategy:    []Strategy{Headroom, RoundRobin, InOrder}[r.roll(3)],
+		Strategy:    []Strategy{LeastLoaded, RoundRobin, FirstAvailable}[r.roll(3)],
 		Concurrency: r.roll(2) * r.roll(12),
 	}
 	if r.cfg.Concurrency > 0 && r.roll(2) == 0 {
@@ -64,13 +64,13 @@ func newPoolRun(data []byte) *poolRun {
 		r.cfg.Limits = append(r.cfg.Limits, l)
 	}
 	for i := range 1 + r.roll(3) {
-		family := PoolFamily{Name: []string{"", "model, a", "b"}[i]}
+		family := PoolModelGroup{Name: []string{"", "model, a", "b"}[i]}
 		for l := range r.cfg.Limits {
 			if r.roll(3) > 0 {
 				family.Limits = append(family.Limits, l)
 			}
 		}
-		r.cfg.Families = append(r.cfg.Families, family)
+		r.cfg.ModelGroups = append(r.cfg.ModelGroups, family)
 	}
 	for i := range 1 + r.roll(4) {
 		account := PoolAccount{ID: fmt.Sprint("=", i)}
@@ -98,7 +98,7 @@ func (r *poolRun) limit() PoolLimit {
 
 // lanes returns how many lanes each family has.
 func (r *poolRun) lanes() int {
-	return len(NewPoolShape(&r.cfg).lanes)
+	return len(EncodeConfig(&r.cfg).lanes)
 }
 
 // next is the next call.
@@ -113,17 +113,17 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	r.seq++
 	cfg := r.cfg
 	cfg.Session = fmt.Sprint("s ", r.roll(3))
-	c := &PoolCall{Shape: NewPoolShape(&cfg), Seq: r.seq, Now: r.now}
+	c := &PoolCall{Config: EncodeConfig(&cfg), Seq: r.seq, Now: r.now}
 	if r.roll(20) == 0 {
 		c.Seq -= 2
 	}
 	switch r.roll(20) {
 	case 0, 1, 2:
-		c.Known = r.mark
+		c.Expected = r.mark
 	case 3:
-		c.Known = PoolMark{r.mark.Generation, r.mark.Version + 1}
+		c.Expected = StateVersion{r.mark.Generation, r.mark.Version + 1}
 	case 4:
-		c.Known = PoolMark{r.mark.Generation + 1, r.mark.Version}
+		c.Expected = StateVersion{r.mark.Generation + 1, r.mark.Version}
 	}
 	if r.roll(10) == 0 {
 		c.Deadline = r.now + int64(r.roll(3)) - 1
@@ -144,19 +144,19 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 		if cfg.Limits[i].End > 0 && cfg.Limits[i].End <= r.now && r.roll(8) > 0 {
 			cfg.Limits = slices.Clone(cfg.Limits)
 			cfg.Limits[i].End = r.now + 700_000
-			c.Shape = NewPoolShape(&cfg)
+			c.Config = EncodeConfig(&cfg)
 		}
 	}
 	for range r.roll(4) {
-		d := PoolDemand{Count: 1 + r.roll(12), Family: r.roll(len(cfg.Families)), Prefer: -1}
+		d := PoolDemand{Count: 1 + r.roll(12), ModelGroup: r.roll(len(cfg.ModelGroups)), Prefer: -1}
 		d.Ahead = cfg.Horizon / time.Duration(1<<r.roll(3))
 		if lanes := r.lanes(); lanes > 0 {
-			lane := func() int { return d.Family*lanes + r.roll(lanes) }
+			lane := func() int { return d.ModelGroup*lanes + r.roll(lanes) }
 			if r.roll(3) == 0 {
 				d.Prefer = lane()
 			}
 			for range max(0, r.roll(6)-3) {
-				d.Except = append(d.Except, lane())
+				d.Exclude = append(d.Exclude, lane())
 			}
 		}
 		for range cfg.Metrics {
@@ -181,7 +181,7 @@ func (r *poolRun) report() PoolReport {
 	switch r.roll(4) {
 	case 0:
 	case 1:
-		p.Block = AccountBlock(account.ID, r.cfg.Families[r.roll(len(r.cfg.Families))].Name)
+		p.Block = AccountBlock(account.ID, r.cfg.ModelGroups[r.roll(len(r.cfg.ModelGroups))].Name)
 	default:
 		p.Block = KeyBlock(key)
 	}
@@ -225,10 +225,10 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 		want, wantErr := m.admit(cfg, c)
 		got, err := Admit(t.Context(), rdb, pool, c)
 		if err == nil {
-			if got.Mark.Generation != r.mark.Generation && r.mark.Generation > 0 || got.Mark.Version < r.mark.Version {
-				t.Fatalf("%+v after %+v", got.Mark, r.mark)
+			if got.Version.Generation != r.mark.Generation && r.mark.Generation > 0 || got.Version.Version < r.mark.Version {
+				t.Fatalf("%+v after %+v", got.Version, r.mark)
 			}
-			r.mark, m.mark, got.Mark = got.Mark, got.Mark, PoolMark{}
+			r.mark, m.mark, got.Version = got.Version, got.Version, StateVersion{}
 		}
 		if !errors.Is(err, wantErr) || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v\ncall %+v\n got %+v, %v\nwant %+v, %v", *cfg, *c, got, err, want, wantErr)
@@ -238,7 +238,7 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 		}
 		for _, g := range got.Grants {
 			if cfg.Concurrency > 0 {
-				r.held[cfg.Session][r.accountOf(g.Lane)]++
+				r.held[cfg.Session][r.accountOf(g.Target)]++
 			}
 		}
 		m.checkFields(t, rdb, pool)
@@ -302,10 +302,10 @@ func TestPoolMatchesTheModel(t *testing.T) {
 func TestPoolExcept(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		cfg := &PoolConfig{Session: "s", TTL: time.Second, Strategy: InOrder, Families: make([]PoolFamily, 1), Accounts: []PoolAccount{
+		cfg := &PoolConfig{Session: "s", TTL: time.Second, Strategy: FirstAvailable, ModelGroups: make([]PoolModelGroup, 1), Accounts: []PoolAccount{
 			{"a", []PoolKeyWeight{{"a", 1}}}, {"b", []PoolKeyWeight{{"b", 1}}},
 		}}
-		shape, seq := NewPoolShape(cfg), int64(0)
+		shape, seq := EncodeConfig(cfg), int64(0)
 		off := func(keys ...string) (r []PoolReport) {
 			for _, k := range keys {
 				r = append(r, PoolReport{Kind: DisableBlock, Block: KeyBlock(k), For: time.Hour, Reason: "revoked " + k})
@@ -320,31 +320,31 @@ func TestPoolExcept(t *testing.T) {
 			blocked int
 			reason  string
 		}{
-			"none":                            {nil, nil, 0, BindingNone, ""},
-			"the first":                       {nil, []int{0}, 1, BindingNone, ""},
-			"the second":                      {nil, []int{1}, 0, BindingNone, ""},
-			"all":                             {nil, []int{1, 0}, -1, BindingExcluded, ""},
-			"all but a disabled one":          {off("b"), []int{0}, -1, BindingExcluded, ""},
-			"all but one that cools down":     {cool, []int{0}, -1, BindingCooldown, ""},
-			"some, and all are disabled":      {off("a", "b"), []int{0}, -1, BindingDisabled, "revoked b"},
-			"all, and all are disabled":       {off("b", "a"), []int{0, 1}, -1, BindingDisabled, "revoked b"},
-			"all, of which some are disabled": {off("a"), []int{0, 1}, -1, BindingExcluded, ""},
+			"none":                            {nil, nil, 0, ConstraintNone, ""},
+			"the first":                       {nil, []int{0}, 1, ConstraintNone, ""},
+			"the second":                      {nil, []int{1}, 0, ConstraintNone, ""},
+			"all":                             {nil, []int{1, 0}, -1, ConstraintExcluded, ""},
+			"all but a disabled one":          {off("b"), []int{0}, -1, ConstraintExcluded, ""},
+			"all but one that cools down":     {cool, []int{0}, -1, ConstraintCooldown, ""},
+			"some, and all are disabled":      {off("a", "b"), []int{0}, -1, ConstraintDisabled, "revoked b"},
+			"all, and all are disabled":       {off("b", "a"), []int{0, 1}, -1, ConstraintDisabled, "revoked b"},
+			"all, of which some are disabled": {off("a"), []int{0, 1}, -1, ConstraintExcluded, ""},
 		} {
 			seq++
-			reply, err := Admit(t.Context(), rdb, name, &PoolCall{Shape: shape, Seq: seq, Reports: test.reports, Demands: []PoolDemand{
-				{Count: 1, Prefer: 0, Except: test.except},
-				{Count: 1, Prefer: -1, Except: test.except},
+			reply, err := Admit(t.Context(), rdb, name, &PoolCall{Config: shape, Seq: seq, Reports: test.reports, Demands: []PoolDemand{
+				{Count: 1, Prefer: 0, Exclude: test.except},
+				{Count: 1, Prefer: -1, Exclude: test.except},
 			}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			lanes := []int{}
 			for _, g := range reply.Grants {
-				lanes = append(lanes, g.Lane)
+				lanes = append(lanes, g.Target)
 			}
 			want := []int{test.lane, test.lane}[:2*reply.Admitted[0]]
 			if !slices.Equal(lanes, want) || !slices.Equal(reply.Blocked, []int{test.blocked, test.blocked}) ||
-				reply.Binding != test.blocked || reply.Reason != test.reason || (test.lane < 0) != (len(lanes) == 0) {
+				reply.Constraint != test.blocked || reply.Reason != test.reason || (test.lane < 0) != (len(lanes) == 0) {
 				t.Errorf("%s: %+v", name, reply)
 			}
 		}

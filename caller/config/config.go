@@ -9,7 +9,7 @@
 //	    secret: ${OPENAI_KEY_1}    # what the provider knows the key by; from the environment. Required
 //	    account: org-a             # keys of one account share its limits; default: the key itself
 //	    weight: 2                  # its part where strategy goes by weights, 1 to 1000000; default: 1
-//	strategy: headroom             # headroom, round_robin or in_order: see caller.Strategy
+//	strategy: least_loaded         # least_loaded, round_robin or first_available: see caller.Strategy
 //	limits:                        # what the provider allows; default: none
 //	  - metric: requests           # requests, tokens, input_tokens, output_tokens, micro_dollars, or one of your own. Required
 //	    limit: 600                 # units in a period, 1 to 2^50. Required
@@ -94,6 +94,8 @@ import (
 type Pool struct {
 	// Caller is what [caller.New] takes.
 	Caller caller.Config
+	// Transport is what [caller.Pool.Transport] takes.
+	Transport caller.TransportConfig
 	// BaseURL is where the provider's API begins. Its path has no slash at the end.
 	BaseURL *url.URL
 	// Provider is the name of the profile in Caller.

@@ -52,7 +52,7 @@ limits:
   - {metric: images, limit: 1000, headroom: 0.25, algorithm: daily, reset_at: 07:30, time_zone: America/Los_Angeles, scope: pool}
 concurrency: 20
 adaptive: {gradient: true, min: 2, initial: 5, backoff: 0.5, window: 1s, tolerance: 2, smoothing: 0.5, queue: 3}
-strategy: in_order
+strategy: first_available
 retry:
   attempts: 7
   base: 100ms
@@ -85,14 +85,14 @@ func TestAWholeConfiguration(t *testing.T) {
 	if p.BaseURL.String() != "http://127.0.0.1:18080" || p.Provider != "openai" || c.Profile.Name != "openai" {
 		t.Errorf("%v %q %q", p.BaseURL, p.Provider, c.Profile.Name)
 	}
-	if c.Pool != "openai-prod" || c.Concurrency != 20 || c.Slack != 50*time.Millisecond || c.TTL != 3*time.Second {
-		t.Errorf("%q %d %v %v", c.Pool, c.Concurrency, c.Slack, c.TTL)
+	if c.Name != "openai-prod" || c.Concurrency != 20 || c.Tuning.ArrivalJitter != 50*time.Millisecond || c.Tuning.SessionTTL != 3*time.Second {
+		t.Errorf("%q %d %v %v", c.Name, c.Concurrency, c.Tuning.ArrivalJitter, c.Tuning.SessionTTL)
 	}
-	if c.Strategy != caller.InOrder || c.Horizon != 300*time.Millisecond || c.Aging != time.Minute ||
-		c.MaxWaiting != 5000 || c.Session != "pod-7" || !c.PlainErrors || !c.OutliveLease {
-		t.Errorf("%q %v %v %d %q %v", c.Strategy, c.Horizon, c.Aging, c.MaxWaiting, c.Session, c.PlainErrors)
+	if c.Strategy != caller.FirstAvailable || c.Tuning.Horizon != 300*time.Millisecond || c.Tuning.Aging != time.Minute ||
+		c.Tuning.MaxWaiting != 5000 || c.Tuning.SessionName != "pod-7" || !p.Transport.ReturnErrors || !c.Tuning.ContinueOnLeaseLoss {
+		t.Errorf("%q %v %v %d %q %v", c.Strategy, c.Tuning.Horizon, c.Tuning.Aging, c.Tuning.MaxWaiting, c.Tuning.SessionName, p.Transport.ReturnErrors)
 	}
-	if c.Breaker != (caller.Breaker{Failures: 4, OpenFor: 2 * time.Second}) {
+	if c.Breaker != (caller.Breaker{FailureThreshold: 4, OpenFor: 2 * time.Second}) {
 		t.Errorf("%+v", c.Breaker)
 	}
 	if c.Hedge != (caller.Hedge{After: 3 * time.Second, Percentile: 0.9}) {
@@ -127,10 +127,10 @@ func TestAWholeConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	limits := []caller.Limit{
-		{Metric: caller.Requests, Limit: 600, Per: time.Minute, Algorithm: caller.Window, Scope: caller.PerAccount},
-		{Metric: caller.Tokens, Limit: 60_000, Per: time.Minute, Algorithm: caller.Bucket, Burst: 500, Headroom: 0.05,
+		{Metric: caller.Requests, Rate: 600, Period: time.Minute, Algorithm: caller.Window, Scope: caller.PerAccount},
+		{Metric: caller.Tokens, Rate: 60_000, Period: time.Minute, Algorithm: caller.Bucket, Burst: 500, Reserved: 0.05,
 			Scope: caller.PerKey, Models: []string{"gpt-5*", "o4-*"}},
-		{Metric: "images", Limit: 1000, Headroom: 0.25, Per: 24 * time.Hour, Algorithm: caller.Daily, Scope: caller.PerPool,
+		{Metric: "images", Rate: 1000, Reserved: 0.25, Period: 24 * time.Hour, Algorithm: caller.Daily, Scope: caller.PerPool,
 			ResetAt: 7*time.Hour + 30*time.Minute, Location: pacific},
 	}
 	if !reflect.DeepEqual(c.Limits, limits) {
@@ -193,7 +193,7 @@ func TestProblems(t *testing.T) {
 		"empty model":     {keys + "limits: [{metric: requests, limit: 5, per: 1s, models: [\"\"]}]\n", "limits[0].models[0]: is empty"},
 		"scope":           {keys + "limits: [{metric: requests, limit: 5, per: 1s, scope: org}]\n", "must be one of account, key, pool"},
 		"weight":          {keys + "    weight: 0\n", "keys[0].weight: must be a whole number from 1 to 1000000"},
-		"strategy":        {keys + "strategy: random\n", "strategy: must be one of headroom, round_robin, in_order"},
+		"strategy":        {keys + "strategy: random\n", "strategy: must be one of least_loaded, round_robin, first_available"},
 		"multiplier":      {keys + "retry: {multiplier: 0.5}\n", "retry.multiplier: must be a number from 1 to 1000"},
 		"budget":          {keys + "retry: {budget: {share: 2, per_second: 1}}\n", "retry.budget.share: must be a number from 0 to 1"},
 		"half a budget":   {keys + "retry: {budget: {share: 0.2}}\n", "retry.budget: per_second is missing; add it"},

@@ -30,7 +30,7 @@ func (r *reader) limits(dst *[]limitAt) kind {
 		seen := make(map[string]bool)
 		r.sequence(n, path, func(n ast.Node, path string) {
 			l := r.limit(n, path)
-			period := l.Per.String()
+			period := l.Period.String()
 			if l.Algorithm == caller.Daily {
 				period = "day"
 			}
@@ -75,14 +75,14 @@ func (r *reader) limitFields(d *limitDraft) map[string]field {
 	return map[string]field{
 		"metric": required(r.metric(&d.metric), "What is counted: requests, tokens, input_tokens, output_tokens, "+
 			"micro_dollars, or a metric of your own that the program gives with each call."),
-		"limit": required(r.count(&d.Limit.Limit, maxUnits, "; no request could ever meet another"), "Units in a period."),
-		"per":   optional(r.duration(&d.Per, time.Millisecond, maxPeriod), "The period, from 1ms to 8784h. Required, but for daily limits."),
+		"limit": required(r.count(&d.Limit.Rate, maxUnits, "; no request could ever meet another"), "Units in a period."),
+		"per":   optional(r.duration(&d.Period, time.Millisecond, maxPeriod), "The period, from 1ms to 8784h. Required, but for daily limits."),
 		"algorithm": optional(r.choice(&d.algorithm, string(caller.Window), string(caller.Bucket), string(caller.Daily)),
 			"How the provider counts: window (never above the limit in any window), bucket (refills continuously), "+
 				"or daily (starts anew at reset_at). Default: window."),
 		"burst": optional(r.count(&d.Burst, maxUnits, ""),
 			"Units at once, up to the limit. The default goes by metric and algorithm: see caller.Limit."),
-		"headroom": optional(r.number(&d.Headroom, 0, 0.99),
+		"headroom": optional(r.number(&d.Reserved, 0, 0.99),
 			"The part of limit that is never used, from 0 to 0.99, for others who use the account. Default: 0."),
 		"scope": optional(r.choice(&d.scope, string(caller.PerAccount), string(caller.PerKey), string(caller.PerPool)),
 			"What has the limit: each account, each key, or all of the pool together. Default: account."),
@@ -103,8 +103,8 @@ func (r *reader) limit(n ast.Node, path string) caller.Limit {
 	daily := l.Algorithm == caller.Daily
 	switch {
 	case daily && !has(n, "per"):
-		l.Per = day
-	case daily && l.Per != day:
+		l.Period = day
+	case daily && l.Period != day:
 		r.problemf(n, path, "the period of a daily limit is 24h; leave per out")
 	case !daily && !has(n, "per"):
 		r.problemf(n, path, "per is missing; add it")
@@ -114,7 +114,7 @@ func (r *reader) limit(n ast.Node, path string) caller.Limit {
 		r.problemf(n, path, "a daily limit has no burst; leave it out")
 	case !daily && (has(n, "reset_at") || has(n, "time_zone")):
 		r.problemf(n, path, "reset_at and time_zone are for algorithm daily; set that, or leave them out")
-	case l.Limit > 0 && l.Burst > l.Usable():
+	case l.Rate > 0 && l.Burst > l.Usable():
 		r.problemf(n, path, "burst must not be above limit, less headroom")
 	}
 	return l
@@ -147,13 +147,13 @@ var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // late complains of a bucket that is so small that the pool's slack is more than it holds.
 func (r *reader) late(p *Pool, limits []limitAt) {
-	slack := cmp.Or(p.Caller.Slack, caller.DefaultSlack)
+	slack := cmp.Or(p.Caller.Tuning.ArrivalJitter, caller.DefaultArrivalJitter)
 	for _, l := range limits {
-		if l.Algorithm != caller.Bucket || l.Per == 0 || l.Limit.Limit == 0 {
+		if l.Algorithm != caller.Bucket || l.Period == 0 || l.Limit.Rate == 0 {
 			continue
 		}
 		units := float64(l.Usable())
-		if units-math.Ceil(slack.Seconds()*units/l.Per.Seconds()) < 1 {
+		if units-math.Ceil(slack.Seconds()*units/l.Period.Seconds()) < 1 {
 			r.problemf(l.node, l.path, "the bucket refills within the slack of %v; set a smaller slack", slack)
 		}
 	}

@@ -29,7 +29,7 @@ type draft struct {
 func (r *reader) poolFields(d *draft) map[string]field {
 	c := &d.Caller
 	return map[string]field{
-		"pool":     required(r.text(&c.Pool), "Processes with the same pool and Redis share the quota."),
+		"pool":     required(r.text(&c.Name), "Processes with the same pool and Redis share the quota."),
 		"base_url": required(r.baseURL(&d.BaseURL), "Scheme, host and, where there is one, a path that every call starts with."),
 		"provider": optional(r.provider(&d.Pool), "Which provider's requests and answers these are. Default: generic."),
 		"keys":     required(r.keys(&c.Keys), "The API keys; at least one."),
@@ -38,7 +38,7 @@ func (r *reader) poolFields(d *draft) map[string]field {
 			"Calls in flight per account, over all processes. Default: no limit."),
 		"adaptive": optional(r.adaptive(&c.Adaptive),
 			"Makes the calls in flight follow what calls meet, up to concurrency. Default: off."),
-		"strategy": optional(r.choice(&d.strategy, string(caller.Headroom), string(caller.RoundRobin), string(caller.InOrder)),
+		"strategy": optional(r.choice(&d.strategy, string(caller.LeastLoaded), string(caller.RoundRobin), string(caller.FirstAvailable)),
 			"Which account that can serve a call now gets it: the one with most headroom, each in turn, or the first in order. "+
 				"Default: headroom."),
 		"timeout": optional(r.duration(&c.Timeout, time.Millisecond, maxPeriod),
@@ -51,21 +51,21 @@ func (r *reader) poolFields(d *draft) map[string]field {
 			"Keeps calls of a process from a key and endpoint that fail again and again. Default: off."),
 		"hedge": optional(r.hedge(&c.Hedge), "Sends a second request where the first is slow. Default: off."),
 		"retry": optional(r.retry(&c.Retry), "Attempts of a call, and the time between them."),
-		"slack": optional(r.duration(&c.Slack, time.Millisecond, time.Hour),
+		"slack": optional(r.duration(&c.Tuning.ArrivalJitter, time.Millisecond, time.Hour),
 			"How much longer than another one call may take to the provider. Default: 100ms."),
-		"horizon": optional(r.duration(&c.Horizon, time.Millisecond, time.Hour),
+		"horizon": optional(r.duration(&c.Tuning.Horizon, time.Millisecond, time.Hour),
 			"How far ahead urgent calls may be booked. Default: 200ms."),
-		"aging": optional(r.duration(&c.Aging, time.Millisecond, maxPeriod),
+		"aging": optional(r.duration(&c.Tuning.Aging, time.Millisecond, maxPeriod),
 			"How long a call waits until it counts as one of the next higher priority. Default: 30s."),
 		"max_waiting": optional(r.count(&d.maxWaiting, math.MaxInt32, ""), "Calls of a process that may wait. Default: 100000."),
-		"ttl": optional(r.duration(&c.TTL, time.Second, time.Hour),
+		"ttl": optional(r.duration(&c.Tuning.SessionTTL, time.Second, time.Hour),
 			"How long the permits of a process that died stay taken. Default: 10s."),
-		"outlive_lease": optional(r.yes(&c.OutliveLease),
+		"outlive_lease": optional(r.yes(&c.Tuning.ContinueOnLeaseLoss),
 			"Calls in flight go on where Redis couldn't be told of them for a ttl, though others may get their permits. "+
 				"Default: false."),
-		"session": optional(r.text(&c.Session),
+		"session": optional(r.text(&c.Tuning.SessionName),
 			"Names the process to whoever looks at the pool. Default: host name and process number."),
-		"plain_errors": optional(r.yes(&c.PlainErrors),
+		"plain_errors": optional(r.yes(&d.Transport.ReturnErrors),
 			"The transport returns an error, not an answer of its own, where the provider gave none. Default: false."),
 	}
 }
@@ -76,8 +76,8 @@ func (r *reader) pool(n ast.Node) *Pool {
 	d := &draft{Pool: Pool{Provider: generic.Name, Caller: caller.Config{Profile: generic}}}
 	r.mapping(n, "", r.poolFields(d))
 	p := &d.Pool
-	p.Caller.Concurrency, p.Caller.MaxWaiting = int(d.concurrency), int(d.maxWaiting)
-	p.Caller.Breaker.Failures = int(d.failures)
+	p.Caller.Concurrency, p.Caller.Tuning.MaxWaiting = int(d.concurrency), int(d.maxWaiting)
+	p.Caller.Breaker.FailureThreshold = int(d.failures)
 	p.Caller.Strategy = caller.Strategy(d.strategy)
 	for _, l := range d.limits {
 		p.Caller.Limits = append(p.Caller.Limits, l.Limit)
@@ -91,7 +91,7 @@ func (r *reader) pool(n ast.Node) *Pool {
 
 // noSecretIn complains of a secret in one of the names that stand in Redis, in metrics and in messages.
 func (r *reader) noSecretIn(n ast.Node, p *Pool) {
-	public := []string{p.Caller.Pool, p.Caller.Session}
+	public := []string{p.Caller.Name, p.Caller.Tuning.SessionName}
 	if p.BaseURL != nil {
 		public = append(public, p.BaseURL.String())
 	}

@@ -52,12 +52,12 @@ func (r *reader) unmet(p *Pool, limits []limitAt) {
 	for _, l := range limits {
 		units, counted := cost[l.Metric]
 		switch {
-		case l.Metric == "" || l.Limit.Limit == 0: // complained of already
+		case l.Metric == "" || l.Limit.Rate == 0: // complained of already
 		case !slices.Contains(common(), l.Metric): // the program gives its cost
 		case !counted && l.Metric != caller.Requests:
 			r.problemf(l.node, l.path, "%s of a request aren't known before it is made with provider %s, so a limit on them "+
 				"would never hold one back; take it out, or change provider", l.Metric, p.Provider)
-		case units > l.Limit.Limit:
+		case units > l.Limit.Rate:
 			r.problemf(l.node, l.path, "no request could ever meet it: the smallest costs %d %s", units, l.Metric)
 		}
 	}

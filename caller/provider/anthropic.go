@@ -24,7 +24,7 @@ func Anthropic() caller.Profile {
 		Estimate:   estimateAnthropic,
 		Model:      modelInBody,
 		Judge:      judgeAnthropic,
-		Repeatable: repeatable("/messages", "/messages/count_tokens", "/complete"),
+		Idempotent: repeatable("/messages", "/messages/count_tokens", "/complete"),
 		Usage:      usageAnthropic,
 		Settled:    []caller.Metric{caller.InputTokens, caller.OutputTokens},
 		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
@@ -67,7 +67,7 @@ func judgeAnthropic(r *http.Response, body []byte) caller.Verdict {
 	f.code = text(at(f.details, "error_code"))
 	v := byCode(r, f, anthropicCodes)
 	switch v.Outcome {
-	case caller.Fault:
+	case caller.ClientError:
 		for _, beginning := range anthropicBroke {
 			if strings.HasPrefix(f.message, beginning) {
 				return means(v, outOfCredit)

@@ -40,14 +40,14 @@ func TestAnthropicJudge(t *testing.T) {
 		},
 		{
 			"a prompt about credit", 400, "", anthropicError("invalid_request_error", "messages.0: 'Your credit balance is too low' is not valid"),
-			verdict(caller.Fault, 0, 0, "invalid_request_error"),
+			verdict(caller.ClientError, 0, 0, "invalid_request_error"),
 		},
 		{"billing", 402, "", anthropicError("billing_error", "x"), verdict(caller.OutOfCredit, caller.ScopeAccount, 0, "billing_error")},
 		{"overloaded", 529, "", anthropicError("overloaded_error", "Overloaded"), verdict(caller.Overloaded, caller.ScopeProvider, 0, "overloaded_error")},
 		{"internal", 500, "", anthropicError("api_error", "x"), verdict(caller.Transient, caller.ScopeProvider, 0, "api_error")},
-		{"bad key", 401, "", anthropicError("authentication_error", "invalid x-api-key"), verdict(caller.Revoked, caller.ScopeKey, 0, "authentication_error")},
-		{"forbidden", 403, "", anthropicError("permission_error", "x"), verdict(caller.Fault, 0, 0, "permission_error")},
-		{"too large", 413, "", anthropicError("request_too_large", "x"), verdict(caller.Fault, 0, 0, "request_too_large")},
+		{"bad key", 401, "", anthropicError("authentication_error", "invalid x-api-key"), verdict(caller.KeyRejected, caller.ScopeKey, 0, "authentication_error")},
+		{"forbidden", 403, "", anthropicError("permission_error", "x"), verdict(caller.ClientError, 0, 0, "permission_error")},
+		{"too large", 413, "", anthropicError("request_too_large", "x"), verdict(caller.ClientError, 0, 0, "request_too_large")},
 	})
 }
 

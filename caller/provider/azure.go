@@ -20,7 +20,7 @@ func Azure() caller.Profile {
 		Estimate:   estimateSum,
 		Model:      modelInPath("deployments"),
 		Judge:      judgeAzure,
-		Repeatable: repeatable(openAIEndings...),
+		Idempotent: repeatable(openAIEndings...),
 		Usage:      usageOpenAI,
 		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 		Quotas:     quotasAzure,

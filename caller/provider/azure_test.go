@@ -25,17 +25,17 @@ func TestAzure(t *testing.T) {
 		},
 		{
 			"bad key", 401, "", `{"error":{"code":"401","message":"Access denied due to invalid subscription key or wrong endpoint."}}`,
-			verdict(caller.Revoked, caller.ScopeKey, 0, "401"),
+			verdict(caller.KeyRejected, caller.ScopeKey, 0, "401"),
 		},
 		{
 			"keys switched off", 403, "", `{"error":{"code":"AuthenticationTypeDisabled","message":"Key based authentication is disabled."}}`,
-			verdict(caller.Revoked, caller.ScopeKey, 0, "AuthenticationTypeDisabled"),
+			verdict(caller.KeyRejected, caller.ScopeKey, 0, "AuthenticationTypeDisabled"),
 		},
 		{
 			"filtered", 400, "", `{"error":{"code":"content_filter","message":"x","innererror":{"code":"ResponsibleAIPolicyViolation"}}}`,
-			verdict(caller.Fault, 0, 0, "content_filter"),
+			verdict(caller.ClientError, 0, 0, "content_filter"),
 		},
-		{"no deployment", 404, "", `{"error":{"code":"DeploymentNotFound","message":"x"}}`, verdict(caller.Fault, 0, 0, "DeploymentNotFound")},
+		{"no deployment", 404, "", `{"error":{"code":"DeploymentNotFound","message":"x"}}`, verdict(caller.ClientError, 0, 0, "DeploymentNotFound")},
 	})
 	estimate(t, p, `{"messages":[{"role":"user","content":"12345678"}],"max_tokens":100,"n":2}`,
 		caller.Cost{caller.Requests: 1, caller.Tokens: 202, caller.InputTokens: 2, caller.OutputTokens: 200})

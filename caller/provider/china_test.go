@@ -16,8 +16,8 @@ func TestDeepSeek(t *testing.T) {
 		{"no balance", 402, "", failure("Insufficient Balance"), verdict(caller.OutOfCredit, caller.ScopeAccount, 0, "invalid_request_error")},
 		{"in flight", 429, "", failure("Rate Limit Reached"), verdict(caller.Throttled, caller.ScopeAccount, 0, "invalid_request_error")},
 		{"overloaded", 503, "", failure("Server Overloaded"), verdict(caller.Overloaded, caller.ScopeProvider, 0, "invalid_request_error")},
-		{"bad key", 401, "", failure("Authentication Fails"), verdict(caller.Revoked, caller.ScopeKey, 0, "invalid_request_error")},
-		{"bad parameters", 422, "", failure("x"), verdict(caller.Fault, 0, 0, "invalid_request_error")},
+		{"bad key", 401, "", failure("Authentication Fails"), verdict(caller.KeyRejected, caller.ScopeKey, 0, "invalid_request_error")},
+		{"bad parameters", 422, "", failure("x"), verdict(caller.ClientError, 0, 0, "invalid_request_error")},
 	})
 	usage(t, p, "\n\n\n"+`{"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30,"prompt_cache_hit_tokens":4}}`,
 		caller.Cost{caller.Tokens: 30, caller.InputTokens: 10, caller.OutputTokens: 20}) // after keep-alive lines
@@ -39,10 +39,10 @@ func TestZhipu(t *testing.T) {
 		{"the month's limit", 429, "", failure("1310", "您的限额将在 2026-12-01 00:00:00 重置"), limited(24*time.Hour, "1310")},
 		{"platform", 429, "", failure("1305", "x"), verdict(caller.Overloaded, caller.ScopeProvider, 0, "1305")},
 		{"arrears", 429, "", failure("1113", "您的账户已欠费"), verdict(caller.OutOfCredit, caller.ScopeAccount, 0, "1113")},
-		{"locked", 429, "", failure("1112", "x"), verdict(caller.Revoked, caller.ScopeAccount, 0, "1112")},
-		{"bad token", 401, "", failure("1002", "x"), verdict(caller.Revoked, caller.ScopeKey, 0, "1002")},
+		{"locked", 429, "", failure("1112", "x"), verdict(caller.KeyRejected, caller.ScopeAccount, 0, "1112")},
+		{"bad token", 401, "", failure("1002", "x"), verdict(caller.KeyRejected, caller.ScopeKey, 0, "1002")},
 		{"number for a code", 500, "", `{"error":{"code":1234,"message":"x"}}`, verdict(caller.Transient, caller.ScopeProvider, 0, "1234")},
-		{"unsafe content", 400, "", failure("1301", "x"), verdict(caller.Fault, 0, 0, "1301")},
+		{"unsafe content", 400, "", failure("1301", "x"), verdict(caller.ClientError, 0, 0, "1301")},
 	})
 }
 

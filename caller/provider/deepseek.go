@@ -15,7 +15,7 @@ func DeepSeek() caller.Profile {
 		Estimate:   estimateSum,
 		Model:      modelInBody,
 		Judge:      judgeDeepSeek,
-		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
+		Idempotent: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
 		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
 		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},

@@ -20,7 +20,7 @@ func Gemini() caller.Profile {
 		Estimate:  estimateGemini,
 		Model:     modelInPath("models"),
 		Judge:     judgeGemini,
-		Repeatable: repeatable(append([]string{
+		Idempotent: repeatable(append([]string{
 			":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents",
 		}, openAIEndings...)...),
 		Usage:      usageGemini,
@@ -76,7 +76,7 @@ func judgeGemini(r *http.Response, body []byte) caller.Verdict {
 	switch {
 	case strings.HasPrefix(f.message, "Your API key was reported as leaked"):
 		return means(v, revoked)
-	case v.Outcome == caller.Success || v.Outcome == caller.Fault:
+	case v.Outcome == caller.Success || v.Outcome == caller.ClientError:
 		return v
 	}
 	v.RetryAfter = max(v.RetryAfter, d.retryDelay)

@@ -32,14 +32,14 @@ func TestGeminiJudge(t *testing.T) {
 			"overloaded", 503, "", `{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}`,
 			verdict(caller.Overloaded, caller.ScopeProvider, 0, "UNAVAILABLE"),
 		},
-		{"bad key", 400, "", reason("INVALID_ARGUMENT", "API_KEY_INVALID"), verdict(caller.Revoked, caller.ScopeKey, 0, "API_KEY_INVALID")},
+		{"bad key", 400, "", reason("INVALID_ARGUMENT", "API_KEY_INVALID"), verdict(caller.KeyRejected, caller.ScopeKey, 0, "API_KEY_INVALID")},
 		{
 			"leaked key", 403, "", `{"error":{"code":403,"message":"Your API key was reported as leaked.","status":"PERMISSION_DENIED"}}`,
-			verdict(caller.Revoked, caller.ScopeKey, 0, "PERMISSION_DENIED"),
+			verdict(caller.KeyRejected, caller.ScopeKey, 0, "PERMISSION_DENIED"),
 		},
-		{"suspended", 403, "", reason("PERMISSION_DENIED", "CONSUMER_SUSPENDED"), verdict(caller.Revoked, caller.ScopeAccount, 0, "CONSUMER_SUSPENDED")},
+		{"suspended", 403, "", reason("PERMISSION_DENIED", "CONSUMER_SUSPENDED"), verdict(caller.KeyRejected, caller.ScopeAccount, 0, "CONSUMER_SUSPENDED")},
 		{"no billing", 403, "", reason("PERMISSION_DENIED", "BILLING_DISABLED"), verdict(caller.OutOfCredit, caller.ScopeAccount, 0, "BILLING_DISABLED")},
-		{"bad request", 400, "", `{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}`, verdict(caller.Fault, 0, 0, "INVALID_ARGUMENT")},
+		{"bad request", 400, "", `{"error":{"code":400,"message":"x","status":"INVALID_ARGUMENT"}}`, verdict(caller.ClientError, 0, 0, "INVALID_ARGUMENT")},
 	})
 }
 
@@ -80,7 +80,7 @@ func TestGeminiTakesTheKeyOutOfTheURL(t *testing.T) {
 	if r.URL.RawQuery != "alt=sse" || r.Header.Get("X-Goog-Api-Key") != "canary" {
 		t.Errorf("query %q, headers %v", r.URL.RawQuery, r.Header)
 	}
-	if !Gemini().Repeatable(r) {
+	if !Gemini().Idempotent(r) {
 		t.Error("generating again does no harm")
 	}
 }

@@ -24,9 +24,9 @@ func TestGitHub(t *testing.T) {
 		{"also with 429", 429, spent, "", limited(20*time.Minute, "429")},
 		{"else a minute", 403, left, message("You have exceeded a secondary rate limit. Please wait a few minutes."), limited(time.Minute, "403")},
 		{"else a minute", 429, left, "", limited(time.Minute, "429")},
-		{"no permission", 403, left, message("Resource not accessible by integration"), verdict(caller.Fault, 0, 0, "403")},
-		{"bad token", 401, left, message("Bad credentials"), verdict(caller.Revoked, caller.ScopeKey, 0, "401")},
-		{"not found", 404, left, message("Not Found"), verdict(caller.Fault, 0, 0, "404")},
+		{"no permission", 403, left, message("Resource not accessible by integration"), verdict(caller.ClientError, 0, 0, "403")},
+		{"bad token", 401, left, message("Bad credentials"), verdict(caller.KeyRejected, caller.ScopeKey, 0, "401")},
+		{"not found", 404, left, message("Not Found"), verdict(caller.ClientError, 0, 0, "404")},
 	})
 	quotas(t, GitHub(), recorded{status: 200, headers: left},
 		caller.Quota{Metric: caller.Requests, Limit: 5000, Remaining: 4999, Reset: 20 * time.Minute})

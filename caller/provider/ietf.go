@@ -38,7 +38,7 @@ func quotasIETF(r *http.Response) []caller.Quota {
 			continue
 		}
 		policy := policies[limit.name]
-		q := caller.Quota{Metric: unit(policy["qu"]), Remaining: remaining, Reset: seconds(limit.params["t"]), Per: seconds(policy["w"])}
+		q := caller.Quota{Metric: unit(policy["qu"]), Remaining: remaining, Reset: seconds(limit.params["t"]), Period: seconds(policy["w"])}
 		q.Limit, _ = count([]byte(policy["q"]))
 		quotas = append(quotas, q)
 	}

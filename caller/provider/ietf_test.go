@@ -19,10 +19,10 @@ func TestIETF(t *testing.T) {
 		{"draft 7", 429, "RateLimit: limit=100, remaining=0, reset=30", "", limited},
 		{"nothing", 429, "", "", verdict(caller.Throttled, caller.ScopeAccount, 0, "429")},
 	})
-	burst := caller.Quota{Metric: caller.Requests, Limit: 100, Per: time.Minute, Remaining: 50, Reset: 30 * time.Second}
+	burst := caller.Quota{Metric: caller.Requests, Limit: 100, Period: time.Minute, Remaining: 50, Reset: 30 * time.Second}
 	quotas(t, IETF(), recorded{status: 200, headers: spent},
-		caller.Quota{Metric: caller.Requests, Limit: 100, Per: time.Minute, Reset: 30 * time.Second},
-		caller.Quota{Metric: "content-bytes", Limit: 1000, Per: 24 * time.Hour, Remaining: 50, Reset: time.Hour})
+		caller.Quota{Metric: caller.Requests, Limit: 100, Period: time.Minute, Reset: 30 * time.Second},
+		caller.Quota{Metric: "content-bytes", Limit: 1000, Period: 24 * time.Hour, Remaining: 50, Reset: time.Hour})
 	quotas(t, IETF(), recorded{status: 200, headers: "RateLimit-Policy: \"burst\";q=100;w=60\nRateLimit: \"burst\";r=50;t=30"}, burst)
 	quotas(t, IETF(), recorded{status: 200, headers: "RateLimit: limit=100, remaining=50, reset=30"},
 		caller.Quota{Metric: caller.Requests, Limit: 100, Remaining: 50, Reset: 30 * time.Second})
@@ -39,7 +39,7 @@ func TestGeneric(t *testing.T) {
 		{"not exhausted", 429, "X-RateLimit-Remaining: 1\nX-RateLimit-Reset: 20", "", verdict(caller.Throttled, caller.ScopeAccount, 0, "429")},
 		{"Retry-After wins", 429, "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 90\nRetry-After: 20", "", limited},
 		{"its own code", 429, "Retry-After: 20", `{"error":{"code":"busy"}}`, verdict(caller.Throttled, caller.ScopeAccount, 20*time.Second, "busy")},
-		{"credit in a text", 400, "", `{"error":"no credit for insufficient_quota"}`, verdict(caller.Fault, 0, 0, "400")},
+		{"credit in a text", 400, "", `{"error":"no credit for insufficient_quota"}`, verdict(caller.ClientError, 0, 0, "400")},
 	})
 }
 

@@ -14,10 +14,10 @@ import (
 func overruled(v caller.Verdict, r *http.Response) caller.Verdict {
 	should, said := retry.ShouldRetry(r.Header)
 	switch {
-	case should && v.Outcome == caller.Fault:
+	case should && v.Outcome == caller.ClientError:
 		v.Outcome, v.Scope = caller.Transient, caller.ScopeProvider
 	case said && !should && v.Outcome == caller.Transient:
-		v.Outcome = caller.Fault
+		v.Outcome = caller.ClientError
 	}
 	return v
 }
@@ -85,9 +85,9 @@ var (
 	overloaded  = meaning{caller.Overloaded, caller.ScopeProvider}
 	transient   = meaning{caller.Transient, caller.ScopeProvider}
 	outOfCredit = meaning{caller.OutOfCredit, caller.ScopeAccount}
-	closed      = meaning{caller.Revoked, caller.ScopeAccount}
-	revoked     = meaning{caller.Revoked, caller.ScopeKey}
-	fault       = meaning{caller.Fault, caller.ScopeAccount}
+	closed      = meaning{caller.KeyRejected, caller.ScopeAccount}
+	revoked     = meaning{caller.KeyRejected, caller.ScopeKey}
+	fault       = meaning{caller.ClientError, caller.ScopeAccount}
 )
 
 // means puts a meaning into a verdict. Only what passes by waiting keeps its RetryAfter.

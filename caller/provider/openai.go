@@ -22,7 +22,7 @@ func OpenAI() caller.Profile {
 		Estimate:   estimateOpenAI,
 		Model:      modelInBody,
 		Judge:      judgeOpenAI,
-		Repeatable: repeatable(openAIEndings...),
+		Idempotent: repeatable(openAIEndings...),
 		Usage:      usageOpenAI,
 		Quotas:     quotasOpenAI,
 	}

@@ -33,7 +33,7 @@ func TestOpenAIJudge(t *testing.T) {
 		{
 			"never fits", 429, "Retry-After: 2",
 			`{"error":{"message":"Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 37313.",` +
-				`"type":"tokens","code":"rate_limit_exceeded"}}`, verdict(caller.Fault, 0, 0, "rate_limit_exceeded"),
+				`"type":"tokens","code":"rate_limit_exceeded"}}`, verdict(caller.ClientError, 0, 0, "rate_limit_exceeded"),
 		},
 		{
 			"a large word", 429, "Retry-After: 2", `{"error":{"message":"Limit reached: Request too large?","code":"rate_limit_exceeded"}}`,
@@ -53,21 +53,21 @@ func TestOpenAIJudge(t *testing.T) {
 		},
 		{"plain 503", 503, "", "Slow Down", verdict(caller.Overloaded, caller.ScopeProvider, 0, "503")},
 		{"server error", 500, "", `{"error":{"message":"x","type":"server_error","code":null}}`, verdict(caller.Transient, caller.ScopeProvider, 0, "server_error")},
-		{"server error, don't retry", 500, "x-should-retry: false", "", verdict(caller.Fault, caller.ScopeProvider, 0, "500")},
+		{"server error, don't retry", 500, "x-should-retry: false", "", verdict(caller.ClientError, caller.ScopeProvider, 0, "500")},
 		{"fault, do retry", 400, "x-should-retry: true", "", verdict(caller.Transient, caller.ScopeProvider, 0, "400")},
 		{"conflict", 409, "", "", verdict(caller.Transient, caller.ScopeProvider, 0, "409")},
 		{
 			"bad key", 401, "", `{"error":{"message":"Incorrect API key provided: sk-ab***yz.","type":"invalid_request_error","code":"invalid_api_key"}}`,
-			verdict(caller.Revoked, caller.ScopeKey, 0, "invalid_api_key"),
+			verdict(caller.KeyRejected, caller.ScopeKey, 0, "invalid_api_key"),
 		},
-		{"account closed", 401, "", `{"error":{"message":"x","code":"account_deactivated"}}`, verdict(caller.Revoked, caller.ScopeAccount, 0, "account_deactivated")},
+		{"account closed", 401, "", `{"error":{"message":"x","code":"account_deactivated"}}`, verdict(caller.KeyRejected, caller.ScopeAccount, 0, "account_deactivated")},
 		{
 			"forbidden model", 403, "", `{"error":{"message":"Project x does not have access to model y","type":"invalid_request_error","code":"model_not_found"}}`,
-			verdict(caller.Fault, 0, 0, "model_not_found"),
+			verdict(caller.ClientError, 0, 0, "model_not_found"),
 		},
 		{
 			"the caller's prompt quoted", 400, "", `{"error":{"message":"Invalid value: 'insufficient_quota: out of credit'","type":"invalid_request_error","code":null}}`,
-			verdict(caller.Fault, 0, 0, "invalid_request_error"),
+			verdict(caller.ClientError, 0, 0, "invalid_request_error"),
 		},
 	}
 	judge(t, OpenAI(), records)
@@ -144,7 +144,7 @@ func TestOpenAIRepeatsGenerations(t *testing.T) {
 		"/v1/chat/completions": true, "/v1/responses": true, "/proxy/openai/v1/embeddings/": true,
 		"/openai/deployments/x/chat/completions": true, "/v1/files": false, "/v1/batches": false, "/v1/responses/resp_1/cancel": false,
 	} {
-		if got := OpenAI().Repeatable(request(http.MethodPost, path)); got != want {
+		if got := OpenAI().Idempotent(request(http.MethodPost, path)); got != want {
 			t.Errorf("POST %s: %v", path, got)
 		}
 	}

@@ -71,7 +71,7 @@ func inHeader(name string) func(*http.Request, string) {
 // compute an answer and leave nothing behind. Others, which create files or jobs, would create them twice.
 func repeatable(endings ...string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
-		if caller.Idempotent(r) {
+		if caller.IsIdempotent(r) {
 			return true
 		}
 		return r.Method == http.MethodPost && r.URL != nil && slices.ContainsFunc(endings, func(ending string) bool {

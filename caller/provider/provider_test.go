@@ -45,7 +45,7 @@ func judge(t *testing.T, p caller.Profile, records []recorded) {
 	t.Helper()
 	for _, rec := range records {
 		got := p.Judge(rec.response(t), []byte(rec.body))
-		if got.Outcome == caller.Fault {
+		if got.Outcome == caller.ClientError {
 			got.Scope = rec.want.Scope // a fault says nothing about any scope
 		}
 		if got != rec.want {
@@ -132,20 +132,20 @@ func TestAuthorize(t *testing.T) {
 
 func TestRepeatable(t *testing.T) {
 	for _, p := range all(t) {
-		if p.Repeatable == nil {
+		if p.Idempotent == nil {
 			continue // net/http's rule
 		}
-		if !p.Repeatable(request(http.MethodGet, "/v1/models")) {
+		if !p.Idempotent(request(http.MethodGet, "/v1/models")) {
 			t.Errorf("%s: GET isn't repeatable", p.Name)
 		}
 		for _, path := range []string{"/v1/files", "/v1/batches", "/v1/fine_tuning/jobs", "/"} {
-			if p.Repeatable(request(http.MethodPost, path)) {
+			if p.Idempotent(request(http.MethodPost, path)) {
 				t.Errorf("%s: POST %s would be carried out twice", p.Name, path)
 			}
 		}
 		keyed := request(http.MethodPost, "/v1/files")
 		keyed.Header.Set("Idempotency-Key", "1")
-		if !p.Repeatable(keyed) {
+		if !p.Idempotent(keyed) {
 			t.Errorf("%s: an idempotency key doesn't count", p.Name)
 		}
 	}
@@ -154,9 +154,9 @@ func TestRepeatable(t *testing.T) {
 // Statuses without a body that helps, from a proxy for instance, mean the same everywhere.
 func TestEveryProfileJudgesPlainStatuses(t *testing.T) {
 	want := map[int]caller.Outcome{
-		200: caller.Success, 204: caller.Success, 304: caller.Success, 400: caller.Fault, 401: caller.Revoked,
-		402: caller.OutOfCredit, 403: caller.Fault, 404: caller.Fault, 408: caller.Transient, 413: caller.Fault,
-		422: caller.Fault, 429: caller.Throttled, 500: caller.Transient, 501: caller.Fault, 502: caller.Transient,
+		200: caller.Success, 204: caller.Success, 304: caller.Success, 400: caller.ClientError, 401: caller.KeyRejected,
+		402: caller.OutOfCredit, 403: caller.ClientError, 404: caller.ClientError, 408: caller.Transient, 413: caller.ClientError,
+		422: caller.ClientError, 429: caller.Throttled, 500: caller.Transient, 501: caller.ClientError, 502: caller.Transient,
 		503: caller.Overloaded, 504: caller.Transient, 524: caller.Transient, 529: caller.Overloaded,
 	}
 	for _, p := range all(t) {
@@ -226,7 +226,7 @@ func checkAnswer(t *testing.T, p caller.Profile, r *http.Response, body []byte) 
 	}
 	if p.Quotas != nil {
 		for _, q := range p.Quotas(r) {
-			if q.Remaining < 0 || q.Limit < 0 || q.Reset < 0 || q.Per < 0 || q.Remaining > most {
+			if q.Remaining < 0 || q.Limit < 0 || q.Reset < 0 || q.Period < 0 || q.Remaining > most {
 				t.Errorf("%s: %+v", p.Name, q)
 			}
 		}

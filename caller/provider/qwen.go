@@ -19,7 +19,7 @@ func Qwen() caller.Profile {
 		Estimate:  estimateSum,
 		Model:     modelInBody,
 		Judge:     judgeQwen,
-		Repeatable: repeatable(append([]string{
+		Idempotent: repeatable(append([]string{
 			"/text-generation/generation", "/multimodal-generation/generation", "/text-embedding/text-embedding",
 			"/text-rerank/text-rerank",
 		}, openAIEndings...)...),

@@ -17,7 +17,7 @@ func Zhipu() caller.Profile {
 		Estimate:   estimateSum,
 		Model:      modelInBody,
 		Judge:      judgeZhipu,
-		Repeatable: repeatable(append([]string{"/messages"}, openAIEndings...)...),
+		Idempotent: repeatable(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
 		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
 		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},

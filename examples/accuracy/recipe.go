@@ -103,8 +103,8 @@ func (r *recipe) next(ctx context.Context) (caller.Key, error) {
 
 // wait asks redis_rate for a limit until it is granted.
 func (r *recipe) wait(ctx context.Context, account string, l caller.Limit, cost int) error {
-	name := fmt.Sprintf("%s:%s:%s", r.config.Pool, account, l.Metric)
-	limit := redis_rate.Limit{Rate: int(l.Limit), Burst: int(l.Limit), Period: l.Per}
+	name := fmt.Sprintf("%s:%s:%s", r.config.Name, account, l.Metric)
+	limit := redis_rate.Limit{Rate: int(l.Rate), Burst: int(l.Rate), Period: l.Period}
 	for {
 		res, err := r.limiter.AllowN(ctx, name, limit, cost)
 		if err != nil {
@@ -133,7 +133,7 @@ func (r *recipe) heed(key caller.Key, err error) error {
 	switch v.Outcome {
 	case caller.Throttled:
 		return retry.After(err, v.RetryAfter)
-	case caller.Revoked, caller.OutOfCredit:
+	case caller.KeyRejected, caller.OutOfCredit:
 		r.mu.Lock()
 		r.off[name] = time.Now().Add(time.Hour)
 		r.mu.Unlock()

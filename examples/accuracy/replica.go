@@ -123,11 +123,11 @@ func (r *replica) start(ctx context.Context) {
 	for range r.task.Callers {
 		r.calls.Go(func() {
 			for !r.over.Load() {
-				r.make(ctx, caller.Bulk)
+				r.make(ctx, caller.PriorityLow)
 			}
 		})
 	}
-	for _, p := range []caller.Priority{caller.Normal, caller.Interactive} {
+	for _, p := range []caller.Priority{caller.PriorityNormal, caller.PriorityHigh} {
 		r.calls.Go(func() {
 			rate := r.task.Scenario.Urgent / float64(r.task.Processes)
 			timer := time.NewTimer(0)
@@ -181,7 +181,7 @@ func (r *replica) make(ctx context.Context, p caller.Priority) {
 }
 
 func priorityName(p caller.Priority) string {
-	return [...]string{"bulk", "normal", "interactive"}[p-caller.Bulk]
+	return [...]string{"bulk", "normal", "interactive"}[p-caller.PriorityLow]
 }
 
 // counter is a hook that counts commands.

@@ -88,9 +88,9 @@ func (s *scenario) provider() apisim.Config {
 // pool returns the configuration of every process's Caller: the provider's figures, and defaults.
 func (s *scenario) pool(name string) caller.Config {
 	cfg := caller.Config{
-		Pool: name, Profile: provider.OpenAI(), Concurrency: s.Concurrency, Retry: s.retries(), PlainErrors: true,
+		Name: name, Profile: provider.OpenAI(), Concurrency: s.Concurrency, Retry: s.retries(),
 		Limits: []caller.Limit{
-			{Metric: caller.Requests, Limit: s.Requests, Per: s.Per}, {Metric: caller.Tokens, Limit: s.Tokens, Per: s.Per},
+			{Metric: caller.Requests, Rate: s.Requests, Period: s.Per}, {Metric: caller.Tokens, Rate: s.Tokens, Period: s.Per},
 		},
 	}
 	for _, k := range keys {
@@ -104,7 +104,7 @@ func (s *scenario) retries() retry.Policy { return retry.Policy{Attempts: 10} }
 
 // slot is the time between two calls on one account, as the pool spaces them.
 func (s *scenario) slot() time.Duration {
-	return (s.Per + caller.DefaultSlack) / time.Duration(s.Requests)
+	return (s.Per + caller.DefaultArrivalJitter) / time.Duration(s.Requests)
 }
 
 // task is what a child process is to do.

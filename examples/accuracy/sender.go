@@ -20,7 +20,7 @@ type sender interface {
 // pooled sends by Penstock.
 type pooled struct {
 	url    string
-	caller *caller.Caller
+	caller *caller.Pool
 	http   *http.Client
 }
 
@@ -29,7 +29,7 @@ func newPooled(rdb *redis.Client, l *line, t *task) (*pooled, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pooled{t.Provider, c, &http.Client{Transport: c.Transport(l)}}, nil
+	return &pooled{t.Provider, c, &http.Client{Transport: c.Transport(l, caller.TransportConfig{ReturnErrors: true})}}, nil
 }
 
 func (p *pooled) send(ctx context.Context, c *call) error {
@@ -45,6 +45,6 @@ func (p *pooled) send(ctx context.Context, c *call) error {
 	return caller.CheckResponse(res)
 }
 
-func (p *pooled) missed() int64 { return p.caller.Stats().Missed }
+func (p *pooled) missed() int64 { return p.caller.Stats().SlotsMissed }
 
 func (p *pooled) close(ctx context.Context) error { return p.caller.Close(ctx) }

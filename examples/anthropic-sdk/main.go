@@ -45,11 +45,11 @@ func run(ctx context.Context) error {
 
 // newClient returns a client whose requests are calls of the pool. Whatever key it is given is replaced by the one that
 // the pool grants.
-func newClient(pool *caller.Caller, url string) anthropic.Client {
+func newClient(pool *caller.Pool, url string) anthropic.Client {
 	return anthropic.NewClient(
 		option.WithBaseURL(url),
 		option.WithAPIKey("from the pool"),
-		option.WithHTTPClient(&http.Client{Transport: pool.Transport(nil)}),
+		option.WithHTTPClient(&http.Client{Transport: pool.Transport(nil, caller.TransportConfig{})}),
 	)
 }
 

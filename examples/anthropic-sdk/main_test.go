@@ -62,7 +62,7 @@ func TestRetriesDoNotStack(t *testing.T) {
 func TestRefusalIsFinal(t *testing.T) {
 	t.Parallel()
 	b, client := setUp(t, func(cfg *caller.Config, _ *apisim.Config) {
-		cfg.Limits = []caller.Limit{{Metric: caller.Requests, Limit: 1, Per: time.Hour}}
+		cfg.Limits = []caller.Limit{{Metric: caller.Requests, Rate: 1, Period: time.Hour}}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -95,13 +95,13 @@ func TestStreamsReleaseTheirPermits(t *testing.T) {
 		if !events.Next() {
 			t.Fatal(events.Err())
 		}
-		if n := b.Pool.Stats().InFlight; n != 1 {
+		if n := b.Pool.Stats().CallsInFlight; n != 1 {
 			t.Errorf("%d in flight during a stream", n)
 		}
 		if err := events.Close(); err != nil {
 			t.Error(err)
 		}
-		if n := b.Pool.Stats().InFlight; n != 0 {
+		if n := b.Pool.Stats().CallsInFlight; n != 0 {
 			t.Errorf("%d in flight after it was closed", n)
 		}
 	}
@@ -112,7 +112,7 @@ func TestUsageIsSeen(t *testing.T) {
 	t.Parallel()
 	used := make(chan caller.Usage, 2)
 	_, client := setUp(t, func(cfg *caller.Config, _ *apisim.Config) {
-		cfg.Hooks.Used = func(u caller.Usage) { used <- u }
+		cfg.Hooks.UsageRead = func(u caller.Usage) { used <- u }
 	})
 	if _, err := ask(t.Context(), client, "How are you today?"); err != nil {
 		t.Fatal(err)

@@ -24,9 +24,9 @@ type client struct {
 	base *url.URL
 }
 
-func newClient(c *caller.Caller, base *url.URL, wire http.RoundTripper) *client {
+func newClient(c *caller.Pool, base *url.URL, wire http.RoundTripper) *client {
 	return &client{base: base, http: &http.Client{
-		Transport: c.Transport(wire),
+		Transport: c.Transport(wire, caller.TransportConfig{ReturnErrors: true}),
 		// Another host would be sent the API key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

@@ -27,7 +27,7 @@ type job struct {
 	out      *batch.Journal
 	failures *batch.Journal
 	ids      batch.IDs
-	caller   *caller.Caller
+	caller   *caller.Pool
 	client   *client
 
 	total     int64 // lines of the input
@@ -69,7 +69,6 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	j.tally = report.NewTally(j.pool.Caller.Keys)
 	j.pool.Caller.Hooks = j.tally.Hooks()
 	j.pool.Caller.Hooks.RedisFailed = j.redisFailed
-	j.pool.Caller.PlainErrors = true // no client library stands between
 	if j.caller, err = caller.New(rdb, j.pool.Caller); err != nil {
 		return nil, fmt.Errorf("%s: %w", opts.config, err)
 	}

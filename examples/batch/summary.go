@@ -25,7 +25,7 @@ func (j *job) summary() *summary {
 	s := &summary{Summary: j.tally.Summarize(j.pool.Caller, j.elapsed), Resumed: j.resumed.Load()}
 	s.Requests, s.Succeeded, s.Failed = j.total, j.succeeded.Load(), j.failed.Load()
 	stats := j.caller.Stats()
-	s.Missed, s.Binding = stats.Missed, stats.Binding
+	s.Missed, s.Binding = stats.SlotsMissed, stats.Bottleneck
 	if s.Binding == "" {
 		s.Binding = "latency"
 		if j.progress.Counts().Blocked.Seconds() >= mostly*j.elapsed.Seconds() {

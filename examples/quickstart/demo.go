@@ -73,14 +73,13 @@ func poolConfig() (caller.Config, error) {
 		return caller.Config{}, err
 	}
 	cfg := caller.Config{
-		Pool:    "quickstart-" + rand.Text(), // each run its own, where the Redis outlives it
+		Name:    "quickstart-" + rand.Text(), // each run its own, where the Redis outlives it
 		Profile: profile,
 		Limits: []caller.Limit{
-			{Metric: caller.Requests, Limit: requestLimit, Per: period},
-			{Metric: caller.Tokens, Limit: tokenLimit, Per: period},
+			{Metric: caller.Requests, Rate: requestLimit, Period: period},
+			{Metric: caller.Tokens, Rate: tokenLimit, Period: period},
 		},
 		Concurrency: concurrency,
-		PlainErrors: true, // no client library stands between
 	}
 	for _, k := range keys {
 		cfg.Keys = append(cfg.Keys, caller.Key{ID: k.id, Secret: caller.NewSecret(k.secret), Account: k.account})
@@ -141,7 +140,7 @@ func (d *demo) summary() *report.Summary {
 	s := d.tally.Summarize(d.config, d.elapsed)
 	s.Requests, s.Succeeded, s.Failed = int64(len(d.requests)), d.succeeded.Load(), d.failed.Load()
 	for _, r := range d.fleet {
-		s.Missed += r.caller.Stats().Missed
+		s.Missed += r.caller.Stats().SlotsMissed
 	}
 	return &s
 }

@@ -45,19 +45,19 @@ func readRequests() ([]request, error) {
 type replica struct {
 	demo   *demo
 	rdb    *redis.Client
-	caller *caller.Caller
+	caller *caller.Pool
 	http   *http.Client
 }
 
 func newReplica(name string, d *demo) (*replica, error) {
 	rdb := d.store.Connect()
 	cfg := d.config
-	cfg.Session = name
+	cfg.Tuning.SessionName = name
 	c, err := caller.New(rdb, cfg)
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close())
 	}
-	return &replica{d, rdb, c, &http.Client{Transport: c.Transport(charging{d, caller.NewHTTPTransport(0)})}}, nil
+	return &replica{d, rdb, c, &http.Client{Transport: c.Transport(charging{d, caller.NewHTTPTransport(0)}, caller.TransportConfig{ReturnErrors: true})}}, nil
 }
 
 // run sends the requests.

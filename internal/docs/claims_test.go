@@ -87,9 +87,9 @@ func useLimiter(ctx context.Context, t *testing.T, rdb *redis.Client) {
 
 func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
 	pool, err := caller.New(rdb, caller.Config{
-		Pool:        "p",
+		Name:        "p",
 		Keys:        []caller.Key{{ID: "good", Secret: caller.NewSecret("a")}, {ID: "bad", Secret: caller.NewSecret("b")}},
-		Limits:      []caller.Limit{{Metric: caller.Requests, Limit: 1000, Per: time.Second}},
+		Limits:      []caller.Limit{{Metric: caller.Requests, Rate: 1000, Period: time.Second}},
 		Concurrency: 1,
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
 	for range 4 {
 		_, err := caller.Do(ctx, pool, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 			if g.Key == "bad" {
-				return 0, verdict{caller.Verdict{Outcome: caller.Revoked, Scope: caller.ScopeKey}}
+				return 0, verdict{caller.Verdict{Outcome: caller.KeyRejected, Scope: caller.ScopeKey}}
 			}
 			return 1, nil
 		})

@@ -17,7 +17,7 @@ import (
 // Bench is a simulated provider, an embedded Redis, and a pool over both.
 type Bench struct {
 	Sim  *apisim.Server
-	Pool *caller.Caller
+	Pool *caller.Pool
 
 	redis *miniredis.Miniredis
 	rdb   *redis.Client
@@ -35,12 +35,12 @@ func New(profile caller.Profile, change func(*caller.Config, *apisim.Config)) (*
 		Latency: apisim.Latency{Min: 20 * time.Millisecond},
 	}
 	cfg := caller.Config{
-		Pool: profile.Name,
+		Name: profile.Name,
 		Keys: []caller.Key{
 			{ID: "k1", Secret: caller.NewSecret("secret-1"), Account: "org"},
 			{ID: "k2", Secret: caller.NewSecret("secret-2"), Account: "org"},
 		},
-		Limits:      []caller.Limit{{Metric: caller.Requests, Limit: 600, Per: time.Minute}},
+		Limits:      []caller.Limit{{Metric: caller.Requests, Rate: 600, Period: time.Minute}},
 		Concurrency: 2,
 		Profile:     profile,
 		Retry:       retry.Policy{Attempts: 3, Base: 10 * time.Millisecond},

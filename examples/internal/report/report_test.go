@@ -14,12 +14,12 @@ import (
 var config = caller.Config{
 	Keys: []caller.Key{{ID: "k1", Account: "org-a"}, {ID: "k2", Account: "org-b"}},
 	Limits: []caller.Limit{
-		{Metric: caller.Requests, Limit: 10, Per: time.Second},
-		{Metric: caller.Tokens, Limit: 1000, Per: time.Second},
-		{Metric: caller.Requests, Limit: 10, Per: time.Second, Scope: caller.PerPool},
-		{Metric: caller.Requests, Limit: 20, Per: time.Second, Scope: caller.PerKey},
-		{Metric: caller.Requests, Limit: 1, Per: time.Second, Models: []string{"m"}},
-		{Metric: caller.Requests, Limit: 1, Algorithm: caller.Daily},
+		{Metric: caller.Requests, Rate: 10, Period: time.Second},
+		{Metric: caller.Tokens, Rate: 1000, Period: time.Second},
+		{Metric: caller.Requests, Rate: 10, Period: time.Second, Scope: caller.PerPool},
+		{Metric: caller.Requests, Rate: 20, Period: time.Second, Scope: caller.PerKey},
+		{Metric: caller.Requests, Rate: 1, Period: time.Second, Models: []string{"m"}},
+		{Metric: caller.Requests, Rate: 1, Algorithm: caller.Daily},
 	},
 	Concurrency: 5,
 }
@@ -45,7 +45,7 @@ func sample(t *testing.T) *report.Summary {
 		hooks.Attempted(a)
 	}
 	hooks.Attempted(caller.Attempt{}) // was never admitted
-	hooks.Disabled(caller.Cooldown{Key: "k2", Reason: "invalid_api_key"})
+	hooks.Disabled(caller.Block{Key: "k2", Reason: "invalid_api_key"})
 	s := tally.Summarize(config, time.Second)
 	s.Requests, s.Succeeded, s.Failed = 1009, 1008, 1
 	return &s

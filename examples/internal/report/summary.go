@@ -83,9 +83,9 @@ func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) (out []Limit) {
 			continue
 		}
 		scope := cmp.Or(l.Scope, caller.PerAccount)
-		allowed := float64(l.Limit) * float64(holders[scope]) * elapsed.Seconds() / l.Per.Seconds()
+		allowed := float64(l.Rate) * float64(holders[scope]) * elapsed.Seconds() / l.Period.Seconds()
 		// What fits in less than a period may go at once.
-		out = append(out, Limit{l.Metric, l.Limit, l.Per, scope, min(float64(t.charged[l.Metric])/allowed, 1)})
+		out = append(out, Limit{l.Metric, l.Rate, l.Period, scope, min(float64(t.charged[l.Metric])/allowed, 1)})
 	}
 	if cfg.Concurrency > 0 {
 		allowed := float64(cfg.Concurrency) * float64(len(accounts)) * elapsed.Seconds()

@@ -94,7 +94,7 @@ func (t *Tally) attempted(a caller.Attempt) {
 	t.failures[kind(a)]++
 }
 
-func (t *Tally) disabled(c caller.Cooldown) {
+func (t *Tally) disabled(c caller.Block) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, k := range t.keys {
