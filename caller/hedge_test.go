@@ -58,7 +58,7 @@ func TestHedge(t *testing.T) {
 		cfg.Hooks.Attempted = func(a caller.Attempt) { attempts <- a }
 	})
 	base := &racing{n: 1}
-	res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	res, err := c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestNoHedge(t *testing.T) {
 				time.Sleep(50 * time.Millisecond) // longer than the hedge waits
 			}
 			return ok(r), nil
-		}), caller.TransportConfig{}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
+		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -207,7 +207,7 @@ func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
 				return nil, r.Context().Err()
 			}
 			return ok(r), nil
-		}), caller.TransportConfig{})
+		}), caller.TransportConfig{ReturnErrors: true})
 		for range n {
 			res, err := client.RoundTrip(request(t, t.Context(), http.MethodGet))
 			if err != nil {

@@ -28,7 +28,7 @@ func TestOptionsOutOfRangeAreRefused(t *testing.T) {
 	c := lone(t, redistest.Client(t))
 	for field, o := range map[string]caller.Options{
 		"Priority":       {Priority: 2},
-		"Repeatable":     {Idempotency: -1},
+		"Idempotency":    {Idempotency: -1},
 		"AttemptTimeout": {AttemptTimeout: -1},
 	} {
 		_, err := caller.Do(caller.WithOptions(t.Context(), o), c, nil, func(context.Context, *caller.Grant) (int, error) {

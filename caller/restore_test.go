@@ -131,7 +131,7 @@ func TestAdaptiveConcurrencyBeginsAtWhatIsLeft(t *testing.T) {
 		res := ok(r)
 		res.Header = http.Header{"X-Ratelimit-Remaining-Requests": {strconv.Itoa(remaining)}}
 		return res, nil
-	}), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,7 +74,7 @@ func TestOpenCircuitFailsFast(t *testing.T) {
 		t.Errorf("after %d attempts: %v", f.made["k"], err)
 	}
 	// Another endpoint has circuits of its own.
-	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{}).
+	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{ReturnErrors: true}).
 		RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)

@@ -7,22 +7,36 @@ import (
 	"time"
 )
 
-// attemptContext is the context of one attempt. It is part of the attempt's grant, so that it costs no allocation unless
-// the attempt may end before the call: its time is bounded, or it hangs on a permit.
+// Why the pool ends a call or an attempt that takes too long. Both are net.Errors whose Timeout method returns true.
+var (
+	// ErrAttemptTimeout: an attempt took longer than AttemptTimeout.
+	ErrAttemptTimeout error = &timeoutError{"the attempt took longer than AttemptTimeout: raise it or send less"}
+	// ErrTimeout: the call took longer than Config.Timeout.
+	ErrTimeout error = &timeoutError{"the call took longer than Timeout: raise it or send less"}
+)
+
+type timeoutError struct{ text string }
+
+func (e *timeoutError) Error() string   { return e.text }
+func (e *timeoutError) Timeout() bool   { return true }
+func (e *timeoutError) Temporary() bool { return true }
+
+// attemptContext is the context of one attempt. It is part of the attempt's grant and costs no allocation of its own,
+// unless the attempt can end before the call: by a timeout or with the lease of its permit.
 type attemptContext struct {
 	context.Context
-	call   context.Context // the call's, which the attempt's bound leaves alone
+	call   context.Context // the call's, which goes on when the attempt's time is up
 	number int
-	until  time.Time // when the attempt's time is up; zero: it has no bound of its own
+	until  time.Time // end of the attempt's time; zero: it has no timeout
 	timer  *time.Timer
-	cancel context.CancelCauseFunc // nil: it ends with the call's alone
-	unhook func() bool             // from the lease; nil: it doesn't hang on one
-	then   func()                  // called at its end; nil: nothing
+	cancel context.CancelCauseFunc // nil: the attempt ends with the call alone
+	unhook func() bool             // stops the watch on the lease; nil: there is none
+	then   func()                  // called at the attempt's end. Optional
 }
 
 type attemptKey struct{}
 
-// Value returns the attempt's number for AttemptFrom.
+// Value returns the context itself for AttemptFrom.
 func (c *attemptContext) Value(key any) any {
 	if key == (attemptKey{}) {
 		return c
@@ -30,7 +44,7 @@ func (c *attemptContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Deadline is the attempt's own, if that is the earlier one.
+// Deadline returns the earlier one of the attempt's and the call's deadlines.
 func (c *attemptContext) Deadline() (time.Time, bool) {
 	at, ok := c.Context.Deadline()
 	if !c.until.IsZero() && (!ok || c.until.Before(at)) {
@@ -39,8 +53,8 @@ func (c *attemptContext) Deadline() (time.Time, bool) {
 	return at, ok
 }
 
-// answered lifts the bound on the attempt's time, so that what is left of the answer can be read. It reports false if the
-// time was up before; then the context has ended.
+// answered ends the attempt's timeout, so that the response can be read for longer. It reports false if the time was up
+// already; the context has then ended.
 func (c *attemptContext) answered() bool {
 	if c.timer == nil || c.timer.Stop() {
 		return true
@@ -49,7 +63,7 @@ func (c *attemptContext) answered() bool {
 	return false
 }
 
-// end cancels whatever still goes on in the context, if it can end before the call's. It may be repeated.
+// end cancels the context if it can end before the call's. Further calls do nothing.
 func (c *attemptContext) end() {
 	if c.timer != nil {
 		c.timer.Stop()
@@ -65,8 +79,8 @@ func (c *attemptContext) end() {
 	}
 }
 
-// AttemptFrom returns the number of the attempt that ctx belongs to, from 1; 0 outside of calls. It is for whatever
-// stands below Transport, or is called by Do.
+// AttemptFrom returns the number of the attempt that ctx belongs to, from 1, or 0 outside of calls. It serves base
+// transports and functions that Do runs.
 func AttemptFrom(ctx context.Context) int {
 	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
 		return c.number
@@ -74,7 +88,7 @@ func AttemptFrom(ctx context.Context) int {
 	return 0
 }
 
-// bounded returns a context for the whole call, without the reading of its answer.
+// bounded returns a context that ends when the call's Timeout is up. A response may be read for longer.
 func (p *plan) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if p.Timeout == 0 {
 		return ctx, func() {}
@@ -82,13 +96,13 @@ func (p *plan) bounded(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeoutCause(ctx, p.Timeout, ErrTimeout)
 }
 
-// bound is how long an attempt may take, and what it ends with then; 0 for no bound.
+// bound is the timeout of an attempt and its error. A limit of 0 is no timeout.
 type bound struct {
 	limit time.Duration
 	err   error
 }
 
-// bound returns the bound of an attempt that begins now, of a call whose own context is ctx.
+// bound returns the timeout of an attempt that starts now: the attempt's own, or what is left of the call's.
 func (p *plan) bound(ctx context.Context, o Options) bound {
 	b := bound{p.AttemptTimeout, ErrAttemptTimeout}
 	if o.AttemptTimeout > 0 {
@@ -104,7 +118,7 @@ func (p *plan) bound(ctx context.Context, o Options) bound {
 	return b
 }
 
-// begin makes the grant that of an attempt of the call whose own context is call, and returns the attempt's context.
+// begin starts an attempt with the grant, and returns the attempt's context. call is the call's own context.
 func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
 	g.Attempt = at.number
 	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
@@ -123,13 +137,13 @@ func (g *Grant) begin(call context.Context, at course, b bound) context.Context 
 	return &g.ctx
 }
 
-// end is for an attempt that is over: the permit goes back, and its context ends.
+// end ends an attempt: its context ends and its permit is released.
 func (g *Grant) end() {
 	g.ctx.end()
 	g.release()
 }
 
-// cut returns why the pool ended the attempt of ctx, nil if it didn't.
+// cut returns the reason for which the pool ended the attempt, or nil if it didn't.
 func cut(ctx context.Context) error {
 	err := context.Cause(ctx)
 	if err == ErrAttemptTimeout || err == ErrTimeout || err == ErrLeaseLost { //nolint:errorlint // the very values
@@ -138,24 +152,10 @@ func cut(ctx context.Context) error {
 	return nil
 }
 
-// explained is an attempt's error, with the reason why the pool ended it, if it did.
+// explained adds to an attempt's error the reason for which the pool ended the attempt, if it did.
 func explained(ctx context.Context, err error) error {
 	if reason := cut(ctx); err != nil && reason != nil && !errors.Is(err, reason) {
 		return fmt.Errorf("%w: %w", reason, err)
 	}
 	return err
 }
-
-// What bounds the time of calls and attempts. Both are net.Errors whose Timeout() is true.
-var (
-	// ErrAttemptTimeout: an attempt took longer than AttemptTimeout.
-	ErrAttemptTimeout error = &timeoutError{"the attempt took longer than AttemptTimeout allows"}
-	// ErrTimeout: the call took longer than Config.Timeout.
-	ErrTimeout error = &timeoutError{"the call took longer than its Timeout allows"}
-)
-
-type timeoutError struct{ text string }
-
-func (e *timeoutError) Error() string   { return e.text }
-func (e *timeoutError) Timeout() bool   { return true }
-func (e *timeoutError) Temporary() bool { return true }

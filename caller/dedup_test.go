@@ -49,7 +49,7 @@ func TestSharedCall(t *testing.T) {
 			}
 		})
 	}
-	for joined.Load() < 8 || c.Waiters("question") < 9 {
+	for joined.Load() < 8 || c.SharedCallers("question") < 9 {
 		time.Sleep(time.Millisecond)
 	}
 	leave()
@@ -107,7 +107,7 @@ func TestSharedAnswer(t *testing.T) {
 		begun <- struct{}{}
 		<-over
 		return ok(r), nil
-	}), caller.TransportConfig{})
+	}), caller.TransportConfig{ReturnErrors: true})
 	ctx := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -125,7 +125,7 @@ func TestSharedAnswer(t *testing.T) {
 		})
 	}
 	<-begun
-	for c.AnswerWaiters("question") < 4 {
+	for c.SharedRequests("question") < 4 {
 		time.Sleep(time.Millisecond)
 	}
 	close(over)
