@@ -27,7 +27,7 @@ var imports = []string{
 }
 
 // given are the variables that a fragment may use without declaring them.
-const given = `ctx context.Context, rdb *redis.Client, pool *caller.Caller, err error,
+const given = `ctx context.Context, rdb *redis.Client, pool *caller.Pool, err error,
 	ask func(ctx context.Context, secret, prompt string) (string, error), work func(context.Context) error`
 
 // TestGoCode builds every Go block of the documents: whole programs as they are, fragments inside a function. The files
