@@ -21,7 +21,7 @@ func (c *calibration) read() map[string]float64 { return c.ratios.All() }
 
 // calibrate corrects an estimate by the model's ratio. It keeps the prompt's estimate in the options, so that the call's
 // usage can become a sample.
-func (p *plan) calibrate(o *Options, cost Cost) Cost {
+func (p *settings) calibrate(o *Options, cost Cost) Cost {
 	prompt := cost[InputTokens]
 	if len(p.Profile.Calibrated) == 0 || prompt <= 0 {
 		return cost
@@ -43,7 +43,7 @@ func (p *plan) calibrate(o *Options, cost Cost) Cost {
 
 // corrected returns an estimate of n units plus the excess. A metric that the provider doesn't correct itself is never
 // charged less than its estimate. An estimate that fits a limit still fits when it is corrected.
-func (p *plan) corrected(m Metric, n, excess int64, model string) int64 {
+func (p *settings) corrected(m Metric, n, excess int64, model string) int64 {
 	if excess < 0 && !slices.Contains(p.Profile.Settled, m) || n > maxUnits { // more than maxUnits fits no limit
 		return n
 	}

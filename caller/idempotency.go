@@ -10,7 +10,7 @@ import (
 )
 
 // identify sets the call's idempotency key if the configuration asks for one.
-func (p *plan) identify(o *Options) {
+func (p *settings) identify(o *Options) {
 	if p.IdempotencyKeys && o.IdempotencyKey == "" {
 		o.IdempotencyKey = rand.Text()
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/caller/internal/breaker"
 	"github.com/penstock/penstock/caller/internal/hedge"
 	"github.com/penstock/penstock/retry"
@@ -87,26 +88,26 @@ func newCircuits(b Breaker) *circuits {
 }
 
 // grant waits for admission to a key whose circuit is closed.
-func (c *Pool) grant(ctx context.Context, o order, endpoint string) (*Grant, error) {
+func (c *Pool) grant(ctx context.Context, r admission.Request, endpoint string) (*Grant, error) {
 	if c.circuits == nil {
-		return c.pool.acquire(ctx, o)
+		return c.acquire(ctx, r)
 	}
-	exclude := o.except
-	for range c.pool.keys() + 1 {
+	exclude := r.Exclude
+	for range c.keys() + 1 {
 		open, wait := c.accountsWithOpenCircuit(endpoint)
 		if wait > 0 {
 			return nil, &Error{Pool: c.plan.Name, RetryAfter: wait, Err: ErrCircuitOpen}
 		}
-		o.except = append(slices.Clip(exclude), open...)
-		g, err := c.pool.acquire(ctx, o)
+		r.Exclude = append(slices.Clip(exclude), open...)
+		g, err := c.acquire(ctx, r)
 		if errors.Is(err, errNoOther) && len(open) > 0 {
 			break
 		}
 		if err != nil || c.circuits.Start(breaker.Name{g.Key, endpoint}) {
 			return g, err
 		}
-		c.pool.giveUp(g) // another key of the account may have a closed circuit
-		o.again = true
+		g.admission.Decline() // another key of the account may have a closed circuit
+		r.Retry = true
 	}
 	return nil, &Error{Pool: c.plan.Name, RetryAfter: c.circuits.OpenFor() / 10, Err: ErrCircuitOpen}
 }
@@ -127,17 +128,16 @@ func (c *Pool) accountsWithOpenCircuit(endpoint string) (accounts []string, wait
 		return nil, 0
 	}
 	all := true
-	for account, keys := range c.pool.keyIDs() {
+	for _, account := range c.admission.Accounts() {
 		least := time.Duration(math.MaxInt64)
-		for _, key := range keys {
-			least = min(least, c.circuits.Remaining(breaker.Name{key, endpoint}))
+		for _, key := range account.Keys {
+			least = min(least, c.circuits.Remaining(breaker.Name{key.ID, endpoint}))
 		}
 		switch {
-		case len(keys) == 0: // SetKeys removed it
 		case least == 0:
 			all = false
 		default:
-			accounts = append(accounts, account)
+			accounts = append(accounts, account.ID)
 			if wait == 0 || least < wait {
 				wait = least
 			}
@@ -150,26 +150,11 @@ func (c *Pool) accountsWithOpenCircuit(endpoint string) (accounts []string, wait
 	return accounts, wait
 }
 
-// keyIDs returns the IDs of all keys by their accounts.
-func (p *pool) keyIDs() map[string][]string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ids := make(map[string][]string, len(p.accounts))
-	for _, a := range p.accounts {
-		for _, k := range a.keys {
-			ids[a.id] = append(ids[a.id], k.ID)
-		}
-	}
-	return ids
-}
-
 // keys returns the number of keys.
-func (p *pool) keys() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (c *Pool) keys() int {
 	n := 0
-	for _, a := range p.accounts {
-		n += len(a.keys)
+	for _, account := range c.admission.Accounts() {
+		n += len(account.Keys)
 	}
 	return n
 }
@@ -219,7 +204,7 @@ type course struct {
 	ctx     context.Context // the attempt's; a response is read in it
 	bounded context.Context // for admission
 	number  int
-	order   order
+	request admission.Request
 	begun   func(*Grant) // called before sending. Optional
 	end     func()       // called when the attempt is over and its response read. Optional
 }
@@ -230,7 +215,7 @@ type latencies struct {
 	hedger *hedge.Hedger
 }
 
-func (l *latencies) of(p *plan) *hedge.Hedger {
+func (l *latencies) of(p *settings) *hedge.Hedger {
 	l.once.Do(func() {
 		cfg := hedge.Config{After: p.Hedge.After, Percentile: p.Hedge.Percentile}
 		if p.Retry.Budget != nil {
@@ -255,7 +240,7 @@ func hedged[T any](c *Pool, opts Options, at course, once func(course) made[T], 
 			defer context.AfterFunc(ctx, func() { leave(context.Cause(ctx)) })()
 			own.ctx, own.bounded, own.end = ctx, admission, r.End
 			if r.Second {
-				own.order.again, own.order.affinity, own.order.except = true, "", []string{first}
+				own.request.Retry, own.request.Affinity, own.request.Exclude = true, "", []string{first}
 			} else {
 				own.begun = func(g *Grant) {
 					first = g.Account

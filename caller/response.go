@@ -104,7 +104,7 @@ type usageMeter struct {
 }
 
 // newUsageMeter returns nil if the response's usage can't be read or changes nothing.
-func (p *plan) newUsageMeter(res *http.Response) *usageMeter {
+func (p *settings) newUsageMeter(res *http.Response) *usageMeter {
 	if p.Profile.Usage == nil || !p.needsUsage() || res.Header.Get("Content-Encoding") != "" {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (p *plan) newUsageMeter(res *http.Response) *usageMeter {
 }
 
 // needsUsage reports whether the usage of calls changes anything: a hook reads it, or a limit counts it.
-func (p *plan) needsUsage() bool {
+func (p *settings) needsUsage() bool {
 	if p.Hooks.UsageRead != nil {
 		return true
 	}

@@ -89,7 +89,7 @@ func AttemptFrom(ctx context.Context) int {
 }
 
 // bounded returns a context that ends when the call's Timeout is up. A response may be read for longer.
-func (p *plan) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+func (p *settings) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if p.Timeout == 0 {
 		return ctx, func() {}
 	}
@@ -103,7 +103,7 @@ type bound struct {
 }
 
 // bound returns the timeout of an attempt that starts now: the attempt's own, or what is left of the call's.
-func (p *plan) bound(ctx context.Context, o Options) bound {
+func (p *settings) bound(ctx context.Context, o Options) bound {
 	b := bound{p.AttemptTimeout, ErrAttemptTimeout}
 	if o.AttemptTimeout > 0 {
 		b.limit = o.AttemptTimeout
@@ -122,7 +122,8 @@ func (p *plan) bound(ctx context.Context, o Options) bound {
 func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
 	g.Attempt = at.number
 	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
-	if b.limit == 0 && g.lease == nil {
+	lease := g.admission.Lost()
+	if b.limit == 0 && lease == nil {
 		return &g.ctx
 	}
 	ctx, cancel := context.WithCancelCause(at.ctx)
@@ -131,8 +132,8 @@ func (g *Grant) begin(call context.Context, at course, b bound) context.Context 
 		g.ctx.until = time.Now().Add(b.limit)
 		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
 	}
-	if g.lease != nil {
-		g.ctx.unhook = context.AfterFunc(g.lease, func() { cancel(ErrLeaseLost) })
+	if lease != nil {
+		g.ctx.unhook = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })
 	}
 	return &g.ctx
 }
