@@ -34,10 +34,10 @@ func TestCalibrate_ChangesThePromptsPart(t *testing.T) {
 	} {
 		p := &settings{Config: Config{Limits: test.limits, Profile: Profile{Calibrated: test.calibrated, Settled: test.settled}}}
 		for range 500 {
-			p.prompts.learn("m", 1000, int64(1000*test.ratio))
+			p.ratios.Add("m", 1000, int64(1000*test.ratio))
 		}
 		before := fmt.Sprint(test.cost)
-		if got := p.calibrate(&Options{Model: "m"}, test.cost); !reflect.DeepEqual(got, test.want) {
+		if got, _ := p.calibrate("m", test.cost); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: got %v, want %v", name, got, test.want)
 		}
 		if fmt.Sprint(test.cost) != before {

@@ -13,10 +13,13 @@ import (
 // maxShared is the longest response that several requests can share, in bytes.
 const maxShared = 64 << 20
 
-type flights = singleflight.Group
-
-func together[T any](ctx context.Context, g *flights, name string, call func(context.Context) (T, error)) (T, error) {
-	return singleflight.Do(ctx, g, name, call)
+// withDedup runs a call once for all calls with the same key and type of result that are under way.
+func withDedup[T any](ctx context.Context, c *Pool, key string, run func(context.Context) (T, error)) (T, error) {
+	value, err := singleflight.Do(ctx, &c.flights, key, run)
+	if _, ok := err.(*Error); err != nil && !ok { // this call's own context has ended
+		err = &Error{Pool: c.settings.Name, Err: err}
+	}
+	return value, err
 }
 
 // sharedResponse is a response that was read whole, of which each request gets a copy.
@@ -28,14 +31,11 @@ type sharedResponse struct {
 
 // doShared makes one call for all requests with the same DedupKey that are under way.
 func (t *Transport) doShared(req *http.Request, key string) (*http.Response, error) {
-	shared, err := singleflight.Do(req.Context(), &t.caller.flights, key, func(ctx context.Context) (*sharedResponse, error) {
+	shared, err := withDedup(req.Context(), t.pool, key, func(ctx context.Context) (*sharedResponse, error) {
 		return t.readShared(ctx, req)
 	})
 	closeBody(req)
 	if shared == nil {
-		if _, ok := err.(*Error); !ok { // this request's own context has ended
-			err = &Error{Pool: t.caller.plan.Name, Err: err}
-		}
 		return nil, err
 	}
 	res := *shared.res
@@ -51,7 +51,7 @@ func (t *Transport) readShared(ctx context.Context, req *http.Request) (*sharedR
 	if hasBody(req) {
 		body, err := req.GetBody()
 		if err != nil {
-			return nil, &Error{Pool: t.caller.plan.Name, Err: err}
+			return nil, &Error{Pool: t.pool.settings.Name, Err: err}
 		}
 		own.Body = body
 	}
@@ -65,7 +65,7 @@ func (t *Transport) readShared(ctx context.Context, req *http.Request) (*sharedR
 		failed = fmt.Errorf("the response is longer than %d MiB and can't be shared: send the request without DedupKey", maxShared>>20)
 	}
 	if failed != nil {
-		return nil, &Error{Pool: t.caller.plan.Name, Err: failed}
+		return nil, &Error{Pool: t.pool.settings.Name, Err: failed}
 	}
 	return &sharedResponse{res: res, body: body, err: err}, nil
 }

@@ -36,7 +36,7 @@ func ErrorOf(res *http.Response) *Error {
 // errorResponse returns the response that stands for err.
 func (t *Transport) errorResponse(req *http.Request, err *Error) *http.Response {
 	status, code := err.status()
-	body := t.caller.plan.Profile.ErrorBody(status, code, err.Error())
+	body := t.pool.settings.Profile.ErrorBody(status, code, err.Error())
 	h := http.Header{
 		"Content-Type": {"application/json"},
 		shouldRetry:    {"false"},

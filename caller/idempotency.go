@@ -9,16 +9,16 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// identify sets the call's idempotency key if the configuration asks for one.
-func (p *settings) identify(o *Options) {
+// setIdempotencyKey sets the call's idempotency key if the configuration asks for one.
+func (p *settings) setIdempotencyKey(o *Options) {
 	if p.IdempotencyKeys && o.IdempotencyKey == "" {
 		o.IdempotencyKey = rand.Text()
 	}
 }
 
-// guard marks the error of an attempt as permanent if the attempt may have been carried out and the call isn't
+// noUnsafeRetry marks the error of an attempt as permanent if the attempt may have been carried out and the call isn't
 // idempotent.
-func guard(v Verdict, err error, idempotent bool) error {
+func noUnsafeRetry(v Verdict, err error, idempotent bool) error {
 	switch {
 	case idempotent, v.Outcome == Throttled, v.Outcome == KeyRejected, v.Outcome == OutOfCredit, neverSent(err):
 		return err
@@ -37,15 +37,15 @@ func noRetry(v Verdict, err error) error {
 	return retry.Permanent(err)
 }
 
-// guard marks the error of a request's attempt as permanent if the request can't, or must not, be sent again.
-func (t *Transport) guard(req *http.Request, i Idempotency, v Verdict, err error) error {
+// noUnsafeRetry marks the error of a request's attempt as permanent if the request can't, or must not, be sent again.
+func (t *Transport) noUnsafeRetry(req *http.Request, i Idempotency, v Verdict, err error) error {
 	if err == nil && v.Outcome == Success {
 		return nil
 	}
 	if !replayable(req) {
 		return noRetry(v, err)
 	}
-	return guard(v, err, t.repeatable(req, i))
+	return noUnsafeRetry(v, err, t.repeatable(req, i))
 }
 
 // repeatable reports whether a request may be carried out twice.
@@ -56,7 +56,7 @@ func (t *Transport) repeatable(req *http.Request, i Idempotency) bool {
 	case IdempotencyNo:
 		return false
 	default:
-		return t.caller.plan.Profile.Idempotent(req)
+		return t.pool.settings.Profile.Idempotent(req)
 	}
 }
 

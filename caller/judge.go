@@ -22,8 +22,8 @@ const (
 	timedOut = "timeout"
 )
 
-// hint adds to an attempt's error whether, and when, the call is tried again.
-func hint(v Verdict, err error) error {
+// retryHint adds to an attempt's error whether, and when, the call is tried again.
+func retryHint(v Verdict, err error) error {
 	if v.Outcome == Success {
 		return err
 	}
@@ -58,9 +58,9 @@ func (c *Pool) judgeError(ctx context.Context, err error) Verdict {
 		return v.Verdict()
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		return c.plan.Profile.Judge(s.response(), s.Body)
+		return c.settings.Profile.Judge(s.response(), s.Body)
 	}
-	if reason := cut(ctx); errors.Is(reason, ErrLeaseLost) {
+	if reason := cancelCause(ctx); errors.Is(reason, ErrLeaseLost) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}
 	} else if reason != nil {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: timedOut}

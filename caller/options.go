@@ -36,10 +36,6 @@ type Options struct {
 	// The pool then corrects the cost as that of Transport (see Profile.Calibrated), and Grant.Settle adds a sample.
 	// Defaults to false: the cost is charged as given.
 	Estimated bool
-
-	prompt   int64  // tokens that the prompt was estimated at; 0: the usage is no sample
-	hedge    bool   // the call may be hedged
-	endpoint string // of a request, for the circuit breaker and the latencies; empty for Do
 }
 
 // Priority is the urgency of a call. Waiting calls of a higher priority are served first, over all processes. Calls of

@@ -8,18 +8,20 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/caller/internal/hedge"
+	"github.com/penstock/penstock/caller/internal/singleflight"
 )
 
 // Caller makes calls with the keys of one pool.
 type Pool struct {
-	plan      *settings
+	settings  *settings
 	admission *admission.Controller
 	keyring   keyring
 	stats     stats
 
-	circuits  *circuits // nil: off
-	latencies latencies
-	flights   flights
+	circuits *circuits          // nil: the circuit breaker is off
+	hedger   *hedge.Hedger      // nil: hedging is off
+	flights  singleflight.Group // calls that share their result
 }
 
 // New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
@@ -32,7 +34,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Pool{plan: s, circuits: newCircuits(s.Breaker)}
+	c := &Pool{settings: s, hedger: s.newHedger()}
+	c.circuits = c.newCircuits()
 	c.keyring.set(s.Keys)
 	c.admission = admission.New(rdb, s.admission(admission.Observer{
 		Admitted: c.admitted, LeaseLost: s.Hooks.LeaseLost, RedisFailed: s.Hooks.RedisFailed,
@@ -44,7 +47,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 // gives every permit back. It returns an error if calls were still in flight.
 func (c *Pool) Close(ctx context.Context) error {
 	if err := c.admission.Close(ctx); err != nil {
-		return &Error{Pool: c.plan.Name, Err: err}
+		return &Error{Pool: c.settings.Name, Err: err}
 	}
 	return nil
 }
@@ -52,7 +55,7 @@ func (c *Pool) Close(ctx context.Context) error {
 // Stats returns what the Caller did so far.
 func (c *Pool) Stats() Stats {
 	s := c.stats.read()
-	s.PromptRatios = c.plan.prompts.read()
+	s.PromptRatios = c.settings.ratios.All()
 	its := c.admission.Stats()
 	s.CallsWaiting, s.CallsInFlight, s.SlotsMissed = its.Waiting, its.InFlight, its.SlotsMissed
 	s.BlockedBy, s.Bottleneck = c.blockedBy(its.BlockedBy)
@@ -61,7 +64,7 @@ func (c *Pool) Stats() Stats {
 
 // admitted calls the hook.
 func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
-	if hook := c.plan.Hooks.Admitted; hook != nil {
+	if hook := c.settings.Hooks.Admitted; hook != nil {
 		hook(Admission{Key: g.Key(), Account: g.Account(), Waited: waited})
 	}
 }

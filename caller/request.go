@@ -23,7 +23,7 @@ func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, la
 		attempt.Header.Set("Idempotency-Key", g.IdempotencyKey)
 	}
 	attempt.Header.Del("Authorization")
-	t.caller.plan.Profile.Authorize(attempt, g.Secret())
+	t.pool.settings.Profile.Authorize(attempt, g.Secret())
 	return attempt, nil
 }
 

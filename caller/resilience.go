@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
@@ -78,106 +77,180 @@ func (h Hedge) check() error {
 	return nil
 }
 
-type circuits = breaker.Breaker
+// circuits is the circuit breaker of a pool.
+type circuits struct {
+	pool     string // the pool's name
+	breaker  *breaker.Breaker
+	accounts func() []admission.Account
+	opened   func(Circuit) // the hook; nil: none
+}
 
-func newCircuits(b Breaker) *circuits {
+// newCircuits returns the circuit breaker, or nil if it is off.
+func (c *Pool) newCircuits() *circuits {
+	b := c.settings.Breaker
 	if b.FailureThreshold == 0 {
 		return nil
 	}
-	return breaker.New(breaker.Config{FailureThreshold: b.FailureThreshold, OpenFor: cmp.Or(b.OpenFor, DefaultOpenFor)})
+	return &circuits{
+		pool:     c.settings.Name,
+		breaker:  breaker.New(breaker.Config{FailureThreshold: b.FailureThreshold, OpenFor: cmp.Or(b.OpenFor, DefaultOpenFor)}),
+		accounts: func() []admission.Account { return c.admission.Accounts() },
+		opened:   c.settings.Hooks.CircuitOpened,
+	}
 }
 
-// grant waits for admission to a key whose circuit is closed.
-func (c *Pool) grant(ctx context.Context, r admission.Request, endpoint string) (*Grant, error) {
-	if c.circuits == nil {
-		return c.acquire(ctx, r)
+// withBreaker makes attempts with keys whose circuit for the endpoint is closed. It excludes the accounts that have no
+// such key. If an account has some, the attempt declines other keys of it and is made again.
+func withBreaker[T any](c *circuits, next attemptFunc[T]) attemptFunc[T] {
+	return func(ctx context.Context, spec attemptSpec) attemptResult[T] {
+		excluded, keys := spec.request.Exclude, 0
+		for _, account := range c.accounts() {
+			keys += len(account.Keys)
+		}
+		for range keys + 1 {
+			open, wait := c.open(spec.endpoint)
+			if wait > 0 {
+				return refusedByBreaker[T](c, wait)
+			}
+			its := spec
+			its.request.Exclude = append(slices.Clip(excluded), open...)
+			its.onGrant = func(g *Grant) bool {
+				return c.breaker.Start(breaker.Name{g.Key, spec.endpoint}) && (spec.onGrant == nil || spec.onGrant(g))
+			}
+			r := next(ctx, its)
+			switch {
+			case r.err == errDeclined: //nolint:errorlint // the very value
+				spec.request.Retry = true
+			case errors.Is(r.err, errNoOther) && len(open) > 0:
+				return refusedByBreaker[T](c, c.breaker.OpenFor()/10)
+			default:
+				c.end(spec.endpoint, &r.attempt)
+				return r
+			}
+		}
+		return refusedByBreaker[T](c, c.breaker.OpenFor()/10)
 	}
-	exclude := r.Exclude
-	for range c.keys() + 1 {
-		open, wait := c.accountsWithOpenCircuit(endpoint)
-		if wait > 0 {
-			return nil, &Error{Pool: c.plan.Name, RetryAfter: wait, Err: ErrCircuitOpen}
-		}
-		r.Exclude = append(slices.Clip(exclude), open...)
-		g, err := c.acquire(ctx, r)
-		if errors.Is(err, errNoOther) && len(open) > 0 {
-			break
-		}
-		if err != nil || c.circuits.Start(breaker.Name{g.Key, endpoint}) {
-			return g, err
-		}
-		g.admission.Decline() // another key of the account may have a closed circuit
-		r.Retry = true
-	}
-	return nil, &Error{Pool: c.plan.Name, RetryAfter: c.circuits.OpenFor() / 10, Err: ErrCircuitOpen}
 }
 
-// ungranted says whether a call without a grant is tried again: after ErrCircuitOpen when the endpoint is tried again,
-// else not.
-func (c *Pool) ungranted(err error) error {
-	if e, ok := err.(*Error); ok && e.Err == ErrCircuitOpen { //nolint:errorlint // grant's own
-		return retry.After(err, e.RetryAfter)
-	}
-	return retry.Permanent(err)
+// refusedByBreaker returns the result of an attempt that no key could be used for. It is made again after the wait.
+func refusedByBreaker[T any](c *circuits, wait time.Duration) (r attemptResult[T]) {
+	r.err = retry.After(&Error{Pool: c.pool, RetryAfter: wait, Err: ErrCircuitOpen}, wait)
+	return r
 }
 
-// accountsWithOpenCircuit returns the accounts of which every key has an open circuit for the endpoint. If these are all
-// accounts, it also returns the time until the first circuit is tried again, else 0.
-func (c *Pool) accountsWithOpenCircuit(endpoint string) (accounts []string, wait time.Duration) {
-	if c.circuits.Quiet() {
+// open returns the accounts of which every key has an open circuit for the endpoint. If these are all accounts, it also
+// returns the time until the first circuit is tried again, else 0.
+func (c *circuits) open(endpoint string) (accounts []string, wait time.Duration) {
+	if c.breaker.Quiet() {
 		return nil, 0
 	}
 	all := true
-	for _, account := range c.admission.Accounts() {
+	for _, account := range c.accounts() {
 		least := time.Duration(math.MaxInt64)
 		for _, key := range account.Keys {
-			least = min(least, c.circuits.Remaining(breaker.Name{key.ID, endpoint}))
+			least = min(least, c.breaker.Remaining(breaker.Name{key.ID, endpoint}))
 		}
-		switch {
-		case least == 0:
+		if least == 0 {
 			all = false
-		default:
-			accounts = append(accounts, account.ID)
-			if wait == 0 || least < wait {
-				wait = least
-			}
+			continue
+		}
+		accounts = append(accounts, account.ID)
+		if wait == 0 || least < wait {
+			wait = least
 		}
 	}
 	if !all {
 		wait = 0
 	}
-	slices.Sort(accounts) // equal demands share an entry of the batch
+	slices.Sort(accounts) // requests that exclude the same accounts are equal demands
 	return accounts, wait
 }
 
-// keys returns the number of keys.
-func (c *Pool) keys() int {
-	n := 0
-	for _, account := range c.admission.Accounts() {
-		n += len(account.Keys)
-	}
-	return n
-}
-
-// tripped records the outcome of an attempt in the circuit of its key and endpoint.
-func (c *Pool) tripped(g *Grant, endpoint string, o Outcome) {
-	if c.circuits == nil || !c.circuits.End(breaker.Name{g.Key, endpoint}, circuitResult(o)) {
+// end records the result of an attempt in the circuit of its key and endpoint.
+func (c *circuits) end(endpoint string, a *Attempt) {
+	if a.Number == 0 || !c.breaker.End(breaker.Name{a.Key, endpoint}, circuitResult(a)) || c.opened == nil {
 		return
 	}
-	if hook := c.plan.Hooks.CircuitOpened; hook != nil {
-		hook(Circuit{Key: g.Key, Endpoint: endpoint, For: c.circuits.OpenFor()})
-	}
+	c.opened(Circuit{Key: a.Key, Endpoint: endpoint, For: c.breaker.OpenFor()})
 }
 
-// circuitResult returns what an outcome shows about an endpoint. An endpoint that refuses a call works.
-func circuitResult(o Outcome) breaker.Result {
-	switch o {
-	case Canceled:
+// circuitResult returns what an attempt shows about its endpoint. An endpoint that refuses a request works.
+func circuitResult(a *Attempt) breaker.Result {
+	switch o := a.Verdict.Outcome; {
+	case o == Canceled, errors.Is(a.Err, ErrLeaseLost):
 		return breaker.Unknown
-	case Transient, Overloaded:
+	case o == Transient, o == Overloaded:
 		return breaker.Failure
 	default:
 		return breaker.Success
+	}
+}
+
+// newHedger returns the hedger, or nil if hedging is off.
+func (s *settings) newHedger() *hedge.Hedger {
+	if s.Hedge.After == 0 {
+		return nil
+	}
+	cfg := hedge.Config{After: s.Hedge.After, Percentile: s.Hedge.Percentile}
+	if s.Retry.Budget != nil {
+		cfg.Allow = s.Retry.Budget.Retry
+	}
+	return hedge.New(cfg)
+}
+
+// withHedge makes an attempt of one request, or of two if the first is slow. The second request uses another account.
+// discard takes the result that isn't returned, from any goroutine.
+func withHedge[T any](h *hedge.Hedger, next attemptFunc[T], discard func(attemptResult[T])) attemptFunc[T] {
+	return func(ctx context.Context, spec attemptSpec) attemptResult[T] {
+		name := spec.request.Model + "\x00" + spec.endpoint
+		var first string // account of the first request
+		return hedge.Do(ctx, h, hedge.Race[attemptResult[T]]{
+			Name: name,
+			Run: func(ctx context.Context, run *hedge.Run) attemptResult[T] {
+				its := spec
+				bounded, cancel := context.WithCancelCause(spec.bounded)
+				defer cancel(nil)
+				defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+				its.bounded, its.onEnd = bounded, run.End
+				if run.Second {
+					its.request.Retry, its.request.Affinity, its.request.Exclude = true, "", []string{first}
+				} else {
+					its.onGrant = func(g *Grant) bool {
+						first = g.Account
+						run.Started()
+						return true
+					}
+				}
+				r := next(ctx, its)
+				record(h, name, run, &r.attempt)
+				return r
+			},
+			Judge:   raceResult[T],
+			Discard: discard,
+		})
+	}
+}
+
+// record adds the latency of a request that succeeded or lost the race, and ends a run that sent no request.
+func record(h *hedge.Hedger, name string, run *hedge.Run, a *Attempt) {
+	lost := a.Verdict.Reason == hedgeLost
+	switch {
+	case a.Number == 0:
+		run.End()
+	case a.Verdict.Outcome == Success, lost:
+		h.Record(name, run, a.Latency, lost)
+	}
+}
+
+// raceResult returns what a result means for the race between two requests.
+func raceResult[T any](r attemptResult[T]) hedge.Result {
+	switch {
+	case r.err == nil:
+		return hedge.Succeeded
+	case r.attempt.Number == 0:
+		return hedge.NotStarted
+	default:
+		return hedge.Failed
 	}
 }
 
@@ -190,87 +263,4 @@ func endpoint(r *http.Request) string {
 		}
 	}
 	return r.URL.Host + strings.Join(parts, "/")
-}
-
-// made is the result of one attempt.
-type made[T any] struct {
-	value T
-	err   error   // says whether to try again
-	last  Attempt // Number is 0 if the attempt got no key
-}
-
-// course is how one attempt is made.
-type course struct {
-	ctx     context.Context // the attempt's; a response is read in it
-	bounded context.Context // for admission
-	number  int
-	request admission.Request
-	begun   func(*Grant) // called before sending. Optional
-	end     func()       // called when the attempt is over and its response read. Optional
-}
-
-// latencies holds the hedger of a Pool.
-type latencies struct {
-	once   sync.Once
-	hedger *hedge.Hedger
-}
-
-func (l *latencies) of(p *settings) *hedge.Hedger {
-	l.once.Do(func() {
-		cfg := hedge.Config{After: p.Hedge.After, Percentile: p.Hedge.Percentile}
-		if p.Retry.Budget != nil {
-			cfg.Allow = p.Retry.Budget.Retry
-		}
-		l.hedger = hedge.New(cfg)
-	})
-	return l.hedger
-}
-
-// hedged makes an attempt of one request, or of two if the first is slow.
-func hedged[T any](c *Pool, opts Options, at course, once func(course) made[T], discard func(T)) made[T] {
-	h := c.latencies.of(c.plan)
-	name := opts.Model + "\x00" + opts.endpoint
-	var first string // account of the first request
-	return hedge.Do(at.ctx, h, hedge.Race[made[T]]{
-		Name: name,
-		Run: func(ctx context.Context, r *hedge.Run) made[T] {
-			own := at
-			admission, leave := context.WithCancelCause(at.bounded)
-			defer leave(nil)
-			defer context.AfterFunc(ctx, func() { leave(context.Cause(ctx)) })()
-			own.ctx, own.bounded, own.end = ctx, admission, r.End
-			if r.Second {
-				own.request.Retry, own.request.Affinity, own.request.Exclude = true, "", []string{first}
-			} else {
-				own.begun = func(g *Grant) {
-					first = g.Account
-					r.Started()
-				}
-			}
-			m := once(own)
-			if m.last.Number == 0 {
-				r.End()
-			}
-			lost := m.last.Verdict.Reason == hedgeLost
-			if m.last.Number > 0 && (m.last.Verdict.Outcome == Success || lost) {
-				h.Record(name, r, m.last.Latency, lost)
-			}
-			return m
-		},
-		Judge: func(m made[T]) hedge.Result {
-			switch {
-			case m.err == nil:
-				return hedge.Succeeded
-			case m.last.Number == 0:
-				return hedge.NotStarted
-			}
-			return hedge.Failed
-		},
-		Discard: func(m made[T]) {
-			if m.last.Number > 0 {
-				discard(m.value)
-				c.attempted(m.last, true)
-			}
-		},
-	})
 }

@@ -23,10 +23,10 @@ type meteredBody struct {
 // once.
 func meter(res *http.Response, g *Grant) io.ReadCloser {
 	if res.Body == http.NoBody || !mayHaveBody(res) {
-		g.end()
+		g.finishAttempt()
 		return res.Body
 	}
-	metered := &meteredBody{res.Body, g, g.pool.plan.newUsageMeter(res)}
+	metered := &meteredBody{res.Body, g, g.pool.settings.newUsageMeter(res)}
 	if w, ok := res.Body.(io.Writer); ok { // 101 Switching Protocols
 		return struct {
 			*meteredBody
@@ -55,7 +55,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		b.settle(errors.Is(err, io.EOF))
-		b.grant.end()
+		b.grant.finishAttempt()
 	}
 	return n, err
 }
@@ -64,7 +64,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 func (b *meteredBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.settle(false)
-	b.grant.end()
+	b.grant.finishAttempt()
 	return err
 }
 

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,13 +26,13 @@ func (e *timeoutError) Temporary() bool { return true }
 // unless the attempt can end before the call: by a timeout or with the lease of its permit.
 type attemptContext struct {
 	context.Context
-	call   context.Context // the call's, which goes on when the attempt's time is up
-	number int
-	until  time.Time // end of the attempt's time; zero: it has no timeout
-	timer  *time.Timer
-	cancel context.CancelCauseFunc // nil: the attempt ends with the call alone
-	unhook func() bool             // stops the watch on the lease; nil: there is none
-	then   func()                  // called at the attempt's end. Optional
+	call      context.Context // the call's, which goes on when the attempt's time is up
+	number    int
+	until     time.Time // end of the attempt's time; zero: it has no timeout
+	timer     *time.Timer
+	cancel    context.CancelCauseFunc // nil: the attempt ends with the call alone
+	stopWatch func() bool             // of the lease; nil: there is none
+	onEnd     func()                  // called at the attempt's end. Optional
 }
 
 type attemptKey struct{}
@@ -68,14 +69,14 @@ func (c *attemptContext) end() {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	if c.unhook != nil {
-		c.unhook()
+	if c.stopWatch != nil {
+		c.stopWatch()
 	}
 	if c.cancel != nil {
 		c.cancel(nil)
 	}
-	if c.then != nil {
-		c.then()
+	if c.onEnd != nil {
+		c.onEnd()
 	}
 }
 
@@ -88,64 +89,36 @@ func AttemptFrom(ctx context.Context) int {
 	return 0
 }
 
-// bounded returns a context that ends when the call's Timeout is up. A response may be read for longer.
-func (p *settings) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.Timeout == 0 {
+// withTimeout returns a context that ends when the call's Timeout is up. A response may be read for longer.
+func (s *settings) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.Timeout == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, p.Timeout, ErrTimeout)
+	return context.WithTimeoutCause(ctx, s.Timeout, ErrTimeout)
 }
 
-// bound is the timeout of an attempt and its error. A limit of 0 is no timeout.
-type bound struct {
-	limit time.Duration
+// attemptTimeout is the timeout of an attempt and its error.
+type attemptTimeout struct {
+	after time.Duration // 0: no timeout
 	err   error
 }
 
-// bound returns the timeout of an attempt that starts now: the attempt's own, or what is left of the call's.
-func (p *settings) bound(ctx context.Context, o Options) bound {
-	b := bound{p.AttemptTimeout, ErrAttemptTimeout}
-	if o.AttemptTimeout > 0 {
-		b.limit = o.AttemptTimeout
+// attemptTimeout returns the timeout of an attempt that starts now: that of the options or the configuration, or what is
+// left of the call's.
+func (s *settings) attemptTimeout(bounded context.Context, ofOptions time.Duration) attemptTimeout {
+	t := attemptTimeout{cmp.Or(ofOptions, s.AttemptTimeout), ErrAttemptTimeout}
+	if s.Timeout == 0 {
+		return t
 	}
-	if p.Timeout == 0 {
-		return b
+	deadline, _ := bounded.Deadline()
+	if left := max(time.Until(deadline), 1); t.after == 0 || left < t.after {
+		t = attemptTimeout{left, ErrTimeout}
 	}
-	deadline, _ := ctx.Deadline()
-	if left := max(time.Until(deadline), 1); b.limit == 0 || left < b.limit {
-		b = bound{left, ErrTimeout}
-	}
-	return b
+	return t
 }
 
-// begin starts an attempt with the grant, and returns the attempt's context. call is the call's own context.
-func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
-	g.Attempt = at.number
-	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
-	lease := g.admission.Lost()
-	if b.limit == 0 && lease == nil {
-		return &g.ctx
-	}
-	ctx, cancel := context.WithCancelCause(at.ctx)
-	g.ctx.Context, g.ctx.cancel = ctx, cancel
-	if b.limit > 0 {
-		g.ctx.until = time.Now().Add(b.limit)
-		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
-	}
-	if lease != nil {
-		g.ctx.unhook = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })
-	}
-	return &g.ctx
-}
-
-// end ends an attempt: its context ends and its permit is released.
-func (g *Grant) end() {
-	g.ctx.end()
-	g.release()
-}
-
-// cut returns the reason for which the pool ended the attempt, or nil if it didn't.
-func cut(ctx context.Context) error {
+// cancelCause returns the reason for which the pool ended the attempt, or nil if it didn't.
+func cancelCause(ctx context.Context) error {
 	err := context.Cause(ctx)
 	if err == ErrAttemptTimeout || err == ErrTimeout || err == ErrLeaseLost { //nolint:errorlint // the very values
 		return err
@@ -153,9 +126,9 @@ func cut(ctx context.Context) error {
 	return nil
 }
 
-// explained adds to an attempt's error the reason for which the pool ended the attempt, if it did.
-func explained(ctx context.Context, err error) error {
-	if reason := cut(ctx); err != nil && reason != nil && !errors.Is(err, reason) {
+// withCancelCause adds to an attempt's error the reason for which the pool ended the attempt, if it did.
+func withCancelCause(ctx context.Context, err error) error {
+	if reason := cancelCause(ctx); err != nil && reason != nil && !errors.Is(err, reason) {
 		return fmt.Errorf("%w: %w", reason, err)
 	}
 	return err

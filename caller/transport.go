@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/retry"
@@ -42,9 +41,9 @@ import (
 // If http.Client follows a redirect to another host, or from https to http, that request isn't a call of the pool. The
 // Transport sends it unchanged and without a key.
 type Transport struct {
-	caller *Pool
-	base   http.RoundTripper
-	cfg    TransportConfig
+	pool *Pool
+	base http.RoundTripper
+	cfg  TransportConfig
 }
 
 // TransportConfig configures a Transport. The zero TransportConfig has the defaults.
@@ -61,7 +60,7 @@ func (c *Pool) Transport(base http.RoundTripper, cfg TransportConfig) *Transport
 	if base == nil {
 		base = NewHTTPTransport(0)
 	}
-	return &Transport{caller: c, base: base, cfg: cfg}
+	return &Transport{pool: c, base: base, cfg: cfg}
 }
 
 // NewHTTPTransport returns an http.Transport for many calls to few hosts. It keeps up to maxInFlight idle connections to
@@ -110,31 +109,32 @@ func (t *Transport) doOnce(req *http.Request) (*http.Response, error) {
 	body, err := peekBody(req)
 	if err != nil {
 		closeBody(req)
-		return nil, &Error{Pool: t.caller.plan.Name, Err: err}
+		return nil, &Error{Pool: t.pool.settings.Name, Err: err}
 	}
-	profile, opts := &t.caller.plan.Profile, OptionsFrom(req.Context())
+	c, profile := t.pool, &t.pool.settings.Profile
+	k := &call[*http.Response]{pool: c, opts: OptionsFrom(req.Context()), discard: drain}
 	if !IsIdempotent(req) {
-		t.caller.plan.identify(&opts)
+		c.settings.setIdempotencyKey(&k.opts)
 	}
-	if t.caller.circuits != nil || t.caller.plan.Hedge.Percentile > 0 {
-		opts.endpoint = endpoint(req)
+	k.hedged = c.hedger != nil && replayable(req) && (k.opts.IdempotencyKey != "" || t.repeatable(req, k.opts.Idempotency))
+	if c.circuits != nil || c.settings.Hedge.Percentile > 0 {
+		k.endpoint = endpoint(req)
 	}
-	opts.hedge = t.caller.plan.Hedge.After > 0 && replayable(req) && (opts.IdempotencyKey != "" || t.repeatable(req, opts.Idempotency))
-	var sent atomic.Bool
-	send := func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		attempt, err := t.prepare(ctx, req, g, sent.Swap(true))
+	if k.opts.Model == "" {
+		k.opts.Model = profile.Model(req, body)
+	}
+	k.send = func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
+		attempt, err := t.prepare(ctx, req, g, k.bodyUsed.Swap(true))
 		if err != nil {
-			g.end()
+			g.finishAttempt()
 			return nil, Verdict{Outcome: ClientError}, retry.Permanent(err)
 		}
-		return t.roundTripOnce(ctx, attempt, g, opts.Idempotency)
+		return t.roundTripOnce(ctx, attempt, g, k.opts.Idempotency)
 	}
-	if opts.Model == "" {
-		opts.Model = profile.Model(req, body)
-	}
-	cost := t.caller.plan.calibrate(&opts, profile.Estimate(req, body))
-	res, err := do(req.Context(), t.caller, opts, cost, send, drain)
-	if !sent.Load() {
+	cost, prompt := c.settings.calibrate(k.opts.Model, profile.Estimate(req, body))
+	k.prompt = prompt
+	res, err := k.run(req.Context(), cost)
+	if !k.bodyUsed.Load() {
 		closeBody(req)
 	}
 	return res, err
@@ -162,9 +162,9 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 		err = errors.New("the base transport returned neither a response nor an error")
 	}
 	if err != nil {
-		g.end()
-		v := t.caller.judgeError(ctx, err)
-		return nil, v, t.guard(req, i, v, explained(ctx, err))
+		g.finishAttempt()
+		v := t.pool.judgeError(ctx, err)
+		return nil, v, t.noUnsafeRetry(req, i, v, withCancelCause(ctx, err))
 	}
 	if res.Body == nil {
 		res.Body = http.NoBody
@@ -175,12 +175,12 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 	}
 	if !g.ctx.answered() {
 		_ = res.Body.Close()
-		g.end()
-		v := t.caller.judgeError(ctx, cut(ctx))
-		return nil, v, t.guard(req, i, v, cut(ctx))
+		g.finishAttempt()
+		v := t.pool.judgeError(ctx, cancelCause(ctx))
+		return nil, v, t.noUnsafeRetry(req, i, v, cancelCause(ctx))
 	}
-	t.caller.observe(g, res)
-	v := t.caller.plan.Profile.Judge(res, head)
+	t.pool.observe(g, res)
+	v := t.pool.settings.Profile.Judge(res, head)
 	if head == nil {
 		res.Body = meter(res, g)
 	} else {
@@ -188,5 +188,5 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 		g.release()
 		res.Body = &replayBody{Reader: io.MultiReader(bytes.NewReader(head), res.Body), Closer: res.Body, grant: g}
 	}
-	return res, v, t.guard(req, i, v, nil)
+	return res, v, t.noUnsafeRetry(req, i, v, nil)
 }

@@ -1,0 +1,104 @@
+package caller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/retry"
+)
+
+// attemptFunc makes one attempt of a call. ctx ends with the call, or earlier if the attempt is no longer needed; the
+// attempt's value is read in it.
+type attemptFunc[T any] func(ctx context.Context, spec attemptSpec) attemptResult[T]
+
+// attemptSpec says how an attempt is made.
+type attemptSpec struct {
+	number   int    // from 1
+	endpoint string // of a request, without what looks like an ID; empty for Do
+	// bounded bounds the attempt until its value is there. It ends with ctx or the call's Timeout.
+	bounded context.Context
+	request admission.Request
+	// onGrant is called when the attempt has a grant, before anything is sent. If it returns false, the attempt declines the
+	// grant and its result is errDeclined. Optional.
+	onGrant func(*Grant) bool
+	// onEnd is called when the attempt has ended and its value has been read. Optional.
+	onEnd func()
+}
+
+// attemptResult is the result of an attempt.
+type attemptResult[T any] struct {
+	value   T
+	err     error   // with the hint whether the call is tried again
+	attempt Attempt // Number is 0 if it got no key
+}
+
+// errDeclined: the attempt declined its grant and sent nothing.
+var errDeclined = errors.New("the grant was declined")
+
+// attempt makes one attempt: it acquires a grant, sends, judges the result, and reports what that says about the key.
+func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
+	c := k.pool
+	g, err := c.acquire(spec.bounded, spec.request)
+	if err != nil {
+		r.err = retry.Permanent(err)
+		return r
+	}
+	if spec.onGrant != nil && !spec.onGrant(g) {
+		g.admission.Decline()
+		r.err = errDeclined
+		return r
+	}
+	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	begun := time.Now()
+	own := g.startAttempt(ctx, k.ctx, spec, c.settings.attemptTimeout(spec.bounded, k.opts.AttemptTimeout))
+	value, verdict, err := k.releaseOnPanic(own, g)
+	r.value, r.err = value, retryHint(verdict, err)
+	r.attempt = Attempt{
+		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
+		Latency: time.Since(begun), Status: status(value, err),
+	}
+	c.applyVerdict(g, verdict, r.attempt.Latency)
+	return r
+}
+
+// releaseOnPanic sends, and finishes the attempt if send panics.
+func (k *call[T]) releaseOnPanic(ctx context.Context, g *Grant) (T, Verdict, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			g.finishAttempt()
+		}
+	}()
+	value, verdict, err := k.send(ctx, g)
+	returned = true
+	return value, verdict, err
+}
+
+// startAttempt starts an attempt with the grant, and returns the attempt's context. call is the call's own context, from
+// which ctx is derived.
+func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeout attemptTimeout) context.Context {
+	g.Attempt = spec.number
+	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, onEnd: spec.onEnd}
+	lease := g.admission.Lost()
+	if timeout.after == 0 && lease == nil {
+		return &g.ctx
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	g.ctx.Context, g.ctx.cancel = ctx, cancel
+	if timeout.after > 0 {
+		g.ctx.until = time.Now().Add(timeout.after)
+		g.ctx.timer = time.AfterFunc(timeout.after, func() { cancel(timeout.err) })
+	}
+	if lease != nil {
+		g.ctx.stopWatch = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })
+	}
+	return &g.ctx
+}
+
+// finishAttempt ends an attempt: its context ends and its permit is released. Further calls do nothing.
+func (g *Grant) finishAttempt() {
+	g.ctx.end()
+	g.release()
+}
