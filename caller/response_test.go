@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/penstock/penstock/caller"
@@ -147,6 +148,65 @@ func TestAPanicGivesThePermitBack(t *testing.T) {
 		}()
 		if n := c.Stats().CallsInFlight + judge.Stats().CallsInFlight; n != 0 {
 			t.Errorf("%s: %d in flight", name, n)
+		}
+	}
+}
+
+// The body of a response that is followed by another attempt is closed, and so is that of a fallback's failed route and
+// of a response that several requests share. Otherwise its connection is lost.
+func TestTransport_ClosesTheBodiesItDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	var bodies []*closeCounter
+	base := func(failures int) tripper {
+		return func(r *http.Request) (*http.Response, error) {
+			res := ok(r)
+			if caller.AttemptFrom(r.Context()) <= failures {
+				res.StatusCode = http.StatusServiceUnavailable
+			}
+			body := &closeCounter{Reader: bytes.NewReader(make([]byte, 200_000))} // more than is read to judge or to drain it
+			bodies = append(bodies, body)
+			res.Body = body
+			return res, nil
+		}
+	}
+	pool := join(t, rdb, quick)
+	other := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "other" })
+	fallback, err := caller.FallbackTransport(
+		caller.FallbackRoute{Transport: pool.Transport(base(3), caller.TransportConfig{})},
+		caller.FallbackRoute{Transport: other.Transport(base(0), caller.TransportConfig{})},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
+	for name, test := range map[string]struct {
+		transport http.RoundTripper
+		ctx       context.Context
+		open      []bool // by response; the one that is returned stays open
+	}{
+		"retry":    {pool.Transport(base(2), caller.TransportConfig{}), t.Context(), []bool{false, false, true}},
+		"give up":  {pool.Transport(base(3), caller.TransportConfig{}), t.Context(), []bool{false, false, true}},
+		"fallback": {fallback, t.Context(), []bool{false, false, false, true}},
+		"dedup":    {pool.Transport(base(1), caller.TransportConfig{}), shared, []bool{false, false}},
+	} {
+		bodies = nil
+		res, err := test.transport.RoundTrip(request(t, test.ctx, http.MethodGet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var open []bool
+		for _, b := range bodies {
+			open = append(open, b.closed.Load() == 0)
+		}
+		if !slices.Equal(open, test.open) {
+			t.Errorf("%s: got open bodies %v, want %v", name, open, test.open)
+		}
+		res.Body.Close()
+		for i, b := range bodies {
+			if n := b.closed.Load(); n != 1 {
+				t.Errorf("%s: got response %d closed %d times at the end, want 1", name, i, n)
+			}
 		}
 	}
 }
