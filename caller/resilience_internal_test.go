@@ -57,13 +57,14 @@ type fakeAttempts struct {
 	keys   []string // the first that isn't excluded and accepted by onGrant is used; the account is its first letter
 	result func(ctx context.Context, key string) (Outcome, error)
 
-	mu   sync.Mutex
-	made []string // keys of the attempts that sent something
-	next int      // index of the key that is granted next
+	mu    sync.Mutex
+	made  []string            // keys of the attempts that sent something
+	asked []admission.Request // of all attempts
+	next  int                 // index of the key that is granted next
 }
 
 func (f *fakeAttempts) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[string]) {
-	g := f.grant(spec.request.Exclude)
+	g := f.grant(spec.request)
 	if g == nil {
 		r.err = retry.Permanent(&Error{Err: errNoOther})
 		return r
@@ -85,13 +86,14 @@ func (f *fakeAttempts) attempt(ctx context.Context, spec attemptSpec) (r attempt
 }
 
 // grant returns a grant of the next key whose account isn't excluded, or nil.
-func (f *fakeAttempts) grant(exclude []string) *Grant {
+func (f *fakeAttempts) grant(r admission.Request) *Grant {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked = append(f.asked, r)
 	for range f.keys {
 		key := f.keys[f.next%len(f.keys)]
 		f.next++
-		if account := key[:1]; !slices.Contains(exclude, account) {
+		if account := key[:1]; !slices.Contains(r.Exclude, account) {
 			return &Grant{Key: key, Account: account}
 		}
 	}
@@ -135,6 +137,12 @@ func TestWithBreaker_LeavesOutFailedKeys(t *testing.T) {
 		}
 		if want := []string{"a1 e", "a2 e", "b1 e"}; !slices.Equal(opened, want) || !slices.Equal(f.made, keys) {
 			t.Errorf("got attempts with %q and circuits opened for %q, want %q and %q", f.made, opened, keys, want)
+		}
+		// a1; a1 declined and a2; b1.
+		for i, want := range []admission.Request{{}, {}, {Retry: true}, {Exclude: []string{"a"}}} {
+			if got := f.asked[i]; got.Retry != want.Retry || !slices.Equal(got.Exclude, want.Exclude) {
+				t.Errorf("request %d: got %+v, want %+v", i, got, want)
+			}
 		}
 		r := next(t.Context(), attemptSpec{number: 1, endpoint: "e"})
 		e, ok := errors.AsType[*Error](r.err)
@@ -251,6 +259,26 @@ func TestWithHedge_EndsTheWaitForAdmission(t *testing.T) {
 		}
 		if want := []error{hedge.ErrLost, ErrTimeout}; !slices.Equal(causes, want) {
 			t.Errorf("got the ends %v of the second requests' waits, want %v", causes, want)
+		}
+	})
+}
+
+// If the second request gets no grant, the first request's failure is the attempt's result.
+func TestWithHedge_PrefersTheFailureOfARequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := withHedge(hedge.New(hedge.Config{After: time.Second}), func(_ context.Context, spec attemptSpec) (r attemptResult[string]) {
+			if len(spec.request.Exclude) > 0 {
+				time.Sleep(time.Second)
+				r.err = retry.Permanent(ErrNoKeys)
+				return r
+			}
+			spec.onGrant(&Grant{Key: "a1", Account: "a"})
+			time.Sleep(1500 * time.Millisecond)
+			r.attempt.Number, r.err = 1, io.ErrUnexpectedEOF
+			return r
+		}, func(attemptResult[string]) {})
+		if r := next(t.Context(), attemptSpec{number: 1, bounded: t.Context()}); r.err != io.ErrUnexpectedEOF {
+			t.Errorf("got %v, want the first request's failure", r.err)
 		}
 	})
 }
