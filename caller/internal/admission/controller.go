@@ -2,7 +2,6 @@ package admission
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -195,31 +194,6 @@ func (c *Controller) Close(ctx context.Context) error {
 	return c.leftBehind()
 }
 
-// leftBehind returns an error for permits that Redis still counts after Close.
-func (c *Controller) leftBehind() error {
-	switch {
-	case c.permits.inFlight > 0:
-		return fmt.Errorf("closed with %d calls in flight, whose permits stay taken for %v: allow Close more time",
-			c.permits.inFlight, c.cfg.SessionTTL)
-	case c.permits.reportedHeld > 0:
-		err := fmt.Errorf("closed before Redis heard of the last calls' end: up to %d permits stay taken for %v",
-			c.permits.reportedHeld, c.cfg.SessionTTL)
-		if c.failure != nil {
-			err = fmt.Errorf("%w: %w", err, c.failure)
-		}
-		return err
-	}
-	return nil
-}
-
-// signal ends the loop's sleep.
-func (c *Controller) signal() {
-	select {
-	case c.wakeup <- struct{}{}:
-	default:
-	}
-}
-
 // join puts w into the queue.
 func (c *Controller) join(w *waiter) error {
 	c.mu.Lock()
@@ -366,10 +340,6 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 		w.wake()
 	}
 }
-
-// sleeping reports whether the loop sleeps, so that a new reason must end its sleep. Before it sleeps it looks for
-// reasons in any case.
-func (c *Controller) sleeping() bool { return c.state == idle || c.state == scheduled }
 
 // setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
 // long as calls of it are in flight.
