@@ -9,106 +9,107 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// The loop is the process's one conversation with Redis about the semaphore: it sends one report at a time, hands out
-// what the answer gives, and sleeps until the next is due. Callers that come meanwhile are served from what the
-// process has, or wait for the next report together.
+// The loop is the process's one conversation with Redis about the semaphore. It sends one report at a time, grants what the
+// reply allocates, and sleeps until the next report is due. Requests that arrive during a report are granted from what the
+// process has, or wait together for the next report.
 
-// abandoned is how many calls may be under way whose answer nobody waits for any more.
-const abandoned = 3
+// maxAbandoned bounds the script calls that the Redis client still runs, those included whose reply was given up.
+const maxAbandoned = 3
 
-// farewells is how often the last report is tried.
-const farewells = 3
+// maxFinalReports is how often Close tries to report that the session holds nothing.
+const maxFinalReports = 3
 
-// call is one report under way.
-type call struct {
+// exchange is one report in flight.
+type exchange struct {
 	report *scripts.SemaphoreReport
 	sent   time.Time
-	until  time.Time // the answer is given up
-	result chan answer
+	until  time.Time // when the reply is given up
+	result chan response
 }
 
-type answer struct {
+// response is the end of an exchange: a reply or an error.
+type response struct {
 	reply    *scripts.SemaphoreReply
 	received time.Time
 	err      error
 }
 
-// wakeLoop makes the loop look at the state, and starts it the first time. The mutex is held.
-func (s *Semaphore) wakeLoop() {
+// signal makes the loop look at the state. The first signal starts the loop. The mutex is held.
+func (s *Semaphore) signal() {
 	if !s.started {
 		s.started = true
 		go s.run()
 	}
 	select {
-	case s.kick <- struct{}{}:
+	case s.wakeup <- struct{}{}:
 	default:
 	}
 }
 
 func (s *Semaphore) run() {
 	defer close(s.done)
-	// The session outlives every caller, and ends with Close
+	// The session outlives the context of every request; Close ends it.
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go s.listen(ctx) // not here: to subscribe is to connect
+	go s.listen(ctx) // on its own goroutine, because subscribing may wait for a dial
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var c *call
+	var x *exchange
 	for {
-		var answered chan answer
-		next, stop := s.step(ctx, &c)
+		var result chan response
+		next, stop := s.step(ctx, &x)
 		if stop {
 			return
 		}
-		if c != nil {
-			answered = c.result
+		if x != nil {
+			result = x.result
 		}
 		timer.Reset(next)
 		select {
-		case <-s.kick:
+		case <-s.wakeup:
 		case <-timer.C:
-		case a := <-answered:
-			s.finish(c, a)
-			c = nil
+		case a := <-result:
+			s.finish(x, a)
+			x = nil
 		}
 	}
 }
 
-// step does what is due and returns how long nothing else will be.
-func (s *Semaphore) step(ctx context.Context, c **call) (next time.Duration, stop bool) {
+// step does what is due, and returns for how long nothing else will be.
+func (s *Semaphore) step(ctx context.Context, x **exchange) (next time.Duration, stop bool) {
 	now := time.Now()
-	if *c != nil && !now.Before((*c).until) {
-		s.finish(*c, answer{received: now, err: fmt.Errorf("no answer within %v", s.timeout())})
-		*c = nil
+	if *x != nil && !now.Before((*x).until) {
+		s.finish(*x, response{received: now, err: fmt.Errorf("no reply within %v", s.timeout())})
+		*x = nil
 	}
 	s.mu.Lock()
-	lost := s.lapse(now)
-	at := s.session.due(&s.queue, now)
-	s.relaxed = s.session.alloc > s.session.used
-	busy, begun := s.calls.Load() >= abandoned, false
-	if s.closing && *c == nil && (!s.session.listed || s.session.failures >= farewells || busy) {
+	lost := s.expire(now)
+	at := s.session.nextReport(&s.queue, now)
+	s.watchesIdle = s.session.alloc > s.session.used
+	busy, begun := s.calls.Load() >= maxAbandoned, false
+	if s.closing && *x == nil && (!s.session.registered || s.session.failures >= maxFinalReports || busy) {
 		stop = true
-	} else if !at.IsZero() && *c == nil && !at.After(now) && !busy {
-		*c, begun = s.begin(now), true
+	} else if !at.IsZero() && *x == nil && !at.After(now) && !busy {
+		*x, begun = s.begin(now), true
 	}
-	at = s.horizon(at, *c, now)
+	at = s.nextStep(at, *x, now)
 	s.mu.Unlock()
-	s.lose(lost, errExpired)
-	if begun { // not by its time, which two steps may have in common
-		s.send(ctx, *c)
+	s.endLeases(lost, errExpired)
+	if begun { // comparing x.sent with now would not do: two steps can see the same time
+		s.send(ctx, *x)
 	}
 	return max(at.Sub(now), 0), stop
 }
 
-// horizon returns when the loop must look again: at the end of the call under way, or else when the next report is
-// due, and at the session's end. The mutex is held.
-func (s *Semaphore) horizon(at time.Time, c *call, now time.Time) time.Time {
+// nextStep returns when the loop must look again: when the exchange is given up, or else when the next report is due, and
+// when the session ends. The mutex is held.
+func (s *Semaphore) nextStep(at time.Time, x *exchange, now time.Time) time.Time {
 	switch {
-	case c != nil:
-		at = c.until
+	case x != nil:
+		at = x.until
 	case at.IsZero():
 		at = now.Add(time.Hour)
-	case s.calls.Load() >= abandoned:
+	case s.calls.Load() >= maxAbandoned:
 		at = now.Add(s.timeout())
 	}
 	if ends := s.session.ends; !ends.IsZero() && ends.Before(at) {
@@ -117,90 +118,100 @@ func (s *Semaphore) horizon(at time.Time, c *call, now time.Time) time.Time {
 	return at
 }
 
-// timeout is how long the answer to a report is waited for.
-func (s *Semaphore) timeout() time.Duration { return min(s.cfg.ttl/4, time.Second) }
+// timeout is how long the loop waits for the reply to a report.
+func (s *Semaphore) timeout() time.Duration { return min(s.cfg.SessionTTL/4, time.Second) }
 
-// begin makes the next report. Redis does nothing with it once its answer is given up, or once the session, by the
-// local clock, is over: a report that comes late would take permits for leases that have ended. The mutex is held.
-func (s *Semaphore) begin(now time.Time) *call {
-	c := &call{sent: now, until: now.Add(s.timeout()), result: make(chan answer, 1)}
-	latest := c.until
+// begin makes the next exchange. The report carries a deadline: when its reply is given up, or when the session ends by
+// the local clock. A report that ran later would allocate permits to leases that have ended. The mutex is held.
+func (s *Semaphore) begin(now time.Time) *exchange {
+	x := &exchange{sent: now, until: now.Add(s.timeout()), result: make(chan response, 1)}
+	latest := x.until
 	if ends := s.session.ends; !ends.IsZero() && ends.Before(latest) {
 		latest = ends
 	}
-	c.report = s.session.report(&s.queue, now)
-	c.report.Session = s.id
+	x.report = s.session.report(&s.queue, now)
+	x.report.Session = s.id
 	if deadline, known := s.clock.Server(latest); known {
-		c.report.Deadline = deadline
+		x.report.Deadline = deadline
 	}
-	s.stats.Calls++
-	return c
+	s.stats.ScriptCalls++
+	return x
 }
 
-// send runs the script on a goroutine of its own, since a client may wait longer for Redis than the context lasts.
-func (s *Semaphore) send(ctx context.Context, c *call) {
+// send runs the script on its own goroutine, because a client may wait for Redis beyond the end of the context.
+func (s *Semaphore) send(ctx context.Context, x *exchange) {
 	s.calls.Add(1)
 	go func() {
 		defer s.calls.Add(-1)
-		ctx, cancel := context.WithDeadline(ctx, c.until)
+		ctx, cancel := context.WithDeadline(ctx, x.until)
 		defer cancel()
-		reply, err := scripts.ReportSemaphore(ctx, s.rdb, s.name, c.report)
-		c.result <- answer{reply: reply, received: time.Now(), err: err}
+		reply, err := scripts.ReportSemaphore(ctx, s.rdb, s.cfg.Name, x.report)
+		x.result <- response{reply: reply, received: time.Now(), err: err}
 	}()
 }
 
-// finish takes in an answer.
-func (s *Semaphore) finish(c *call, a answer) {
+// finish applies the response to an exchange.
+func (s *Semaphore) finish(x *exchange, a response) {
 	if a.reply != nil {
-		s.clock.Observe(c.sent, a.received, a.reply.Now)
+		s.clock.Observe(x.sent, a.received, a.reply.Now)
 	}
 	s.mu.Lock()
 	before := s.session.err
 	var lost []*Lease
 	switch {
 	case a.err != nil:
-		s.failed(a.err, a.received)
+		s.applyError(a.err, a.received)
 	case a.reply.Revoked:
-		lost = s.forfeit()
+		lost = s.dropLeases()
 	default:
-		s.session.apply(c.report, a.reply, c.sent)
-		s.answered(c, a.received)
+		s.session.apply(x.report, a.reply, x.sent)
+		s.applyReply(x, a.received)
 	}
 	after := s.session.err
-	s.mu.Unlock()
-	s.lose(lost, errRevoked)
-	if s.cfg.hooks.Away != nil && (before == nil) != (after == nil) {
-		s.cfg.hooks.Away(after)
+	s.unlock()
+	s.endLeases(lost, errRevoked)
+	h := &s.cfg.Hooks
+	if h.ScriptCalled != nil {
+		h.ScriptCalled(ScriptCall{RoundTrip: a.received.Sub(x.sent), Err: a.err})
+	}
+	if before == nil && after != nil && h.RedisFailed != nil {
+		h.RedisFailed(after)
+	}
+	if before != nil && after == nil && h.RedisRecovered != nil {
+		h.RedisRecovered()
 	}
 }
 
-// answered hands out what an answer gave. The mutex is held.
-func (s *Semaphore) answered(c *call, now time.Time) {
+// applyReply grants what a reply allocated. The mutex is held.
+func (s *Semaphore) applyReply(x *exchange, now time.Time) {
 	s.publishEnd()
 	s.queue.drop(s.refuse)
 	s.serve(now)
 	if s.queue.tries > 0 {
 		s.queue.drop(func(w *waiter) error {
-			if w.try && w.asked < c.report.Seq {
+			if w.try && w.afterSeq < x.report.Seq {
 				return ErrFull
 			}
 			return nil
 		})
 	}
-	s.session.settle(c.report, &s.queue)
+	s.session.noteWaiting(x.report, &s.queue)
 }
 
-// failed applies the policy after a report that failed. The mutex is held.
-func (s *Semaphore) failed(err error, now time.Time) {
+// applyError applies the outage policy after a failed report. The mutex is held.
+func (s *Semaphore) applyError(err error, now time.Time) {
 	if errors.Is(err, scripts.ErrLate) {
-		s.session.urgent = true // the clocks were set; they are known now
+		s.session.reportNow = true // one of the clocks was set; the reply has the new difference
 	}
 	s.session.fail(err, now)
 	if s.session.err != nil {
 		s.serve(now)
 	}
-	closed := s.session.err != nil && s.cfg.policy == FailClosed
+	closed := s.session.err != nil && s.cfg.Outage == FailClosed
 	s.queue.drop(func(w *waiter) error {
+		if closed {
+			s.degraded++
+		}
 		if closed || w.try {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -208,7 +219,7 @@ func (s *Semaphore) failed(err error, now time.Time) {
 	})
 }
 
-// publishEnd copies the session's end for whoever doesn't hold the mutex. The mutex is held.
+// publishEnd copies the session's end for readers that don't hold the mutex. The mutex is held.
 func (s *Semaphore) publishEnd() {
 	if s.session.ends.IsZero() {
 		s.ends.Store(0)
