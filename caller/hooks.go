@@ -21,8 +21,9 @@ type Hooks struct {
 	KeysFailed func(error)
 	// CircuitOpened is called when failures open the circuit of a key and endpoint in this process.
 	CircuitOpened func(Circuit)
-	// LeaseLost is called when this process loses the permits of its calls in flight (see ErrLeaseLost), with their number.
-	LeaseLost func(calls int)
+	// LeaseLost is called when this process loses the permits of its calls in flight, with their number and the cause, which
+	// is an ErrLeaseLost.
+	LeaseLost func(n int, cause error)
 	// RedisFailed is called when a call to Redis fails. It is tried again if that can help.
 	RedisFailed func(error)
 }

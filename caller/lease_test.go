@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/scripts"
 )
 
 // A process that can't reach Redis ends its calls before another process gets their permits.
@@ -21,7 +22,12 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 	short := func(c *caller.Config) { c.Tuning.SessionTTL = time.Second }
 	var lost atomic.Int64
 	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) {
-		c.Hooks.LeaseLost = func(calls int) { lost.Add(int64(calls)) }
+		c.Hooks.LeaseLost = func(n int, cause error) {
+			lost.Add(int64(n))
+			if !errors.Is(cause, caller.ErrLeaseLost) || !errors.As(cause, new(*scripts.Error)) {
+				t.Errorf("got the cause %v, want ErrLeaseLost and the failed script call", cause)
+			}
+		}
 	})
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/penstock/penstock/concurrency"
 )
 
 // Options configure one call. The call's context carries them, so that they reach Do and, through an SDK, Transport. The
@@ -38,18 +40,18 @@ type Options struct {
 	Estimated bool
 }
 
-// Priority is the urgency of a call. Waiting calls of a higher priority are served first, over all processes. Calls of
-// one priority are served in the order of their arrival.
-type Priority int
+// Priority orders waiting calls. In all processes together, a call of a higher priority is served before one of a lower,
+// and calls of one priority in the order of their arrival.
+type Priority = concurrency.Priority
 
 // Values of Priority.
 const (
 	// PriorityLow is for bulk work.
-	PriorityLow Priority = iota - 1
+	PriorityLow = concurrency.PriorityLow
 	// PriorityNormal is the default.
-	PriorityNormal
+	PriorityNormal = concurrency.PriorityNormal
 	// PriorityHigh is for calls that a person waits for.
-	PriorityHigh
+	PriorityHigh = concurrency.PriorityHigh
 )
 
 // Idempotency says whether a call may be carried out twice. That happens if an attempt's connection breaks before the

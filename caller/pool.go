@@ -3,6 +3,7 @@ package caller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,7 +39,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	c.circuits = c.newCircuits()
 	c.keyring.set(s.Keys)
 	c.admission = admission.New(rdb, s.admission(admission.Observer{
-		Admitted: c.admitted, LeaseLost: s.Hooks.LeaseLost, RedisFailed: s.Hooks.RedisFailed,
+		Admitted: c.admitted, LeaseLost: c.leaseLost, RedisFailed: s.Hooks.RedisFailed,
 	}))
 	return c, nil
 }
@@ -67,4 +68,17 @@ func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
 	if hook := c.settings.Hooks.Admitted; hook != nil {
 		hook(Admission{Key: g.Key(), Account: g.Account(), Waited: waited})
 	}
+}
+
+// leaseLost calls Hooks.LeaseLost. failure is why the session wasn't renewed; nil: the process was late.
+func (c *Pool) leaseLost(calls int, failure error) {
+	hook := c.settings.Hooks.LeaseLost
+	if hook == nil {
+		return
+	}
+	cause := fmt.Errorf("%w: the session wasn't renewed in time", ErrLeaseLost)
+	if failure != nil {
+		cause = fmt.Errorf("%w: %w", cause, failure)
+	}
+	hook(calls, cause)
 }
