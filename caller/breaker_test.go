@@ -30,8 +30,8 @@ func (f *failing) call(_ context.Context, g *caller.Grant) (int, error) {
 	return 0, nil
 }
 
-// A key that fails again and again is left alone: calls go to the other one, without asking for it.
-func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
+// A key whose circuit is open gets no calls: they go to the other key, without a wait.
+func TestBreaker_SendsCallsToAnotherKey(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var opened []caller.Circuit
@@ -56,8 +56,8 @@ func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
 	}
 }
 
-// Where every circuit is open, calls fail at once, and say when it is worth another try; one call tries then.
-func TestOpenCircuitFailsFast(t *testing.T) {
+// If every circuit is open, calls fail at once, and Error.RetryAfter is the time until one call tries again.
+func TestBreaker_FailsAtOnceWithoutAnotherKey(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) {
@@ -82,7 +82,8 @@ func TestOpenCircuitFailsFast(t *testing.T) {
 	res.Body.Close()
 }
 
-func TestCircuitClosesAfterATrial(t *testing.T) {
+// A call waits for the trials of an open circuit. The first one that succeeds closes the circuit.
+func TestBreaker_ClosesAfterASuccessfulTrial(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) {

@@ -43,9 +43,8 @@ func guessing(factor float64, settled ...caller.Metric) func(*caller.Config) {
 	}
 }
 
-// Where a tokenizer is taken for another, half or twice as large, a few answers are enough: after them the fleet uses the
-// quota and not more.
-func TestAWrongEstimateIsCorrected(t *testing.T) {
+// If estimates are half or twice the truth, a few responses of a model correct them. No limit is exceeded then.
+func TestCalibration_CorrectsAWrongEstimate(t *testing.T) {
 	for name, test := range map[string]struct {
 		factor  float64
 		settled []caller.Metric
@@ -108,8 +107,8 @@ func (f *fleet) until(ctx context.Context, t *testing.T, done <-chan struct{}, w
 	wg.Wait()
 }
 
-// The cost given to Do is charged as it is, unless it is said to be an estimate. The hook shows what was learned.
-func TestDoIsCalibratedIfAsked(t *testing.T) {
+// The cost given to Do is charged as it is, unless Options.Estimated is set. The hook reports the ratio.
+func TestDo_IsCalibratedOnlyOnRequest(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var last caller.Usage

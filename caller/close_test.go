@@ -12,10 +12,11 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// Close ends those who wait, lets those in flight finish, gives everything back, and may be repeated.
-func TestClose(t *testing.T) {
+// Close ends waiting calls, lets calls in flight finish and returns every permit. It can be repeated.
+func TestClose_EndsTheWaitingAndFinishesTheRest(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1))
@@ -25,11 +26,11 @@ func TestClose(t *testing.T) {
 			_, err := caller.Do(context.Background(), c, nil, nop)
 			waiter <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
+		testkit.Eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
 
 		closed := make(chan error, 3)
 		for range cap(closed) {
-			go func() { closed <- c.Close(within(t, patience)) }()
+			go func() { closed <- c.Close(testkit.Context(t)) }()
 		}
 		if err := <-waiter; !errors.Is(err, caller.ErrClosed) {
 			t.Errorf("the waiter got %v", err)
@@ -57,8 +58,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// Close that may not wait any longer says what it leaves behind, each time.
-func TestCloseWithCallsInFlight(t *testing.T) {
+// If its context ends before the calls in flight, Close returns an error that counts them, each time.
+func TestClose_ReportsCallsInFlight(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 2})
@@ -82,7 +83,8 @@ func TestCloseWithCallsInFlight(t *testing.T) {
 	}
 }
 
-func TestCloseOfAnUnusedCaller(t *testing.T) {
+// A Pool without calls closes without talking to Redis.
+func TestClose_OfAnUnusedPoolReturns(t *testing.T) {
 	t.Parallel()
 	c, err := caller.New(unreachable(t), caller.Config{Name: "p", Keys: []caller.Key{key("k")}})
 	if err != nil {
@@ -93,8 +95,8 @@ func TestCloseOfAnUnusedCaller(t *testing.T) {
 	}
 }
 
-// A call whose admission is lost leaves permits that this process doesn't know of. Close gives them back.
-func TestCloseAfterALostReply(t *testing.T) {
+// If an admission's reply is lost, Redis counts permits that the process doesn't. Close returns them.
+func TestClose_ReturnsPermitsOfALostReply(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -113,7 +115,7 @@ func TestCloseAfterALostReply(t *testing.T) {
 	<-over
 	lost.Release()
 	end()
-	if err := c.Close(within(t, patience)); err != nil {
+	if err := c.Close(testkit.Context(t)); err != nil {
 		t.Error(err)
 	}
 	if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
@@ -121,8 +123,8 @@ func TestCloseAfterALostReply(t *testing.T) {
 	}
 }
 
-// Close beside callers that come and go: each gets an answer, and nothing is left.
-func TestCloseInTheMiddle(t *testing.T) {
+// If Close runs while calls start and end, each call returns, and no permit stays.
+func TestClose_BesideCallsLeavesNothing(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 500, Period: time.Second}))
@@ -130,7 +132,7 @@ func TestCloseInTheMiddle(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for {
-					_, err := caller.Do(within(t, patience), c, nil, nop)
+					_, err := caller.Do(testkit.Context(t), c, nil, nop)
 					if errors.Is(err, caller.ErrClosed) {
 						return
 					}
@@ -141,8 +143,8 @@ func TestCloseInTheMiddle(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
-		if err := c.Close(within(t, patience)); err != nil {
+		testkit.Eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
+		if err := c.Close(testkit.Context(t)); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()

@@ -14,8 +14,8 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// Calls for the same thing at the same time are one; one that leaves doesn't end it, all that leave do.
-func TestSharedCall(t *testing.T) {
+// Equal calls at the same time are one call. It goes on when the first caller leaves, and ends when the last one does.
+func TestDedup_MakesOneCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
@@ -78,7 +78,8 @@ func TestSharedCall(t *testing.T) {
 	<-during.Done()
 }
 
-func TestSharedPanicIsTheCallers(t *testing.T) {
+// A panic of a shared call is raised in its callers, and its permit is released.
+func TestDedup_RaisesAPanicInTheCaller(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
@@ -94,8 +95,8 @@ func TestSharedPanicIsTheCallers(t *testing.T) {
 		func(context.Context, *caller.Grant) (int, error) { panic("mine") })
 }
 
-// Each gets an answer of its own to read.
-func TestSharedAnswer(t *testing.T) {
+// Each request that shares a call gets a response of its own.
+func TestDedup_GivesEachRequestAResponse(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)

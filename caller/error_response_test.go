@@ -15,9 +15,9 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// A call that ends without an answer of the provider ends with one of the pool's own, which says why and that trying
-// again is in vain.
-func TestOwnAnswers(t *testing.T) {
+// If a call ends without a response of the provider, the Transport's own response says why, and that a retry is
+// useless.
+func TestTransport_RespondsToItsErrors(t *testing.T) {
 	t.Parallel()
 	reset := func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET }
 	for name, test := range map[string]struct {
@@ -102,8 +102,8 @@ func (*timeoutError) Timeout() bool     { return true }
 func (*timeoutError) Temporary() bool   { return true }
 func (*timeoutError) Is(err error) bool { _, ok := err.(*timeoutError); return ok }
 
-// The provider's own answers are its own, and the last one says that trying again is in vain.
-func TestLastAnswerForbidsAnotherRound(t *testing.T) {
+// The last response of a call that failed has X-Should-Retry: false. Responses of the provider stand for no error.
+func TestTransport_MarksTheLastResponse(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/bad" {

@@ -14,7 +14,8 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-func TestFallback(t *testing.T) {
+// The next route is tried after an *Error that isn't a client error, while the context goes on.
+func TestFallback_TriesRoutesInOrder(t *testing.T) {
 	t.Parallel()
 	pool := &caller.Error{Pool: "p", Err: caller.ErrNoKeys}
 	mistake := &caller.Error{Pool: "p", Attempts: 1, Outcome: caller.ClientError, Err: errors.New("a mistake")}
@@ -40,8 +41,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// A pool without room, or whose provider fails, gives way to the next; the caller's own mistake doesn't.
-func TestFallbackTransport(t *testing.T) {
+// A request that a provider fails to serve uses the next route. A client error doesn't.
+func TestFallbackTransport_TriesRoutesInOrder(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var seen []string
@@ -93,8 +94,8 @@ func TestFallbackTransport(t *testing.T) {
 	}
 }
 
-// What the last way says is the answer, also where that is a refusal of the pool.
-func TestFallbackRunsOut(t *testing.T) {
+// If all routes fail, the response is that of the last, also if its pool refuses the call.
+func TestFallbackTransport_ReturnsTheLastRoutesResponse(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	full := func(pool string) *caller.Transport {

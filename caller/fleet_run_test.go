@@ -16,9 +16,9 @@ import (
 // roomy allows for what a busy machine is late by.
 func roomy(c *caller.Config) { c.Tuning.ArrivalJitter = 400 * time.Millisecond }
 
-// A fleet uses what the provider allows, never more, each replica its share, and loses no call to a failure. How much it
-// uses also depends on whether the machine lets it: one good run of three will do.
-func TestTheFleetUsesTheWholeQuotaAndNoMore(t *testing.T) {
+// Replicas that never lack calls exceed no limit, lose no call, and each get a part. examples/accuracy measures how
+// much of the quota they use.
+func TestFleet_KeepsTheLimitUnderLoad(t *testing.T) {
 	var used []float64
 	for range 3 {
 		u := saturate(t)
@@ -62,8 +62,8 @@ func saturate(t *testing.T) float64 {
 	return u
 }
 
-// Several limits and a limit on calls in flight hold together.
-func TestTheFleetKeepsAllLimitsTogether(t *testing.T) {
+// Several limits and a concurrency limit hold together.
+func TestFleet_KeepsAllLimitsTogether(t *testing.T) {
 	p := provider(2, []apisim.Limit{
 		{Metric: apisim.Requests, Limit: 100, Per: time.Second},
 		{Metric: apisim.Tokens, Limit: 1500, Per: time.Second},
@@ -78,8 +78,8 @@ func TestTheFleetKeepsAllLimitsTogether(t *testing.T) {
 	}
 }
 
-// Short calls on few permits: the limit is used, and never exceeded by one, though permits change hands all the time.
-func TestTheFleetKeepsTheConcurrency(t *testing.T) {
+// Short calls on few permits use the concurrency limit and never exceed it.
+func TestFleet_KeepsTheConcurrency(t *testing.T) {
 	p := provider(2, nil, 3)
 	p.Latency = apisim.Latency{Max: 4 * time.Millisecond}
 	f := start(t, redistest.Client(t), p, 3)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
@@ -27,14 +28,14 @@ func booked(ctx context.Context, c *caller.Pool) <-chan error {
 // counts waits until so many calls wait for admission, and so many are admitted.
 func counts(t *testing.T, c *caller.Pool, waiting, admitted int) {
 	t.Helper()
-	eventually(t, "calls wait and are admitted as they should", func() bool {
+	testkit.Eventually(t, "calls wait and are admitted as they should", func() bool {
 		s := c.Stats()
 		return s.CallsWaiting == waiting && s.CallsInFlight == admitted
 	})
 }
 
-// The place of a call that doesn't want it any more goes to the next one, and isn't charged a second time.
-func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
+// The booking of a call that ends before its send time goes to the next waiter, and isn't charged twice.
+func TestDecline_PassesTheBookingOn(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
@@ -67,8 +68,8 @@ func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
 	})
 }
 
-// What a call that was never sent was charged of a daily count is given back.
-func TestAPlaceThatIsGivenUpIsNotCounted(t *testing.T) {
+// The daily counts of a call that was never sent are refunded.
+func TestDecline_RefundsDailyCounts(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
@@ -90,6 +91,6 @@ func TestAPlaceThatIsGivenUpIsNotCounted(t *testing.T) {
 		}
 		leave()
 		<-its
-		eventually(t, "only the call that was made is counted", func() bool { return used() == "1" })
+		testkit.Eventually(t, "only the call that was made is counted", func() bool { return used() == "1" })
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A limit with headroom is kept like the smaller one, and yet is the one that the provider speaks of.
-func TestHeadroom(t *testing.T) {
+// A limit with Reserved is kept as a smaller one, and matches the provider's quota by its whole Rate.
+func TestLimit_ReservedLowersTheLimit(t *testing.T) {
 	t.Parallel()
 	const slack = 100 * time.Millisecond
 	for _, algorithm := range []Algorithm{Window, Bucket, Daily} {

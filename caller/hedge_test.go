@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -42,15 +43,15 @@ func hedging(after time.Duration) func(*caller.Config) {
 
 func idle(t *testing.T, c *caller.Pool) {
 	t.Helper()
-	for end := time.Now().Add(patience); c.Stats().CallsInFlight > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); c.Stats().CallsInFlight > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d in flight", c.Stats().CallsInFlight)
 		}
 	}
 }
 
-// The second request goes to the other account, and the slow one is cancelled; the answer can be read whole.
-func TestHedge(t *testing.T) {
+// The second request uses the other account. The slower one is cancelled, and the response can be read whole.
+func TestHedge_TakesTheFasterRequest(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	attempts := make(chan caller.Attempt, 4)
@@ -84,8 +85,9 @@ func TestHedge(t *testing.T) {
 	idle(t, c)
 }
 
-// Without another account, for calls that mustn't be made twice, and where the first is quick, there is one request.
-func TestNoHedge(t *testing.T) {
+// There is one request without another account or retry budget, for calls that aren't idempotent, and if the first is
+// fast.
+func TestHedge_SendsOneRequestWhereItMust(t *testing.T) {
 	t.Parallel()
 	two := keys(key("a"), key("b"))
 	once := caller.Options{Idempotency: caller.IdempotencyNo}
@@ -127,8 +129,8 @@ func TestNoHedge(t *testing.T) {
 	}
 }
 
-// A failure of one doesn't end the race; that of both is an attempt's failure, after which the next begins.
-func TestHedgeFails(t *testing.T) {
+// One failed request leaves the race open. If both fail, the attempt failed, and the next attempt follows.
+func TestHedge_FailsIfBothRequestsFail(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond))
@@ -156,7 +158,8 @@ func TestHedgeFails(t *testing.T) {
 	idle(t, c)
 }
 
-func TestHedgeEndsWithItsCall(t *testing.T) {
+// Both requests end with the call's context.
+func TestHedge_EndsWithItsCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond))
@@ -177,7 +180,8 @@ func TestHedgeEndsWithItsCall(t *testing.T) {
 	idle(t, c)
 }
 
-func TestHedgePanics(t *testing.T) {
+// A panic of the function is raised in the goroutine that called Do, and the permit is released.
+func TestHedge_RaisesAPanicInTheCaller(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, hedging(time.Hour))
@@ -190,8 +194,8 @@ func TestHedgePanics(t *testing.T) {
 	_, _ = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) { panic("mine") })
 }
 
-// With a percentile, calls that all take as long are hedged until that is known, and few after that.
-func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
+// With a percentile, calls of equal length are hedged until there are enough latencies, and rarely after that.
+func TestHedge_FollowsThePercentile(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond), func(cfg *caller.Config) {

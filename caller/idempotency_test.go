@@ -28,8 +28,8 @@ func (c *closeCounter) Close() error {
 	return nil
 }
 
-// What is sent again: whatever wasn't carried out, and whatever may be carried out twice; if its body can be read again.
-func TestWhatIsSentAgain(t *testing.T) {
+// A request is sent again if it was not carried out or is idempotent, and if its body can be read again.
+func TestTransport_RetriesWhatIsSafe(t *testing.T) {
 	t.Parallel()
 	type request struct {
 		method, header string
@@ -98,8 +98,8 @@ func TestWhatIsSentAgain(t *testing.T) {
 	}
 }
 
-// A broken connection leaves open whether a POST was carried out; one that couldn't be made doesn't.
-func TestTransportErrors(t *testing.T) {
+// After a broken connection only idempotent requests are sent again. If no connection could be made, all are.
+func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 	t.Parallel()
 	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
 	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
@@ -148,8 +148,8 @@ func TestTransportErrors(t *testing.T) {
 	}
 }
 
-// Answers that are followed by another attempt are read and closed, so that one connection does.
-func TestRetriesReuseTheConnection(t *testing.T) {
+// The response before a retry is read and closed, so that the retry uses the same connection.
+func TestTransport_RetriesOnOneConnection(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	var from sync.Map

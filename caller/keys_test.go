@@ -36,7 +36,8 @@ func served(t *testing.T, c *caller.Pool, n int) map[string]int {
 	return count
 }
 
-func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
+// A key that Disable took out of use is used by no process until Enable.
+func TestDisable_HoldsInAllProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	here := join(t, rdb, keys(secretKeys("a", "b")...))
@@ -74,7 +75,8 @@ func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
 	}
 }
 
-func TestKeysChangeWhileCallsGoOn(t *testing.T) {
+// New keys get calls, removed keys get none, and keys that stay keep their state.
+func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), keys(secretKeys("a", "b")...), concurrency(1))
 	endA, endB := hold(t, c), hold(t, c) // one on each
@@ -92,7 +94,7 @@ func TestKeysChangeWhileCallsGoOn(t *testing.T) {
 	endA()
 	endB()
 	seen := map[string]string{}
-	eventually(t, "both keys serve", func() bool {
+	testkit.Eventually(t, "both keys serve", func() bool {
 		_, err := caller.Do(t.Context(), c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 			seen[g.Key] = g.Secret()
 			return 0, nil
@@ -113,7 +115,8 @@ func TestKeysChangeWhileCallsGoOn(t *testing.T) {
 	}
 }
 
-func TestKeysAreWatched(t *testing.T) {
+// WatchKeys uses the keys that it loads, reports what it can't use, and ends with its context.
+func TestWatchKeys_UsesWhatItLoads(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var failed []error

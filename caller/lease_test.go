@@ -11,11 +11,12 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
 // A process that can't reach Redis ends its calls before another process gets their permits.
-func TestALostLeaseEndsTheCallFirst(t *testing.T) {
+func TestLease_EndsTheCallBeforeThePermitMoves(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -51,7 +52,7 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 	}()
 	<-begun
 	faults.Refuse()
-	_, err := caller.Do(within(t, patience), other, nil, func(context.Context, *caller.Grant) (int, error) {
+	_, err := caller.Do(testkit.Context(t), other, nil, func(context.Context, *caller.Grant) (int, error) {
 		select {
 		case <-ended:
 		default:
@@ -71,8 +72,8 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 	}
 }
 
-// Whoever prefers to finish its calls may. Redis is told of their permits when it is back.
-func TestOutliveLease(t *testing.T) {
+// With ContinueOnLeaseLoss calls go on, and Redis counts their permits again after the outage.
+func TestLease_ContinuesIfConfigured(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -81,16 +82,16 @@ func TestOutliveLease(t *testing.T) {
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 	end := hold(t, cut)
 	faults.Refuse()
-	if _, err := caller.Do(within(t, patience), other, nil, nop); err != nil { // a TTL later
+	if _, err := caller.Do(testkit.Context(t), other, nil, nop); err != nil { // a TTL later
 		t.Error(err)
 	}
 	faults.Heal()
-	eventually(t, "the call's permit is known again", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
+	testkit.Eventually(t, "the call's permit is known again", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 	end()
 }
 
-// A call by HTTP that loses its lease ends, and is tried again as far as that is safe.
-func TestALostLeaseOverHTTP(t *testing.T) {
+// A request that loses its lease ends, and is sent again if it is idempotent.
+func TestLease_RetriesARequestWhereSafe(t *testing.T) {
 	t.Parallel()
 	for name, method := range map[string]string{"safe to repeat": http.MethodGet, "not safe": http.MethodPost} {
 		t.Run(name, func(t *testing.T) {
@@ -109,14 +110,14 @@ func TestALostLeaseOverHTTP(t *testing.T) {
 			c := join(t, faults.Client(t, rdb.Options()), concurrency(1), func(c *caller.Config) { c.Tuning.SessionTTL = time.Second })
 			client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 			defer client.CloseIdleConnections()
-			req, err := http.NewRequestWithContext(within(t, patience), method, server.URL, nil)
+			req, err := http.NewRequestWithContext(testkit.Context(t), method, server.URL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			go func() {
 				<-reached
 				faults.Refuse()
-				eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
+				testkit.Eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
 				faults.Heal()
 			}()
 			res, err := client.Do(req)

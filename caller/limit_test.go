@@ -94,8 +94,8 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 	slices.SortFunc(r.arrivals, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
 }
 
-// In no half-open window of the limit's length do more units arrive than the limit allows, however late each comes.
-func TestWindowsAreKept(t *testing.T) {
+// In no half-open window of a limit's period do more units arrive than its rate, however late each arrives.
+func TestLimit_KeepsWindows(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -116,8 +116,8 @@ func TestWindowsAreKept(t *testing.T) {
 	})
 }
 
-// A bucket that holds Limit units and refills evenly in Per never lacks what arrives.
-func TestBucketsAreKept(t *testing.T) {
+// A bucket of Rate units that refills evenly within Period never lacks the units that arrive.
+func TestLimit_KeepsBuckets(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -135,7 +135,8 @@ func TestBucketsAreKept(t *testing.T) {
 	})
 }
 
-func TestLimitDefaults(t *testing.T) {
+// The defaults of a limit depend on its metric and algorithm as documented.
+func TestLimit_HasDefaults(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		limit    Limit

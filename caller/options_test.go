@@ -12,7 +12,8 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-func TestOptionsTravelInTheContext(t *testing.T) {
+// WithOptions replaces the options of a context, and OptionsFrom returns them.
+func TestOptions_TravelInTheContext(t *testing.T) {
 	t.Parallel()
 	if got := caller.OptionsFrom(t.Context()); got != (caller.Options{}) {
 		t.Errorf("without options: %+v", got)
@@ -24,7 +25,8 @@ func TestOptionsTravelInTheContext(t *testing.T) {
 	}
 }
 
-func TestOptionsOutOfRangeAreRefused(t *testing.T) {
+// A call with options out of range isn't made, and the error names the field.
+func TestOptions_OutOfRangeAreRefused(t *testing.T) {
 	c := lone(t, redistest.Client(t))
 	for field, o := range map[string]caller.Options{
 		"Priority":       {Priority: 2},
@@ -41,7 +43,8 @@ func TestOptionsOutOfRangeAreRefused(t *testing.T) {
 	}
 }
 
-func TestAttemptsAreNumberedInTheContext(t *testing.T) {
+// AttemptFrom returns the attempt's number in contexts derived from the attempt's, and 0 outside.
+func TestAttemptFrom_ReturnsTheAttemptsNumber(t *testing.T) {
 	c := lone(t, redistest.Client(t))
 	var seen []int
 	_, err := caller.Do(t.Context(), c, nil, func(ctx context.Context, g *caller.Grant) (int, error) {

@@ -16,9 +16,8 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// What keeps Redis from serving for a while reaches no caller: calls wait, and are charged once. (What LOADING and the
-// like are taken for is a test of package scripts.)
-func TestPassingTroubleIsWaitedFor(t *testing.T) {
+// If Redis can't serve for a while (LOADING and others), calls wait and are charged once.
+func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 	t.Parallel()
 	busy := func(t *testing.T, rdb *redis.Client) {
 		set(t, rdb, "lua-time-limit", "5")
@@ -59,13 +58,13 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 			c := join(t, server.Client(t), concurrency(2), limits(limit), func(cfg *caller.Config) {
 				cfg.Hooks.RedisFailed = func(err error) { refused <- err }
 			})
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			test.begin(t, rdb)
 			ended := make(chan error, 1)
 			go func() {
-				_, err := caller.Do(within(t, patience), c, nil, nop)
+				_, err := caller.Do(testkit.Context(t), c, nil, nop)
 				ended <- err
 			}()
 			for seen := 0; seen < 3; { // it is tried again
@@ -76,7 +75,7 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 					}
 				case err := <-ended:
 					t.Fatalf("the call didn't wait: %v", err)
-				case <-time.After(patience):
+				case <-time.After(testkit.Patience):
 					t.Fatalf("nothing is refused with %s", name)
 				}
 			}
@@ -91,15 +90,15 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 	}
 }
 
-// While Redis hangs, calls come and go by their deadlines, and nothing gathers: neither goroutines nor waiters.
-func TestNothingGathersWhileRedisHangs(t *testing.T) {
+// While Redis hangs, calls end by their deadlines, and neither goroutines nor waiters accumulate.
+func TestFault_NothingAccumulatesWhileRedisHangs(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
 	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
 	faults.Blackhole()
@@ -129,9 +128,8 @@ func TestNothingGathersWhileRedisHangs(t *testing.T) {
 	faults.Heal()
 }
 
-// A Redis that loses everything, again and again: no call is lost, and no more is admitted than what a fresh limit lets
-// through beside the one that was lost.
-func TestTheBoundAfterLostState(t *testing.T) {
+// If Redis loses everything several times, no call is lost. The excess is at most what a fresh limit admits.
+func TestFault_LostStateAdmitsABoundedExcess(t *testing.T) {
 	for name, lose := range map[string]func(*testing.T, *redistest.Server, *redis.Client){
 		"FLUSHALL": func(t *testing.T, _ *redistest.Server, rdb *redis.Client) { do(t, rdb, "flushall") },
 		"restart":  func(_ *testing.T, s *redistest.Server, _ *redis.Client) { s.Restart() },
@@ -148,8 +146,8 @@ func TestTheBoundAfterLostState(t *testing.T) {
 	}
 }
 
-// A cooldown is never shorter than the provider says, a little longer at most, and not the same for all.
-func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
+// A cooldown is at least Retry-After, at most a tenth longer, and not the same for all keys.
+func TestCooldown_IsSpreadAboveRetryAfter(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var all []caller.Key
@@ -163,7 +161,7 @@ func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
 		cfg.Hooks.CooledDown = func(c caller.Block) { cooled[c.For]++ }
 	})
 	for range all {
-		_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+		_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: floor}}
 		})
 		if err == nil {
@@ -180,9 +178,8 @@ func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
 	}
 }
 
-// A provider that asks an account to slow down gets half its pace, which comes back; one that is overloaded for everybody
-// doesn't slow the account.
-func TestOverloadSlowsTheAccount(t *testing.T) {
+// An overload of an account halves its pace for a while. An overload of the provider doesn't.
+func TestOverloaded_SlowsTheAccount(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for scope, slowed := range map[caller.Scope]bool{caller.ScopeAccount: true, caller.ScopeProvider: false} {
@@ -190,7 +187,7 @@ func TestOverloadSlowsTheAccount(t *testing.T) {
 				cfg.Name = fmt.Sprint("pool-", scope)
 				cfg.Retry.Attempts = 1
 			})
-			_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
 				return 0, verdict{caller.Verdict{Outcome: caller.Overloaded, Scope: scope}}
 			})
 			if err == nil {
@@ -204,7 +201,7 @@ func TestOverloadSlowsTheAccount(t *testing.T) {
 				return s.Limits[0].Pace
 			}
 			if slowed {
-				eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
+				testkit.Eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
 			} else if p := pace(); p != 1 {
 				t.Errorf("the pace is %v", p)
 			}

@@ -11,14 +11,15 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 func withPriority(ctx context.Context, p caller.Priority) context.Context {
 	return caller.WithOptions(ctx, caller.Options{Priority: p})
 }
 
-// An interactive call goes before the bulk calls that wait, in its own replica and in another.
-func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
+// A call of PriorityHigh is served before waiting calls of PriorityLow, of its own process and of another.
+func TestPriority_HighIsServedFirst(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	limit := caller.Limit{Metric: caller.Requests, Rate: 40, Period: time.Second}
@@ -39,12 +40,12 @@ func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "bulk waits", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
+	testkit.Eventually(t, "bulk waits", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
 	for name, c := range map[string]*caller.Pool{"its own": a, "another": b} {
 		var overtaken []int64
 		for range 5 {
 			before := bulk.Load()
-			if _, err := caller.Do(withPriority(within(t, patience), caller.PriorityHigh), c, nil, nop); err != nil {
+			if _, err := caller.Do(withPriority(testkit.Context(t), caller.PriorityHigh), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			overtaken = append(overtaken, bulk.Load()-before)
@@ -62,8 +63,8 @@ func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 	wg.Wait()
 }
 
-// Where urgent calls take everything that there is, a bulk call gets its turn after it has aged.
-func TestAgingLetsBulkThrough(t *testing.T) {
+// If calls of PriorityHigh take all capacity, a call of PriorityLow is served after it has aged.
+func TestPriority_AgingServesLow(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	limit := caller.Limit{Metric: caller.Requests, Rate: 50, Period: time.Second}
@@ -82,9 +83,9 @@ func TestAgingLetsBulkThrough(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "urgent calls wait", func() bool { return a.Stats().CallsWaiting > 20 })
+	testkit.Eventually(t, "urgent calls wait", func() bool { return a.Stats().CallsWaiting > 20 })
 	for name, c := range map[string]*caller.Pool{"the same": a, "another": b} {
-		if _, err := caller.Do(withPriority(within(t, patience), caller.PriorityLow), c, nil, nop); err != nil {
+		if _, err := caller.Do(withPriority(testkit.Context(t), caller.PriorityLow), c, nil, nop); err != nil {
 			t.Errorf("bulk in %s replica: %v", name, err)
 		}
 	}
@@ -92,22 +93,22 @@ func TestAgingLetsBulkThrough(t *testing.T) {
 	wg.Wait()
 }
 
-// Calls above Config.Tuning.MaxWaiting are refused at once; those that wait are served, and then there is room again.
-func TestQueueFull(t *testing.T) {
+// Calls above MaxWaiting are refused at once. After a waiting call is served, the next one may wait.
+func TestMaxWaiting_RefusesFurtherCalls(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), concurrency(1), func(c *caller.Config) { c.Tuning.MaxWaiting = 3 })
 	end := hold(t, c)
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Errorf("a call in the queue: %v", err)
 			}
 		})
 	}
-	eventually(t, "three wait", func() bool { return c.Stats().CallsWaiting == 3 })
+	testkit.Eventually(t, "three wait", func() bool { return c.Stats().CallsWaiting == 3 })
 	for range 10 {
-		_, err := caller.Do(within(t, patience), c, nil, nop)
+		_, err := caller.Do(testkit.Context(t), c, nil, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrQueueFull) || !as(err, &e) || e.Pool != "p" {
 			t.Fatalf("the fourth: %v", err)
@@ -115,13 +116,13 @@ func TestQueueFull(t *testing.T) {
 	}
 	end()
 	wg.Wait()
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 }
 
-// A permit that one process gives back is another's by a message, not by the next poll.
-func TestPermitsAreHandedOver(t *testing.T) {
+// A message, not the next poll, tells a process that another one has released a permit.
+func TestPermits_PassToAnotherProcessByMessage(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	long := func(c *caller.Config) { c.Tuning.SessionTTL = time.Hour } // no heartbeat finds it by chance
@@ -141,7 +142,7 @@ func TestPermitsAreHandedOver(t *testing.T) {
 				close(got)
 			}
 		}()
-		eventually(t, "the other one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
+		testkit.Eventually(t, "the other one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
 		begun := time.Now()
 		end()
 		took = append(took, (<-got).Sub(begun))

@@ -26,8 +26,8 @@ func (b brokenReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// The permit is held until the answer has been read to its end or closed, whichever is first, and given back once.
-func TestThePermitGoesWithTheBody(t *testing.T) {
+// The permit is held until the response's body is read to its end or closed, and released once.
+func TestTransport_HoldsThePermitUntilTheBodyEnds(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, concurrency(1))
@@ -85,8 +85,8 @@ func closed(t *testing.T, b io.ReadCloser) {
 	}
 }
 
-// A stream that its reader cancels gives the permit back.
-func TestCancelledStream(t *testing.T) {
+// A stream whose request is cancelled releases the permit.
+func TestTransport_ReleasesACancelledStream(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
@@ -116,8 +116,8 @@ func TestCancelledStream(t *testing.T) {
 	}
 }
 
-// Whatever panics, the permit comes back.
-func TestAPanicGivesThePermitBack(t *testing.T) {
+// A panic of the function, the base transport or the profile releases the permit.
+func TestPanic_ReleasesThePermit(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	boom := func() { panic("boom") }

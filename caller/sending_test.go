@@ -44,7 +44,8 @@ func request(t *testing.T, ctx context.Context, method string) *http.Request { /
 	return req
 }
 
-func TestAttemptTimeout(t *testing.T) {
+// An attempt that takes longer than AttemptTimeout is cancelled, and tried again where that is safe.
+func TestAttemptTimeout_BoundsEachAttempt(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.AttemptTimeout = 20 * time.Millisecond })
@@ -84,8 +85,8 @@ func TestAttemptTimeout(t *testing.T) {
 	}
 }
 
-// The bound is on the answer's beginning: a stream may last.
-func TestAttemptTimeoutLeavesTheBodyAlone(t *testing.T) {
+// AttemptTimeout bounds the time until the headers. The body may take longer.
+func TestAttemptTimeout_EndsWithTheHeaders(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 400} {
 		var during context.Context
@@ -113,7 +114,8 @@ func TestAttemptTimeoutLeavesTheBodyAlone(t *testing.T) {
 	}
 }
 
-func TestTimeoutBoundsTheCall(t *testing.T) {
+// Timeout bounds attempts and waits together. A call whose send time would come later is refused at once.
+func TestTimeout_BoundsTheCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Timeout = 50 * time.Millisecond })
@@ -131,7 +133,9 @@ func TestTimeoutBoundsTheCall(t *testing.T) {
 	}
 }
 
-func TestIdempotencyKeys(t *testing.T) {
+// Each call that isn't idempotent has a key of its own for all attempts. The options' and the request's keys come
+// first.
+func TestIdempotencyKeys_AreTheSameForAllAttempts(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.IdempotencyKeys = true })
@@ -185,8 +189,8 @@ func TestIdempotencyKeys(t *testing.T) {
 	}
 }
 
-// The caller's word stands above the profile's; neither is asked where the provider refused the call.
-func TestRepeatable(t *testing.T) {
+// Options.Idempotency overrides the profile. After a refusal by the provider any call is sent again.
+func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
@@ -229,7 +233,8 @@ func TestRepeatable(t *testing.T) {
 	}
 }
 
-func TestRetryBudgetIsShared(t *testing.T) {
+// Pools with one retry budget share its tokens.
+func TestRetryBudget_IsSharedByPools(t *testing.T) {
 	t.Parallel()
 	budget, err := retry.NewBudget(0, 0.1) // one retry in ten seconds
 	if err != nil {
@@ -249,7 +254,8 @@ func TestRetryBudgetIsShared(t *testing.T) {
 	}
 }
 
-func TestSendingIsChecked(t *testing.T) {
+// Negative timeouts are refused, and the error names the fields.
+func TestNew_RefusesNegativeTimeouts(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	_, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Timeout: -1, AttemptTimeout: -1})
@@ -258,8 +264,8 @@ func TestSendingIsChecked(t *testing.T) {
 	}
 }
 
-// Of a call that failed and then isn't admitted again, the error tells both, and counts what was sent.
-func TestRefusedAfterAFailure(t *testing.T) {
+// If a call fails and is then refused by admission, its error shows both, and counts the requests that were sent.
+func TestError_ShowsTheRefusalAndTheFailure(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))

@@ -42,8 +42,8 @@ func answers(kind, body string) tripper {
 	}
 }
 
-// What an answer tells of its cost comes with its last byte, and goes by untouched.
-func TestUsageIsRead(t *testing.T) {
+// The usage in a response is reported at the body's end, and the body is unchanged.
+func TestUsage_IsReadFromTheResponse(t *testing.T) {
 	t.Parallel()
 	message := `{"content":[{"text":"` + strings.Repeat("long ", 100_000) + `"}],"usage":{"input_tokens":25,"output_tokens":15}}`
 	all := caller.Cost{caller.InputTokens: 25, caller.OutputTokens: 15}
@@ -102,8 +102,8 @@ func TestUsageIsRead(t *testing.T) {
 	}
 }
 
-// What a call didn't use is there for the next, if the provider gives it back.
-func TestUnusedTokensAreUsed(t *testing.T) {
+// Units that a call didn't use are free for the next call if the metric is Settled, and only then.
+func TestUsage_RefundsUnusedTokens(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for i, settled := range [][]caller.Metric{nil, {caller.Tokens}} {
@@ -138,7 +138,8 @@ func TestUnusedTokensAreUsed(t *testing.T) {
 	})
 }
 
-func TestGrantSettle(t *testing.T) {
+// Settle corrects the charge and calls the hook. Further calls do nothing.
+func TestGrant_SettlesOnce(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var used []caller.Usage

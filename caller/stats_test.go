@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -24,7 +25,7 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 	for range workers {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				_, err := caller.Do(within(t, patience), c, cost, func(context.Context, *caller.Grant) (int, error) {
+				_, err := caller.Do(testkit.Context(t), c, cost, func(context.Context, *caller.Grant) (int, error) {
 					time.Sleep(length)
 					return 0, nil
 				})
@@ -37,8 +38,8 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 	wg.Wait()
 }
 
-// What held calls back is named, and nothing is where nothing did.
-func TestStatsNameWhatBinds(t *testing.T) {
+// Stats name the constraint that delays calls, and none if nothing does.
+func TestStats_NameTheBottleneck(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		requests := caller.Limit{Metric: caller.Requests, Rate: 20, Period: 500 * time.Millisecond}
@@ -71,8 +72,8 @@ func TestStatsNameWhatBinds(t *testing.T) {
 	})
 }
 
-// Every grant and every attempt is shown to the hooks, with its number, and whether another follows.
-func TestHooksSeeEverything(t *testing.T) {
+// Each grant and each attempt is reported, with its number and whether another follows.
+func TestHooks_ReportEachAttempt(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var admitted []caller.Admission
@@ -122,8 +123,8 @@ func TestHooksSeeEverything(t *testing.T) {
 	}
 }
 
-// What the caller's own function says about an error is obeyed.
-func TestVerdictsOfTheCaller(t *testing.T) {
+// The hint or verdict of an error decides whether the call is tried again.
+func TestDo_FollowsTheErrorsVerdict(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, func(cfg *caller.Config) { cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond} })

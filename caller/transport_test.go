@@ -39,8 +39,8 @@ func serve(t *testing.T, h http.HandlerFunc, change ...func(*caller.Config)) (*h
 	return server, client, c
 }
 
-// A RoundTripper must not modify the request, and whoever logs the answer's request must not log the key.
-func TestTransportLeavesTheRequestAlone(t *testing.T) {
+// RoundTrip doesn't change the request. The response's request is the user's and holds no key.
+func TestTransport_LeavesTheRequestUnchanged(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	server, _, c := serve(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header })
@@ -66,7 +66,8 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	}
 }
 
-func TestTransportTakesARequestWithoutHeaders(t *testing.T) {
+// A request with nil headers is sent.
+func TestTransport_TakesARequestWithoutHeaders(t *testing.T) {
 	t.Parallel()
 	server, client, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
 	u, _ := url.Parse(server.URL)
@@ -77,8 +78,8 @@ func TestTransportTakesARequestWithoutHeaders(t *testing.T) {
 	res.Body.Close()
 }
 
-// An answer of any status is an answer: no error, and a body that can be read.
-func TestTransportReturnsTheLastAnswer(t *testing.T) {
+// A response of any status is returned without an error, and its body can be read whole.
+func TestTransport_ReturnsTheLastResponse(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 402, 404, 429, 500, 503} {
 		server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -102,7 +103,8 @@ func TestTransportReturnsTheLastAnswer(t *testing.T) {
 	}
 }
 
-func TestTransportSwitchingProtocols(t *testing.T) {
+// The body of a 101 response can be written to, and holds the permit until it is closed.
+func TestTransport_SwitchesProtocols(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -141,8 +143,8 @@ func TestTransportSwitchingProtocols(t *testing.T) {
 	}
 }
 
-// A key goes to the host that the user named, and to no other one that this host points to.
-func TestNoKeyFollowsARedirect(t *testing.T) {
+// A redirect to another host carries no key.
+func TestTransport_SendsNoKeyToAnotherHost(t *testing.T) {
 	t.Parallel()
 	var stranger http.Header
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -174,8 +176,8 @@ func TestNoKeyFollowsARedirect(t *testing.T) {
 	}
 }
 
-// http.Client's Timeout is a deadline of the call like any other.
-func TestTransportObeysTheClientsTimeout(t *testing.T) {
+// The Timeout of an http.Client is a deadline of the call.
+func TestTransport_ObeysTheClientsTimeout(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	client.Timeout = 300 * time.Millisecond
@@ -188,8 +190,8 @@ func TestTransportObeysTheClientsTimeout(t *testing.T) {
 	}
 }
 
-// Transports of users' own don't all keep to the rules.
-func TestTransportOverBadTransports(t *testing.T) {
+// A base transport that returns nothing, or a response without a body, leaks no permit.
+func TestTransport_ToleratesFaultyBaseTransports(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, concurrency(1), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
@@ -211,8 +213,8 @@ func TestTransportOverBadTransports(t *testing.T) {
 	}
 }
 
-// Errors of RoundTrip are *Error, also where nothing was sent, and the request's body is closed.
-func TestTransportRefusals(t *testing.T) {
+// The error of a request that was not sent is an *Error, and the request's body is closed.
+func TestTransport_ReturnsErrorsOfUnsentRequests(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken body")
 	for name, test := range map[string]struct {

@@ -16,9 +16,8 @@ func (revoked) Verdict() Verdict {
 	return Verdict{Outcome: KeyRejected, Scope: ScopeKey, Reason: "revoked"}
 }
 
-// Two processes, and a key whose time has come: one call tries, the others hear that it is disabled; when the try has
-// failed, everybody waits for the next; when one succeeds, the key is everybody's.
-func TestTrialsOfTwoProcesses(t *testing.T) {
+// When a disabled key's time is over, one call of one process tries it. Its result applies to all processes.
+func TestTrial_IsMadeByOneProcess(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	callers := make([]*Pool, 2)
