@@ -8,10 +8,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // Equal calls at the same time are one call. It goes on when the first caller leaves, and ends when the last one does.
@@ -32,44 +32,40 @@ func TestDedup_MakesOneCall(t *testing.T) {
 			return "", ctx.Err()
 		}
 	}
-	impatient, leave := context.WithCancel(ctx)
+	leaving, leave := context.WithCancel(ctx)
 	left := make(chan error, 1)
 	go func() {
-		_, err := caller.Do(impatient, c, nil, call)
+		_, err := caller.Do(leaving, c, nil, call)
 		left <- err
 	}()
 	during := <-begun
 	var wg sync.WaitGroup
-	var joined atomic.Int64
 	for range 8 {
 		wg.Go(func() {
-			joined.Add(1)
 			if v, err := caller.Do(ctx, c, nil, call); v != "answer" || err != nil {
-				t.Errorf("got %q, %v", v, err)
+				t.Errorf("got %q, %v, want the answer", v, err)
 			}
 		})
 	}
-	for joined.Load() < 8 || c.SharedCallers("question") < 9 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "9 callers share the call", func() bool { return c.SharedCallers("question") == 9 })
 	leave()
 	var e *caller.Error
 	if err := <-left; !errors.Is(err, context.Canceled) || !errors.As(err, &e) {
-		t.Errorf("who left got %v", err)
+		t.Errorf("got %v for the caller that left, want an *Error and context.Canceled", err)
 	}
 	if during.Err() != nil {
-		t.Error("the first one's leaving ended the call of the others")
+		t.Error("got the end of the call when its first caller left, want it to go on")
 	}
 	close(over)
 	wg.Wait()
 	if n := made.Load(); n != 1 {
-		t.Errorf("%d calls were made", n)
+		t.Errorf("got %d calls, want 1", n)
 	}
-	// And one that nobody waits for ends.
+	// When its last caller leaves, the call ends.
 	over = make(chan struct{})
-	impatient, leave = context.WithCancel(ctx)
+	leaving, leave = context.WithCancel(ctx)
 	go func() {
-		_, err := caller.Do(impatient, c, nil, call)
+		_, err := caller.Do(leaving, c, nil, call)
 		left <- err
 	}()
 	during = <-begun
@@ -85,10 +81,10 @@ func TestDedup_RaisesAPanicInTheCaller(t *testing.T) {
 	c := join(t, rdb, quick)
 	defer func() {
 		if got := recover(); got != "mine" {
-			t.Errorf("recovered %v", got)
+			t.Errorf("got the panic %v, want mine", got)
 		}
 		if n := c.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%d in flight", n)
+			t.Errorf("got %d calls in flight, want 0", n)
 		}
 	}()
 	_, _ = caller.Do(caller.WithOptions(t.Context(), caller.Options{DedupKey: "x"}), c, nil,
@@ -121,17 +117,15 @@ func TestDedup_GivesEachRequestAResponse(t *testing.T) {
 			}
 			res.Header.Set("Mine", "mine")
 			if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil || res.Request != req {
-				t.Errorf("read %q, %v", body, err)
+				t.Errorf("got the body %q, %v, want ok and the request's own response", body, err)
 			}
 		})
 	}
 	<-begun
-	for c.SharedRequests("question") < 4 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "4 requests share the call", func() bool { return c.SharedRequests("question") == 4 })
 	close(over)
 	wg.Wait()
 	if n := sent.Load(); n != 1 {
-		t.Errorf("%d requests were sent", n)
+		t.Errorf("got %d requests, want 1", n)
 	}
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// racing is a transport whose first n requests hang until they are cancelled; the others are answered.
+// racing is a transport whose first n requests hang until they are cancelled. The others get a response.
 type racing struct {
 	mu   sync.Mutex
 	n    int
@@ -43,11 +43,7 @@ func hedging(after time.Duration) func(*caller.Config) {
 
 func idle(t *testing.T, c *caller.Pool) {
 	t.Helper()
-	for end := time.Now().Add(testkit.Patience); c.Stats().CallsInFlight > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d in flight", c.Stats().CallsInFlight)
-		}
-	}
+	testkit.Eventually(t, "no call is in flight", func() bool { return c.Stats().CallsInFlight == 0 })
 }
 
 // The second request uses the other account. The slower one is cancelled, and the response can be read whole.
@@ -65,22 +61,22 @@ func TestHedge_TakesTheFasterRequest(t *testing.T) {
 	}
 	<-base.ctxs[0].Done()
 	if base.ctxs[1].Err() != nil {
-		t.Error("the winner was cancelled, too")
+		t.Error("got the end of the faster request's context, want it to go on")
 	}
 	if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
-		t.Errorf("read %q, %v", body, err)
+		t.Errorf("got the body %q, %v, want ok", body, err)
 	}
 	res.Body.Close()
 	<-base.ctxs[1].Done()
 	if len(base.keys) != 2 || base.keys[0] == base.keys[1] {
-		t.Errorf("sent with %q", base.keys)
+		t.Errorf("got requests with the keys %q, want two different ones", base.keys)
 	}
 	outcomes := map[caller.Outcome]int{}
 	for range 2 {
 		outcomes[(<-attempts).Verdict.Outcome]++
 	}
 	if outcomes[caller.Success] != 1 || outcomes[caller.Canceled] != 1 {
-		t.Errorf("outcomes %v", outcomes)
+		t.Errorf("got the outcomes %v, want one Success and one Canceled", outcomes)
 	}
 	idle(t, c)
 }
@@ -123,7 +119,7 @@ func TestHedge_SendsOneRequestWhereItMust(t *testing.T) {
 		}
 		res.Body.Close()
 		if sent != 1 {
-			t.Errorf("%s: %d requests", name, sent)
+			t.Errorf("%s: got %d requests, want 1", name, sent)
 		}
 		idle(t, c)
 	}
@@ -153,7 +149,7 @@ func TestHedge_FailsIfBothRequestsFail(t *testing.T) {
 		return 0, io.ErrUnexpectedEOF
 	})
 	if v != 2 || err != nil || calls[1] != 2 {
-		t.Errorf("got %d, %v after %v", v, err, calls)
+		t.Errorf("got %d, %v after requests by attempt %v, want 2 at the second attempt, after two requests", v, err, calls)
 	}
 	idle(t, c)
 }
@@ -175,7 +171,7 @@ func TestHedge_EndsWithItsCall(t *testing.T) {
 		return 0, ctx.Err()
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 	idle(t, c)
 }
@@ -187,7 +183,7 @@ func TestHedge_RaisesAPanicInTheCaller(t *testing.T) {
 	c := join(t, rdb, quick, hedging(time.Hour))
 	defer func() {
 		if got := recover(); got != "mine" {
-			t.Errorf("recovered %v", got)
+			t.Errorf("got the panic %v, want mine", got)
 		}
 		idle(t, c)
 	}()
@@ -223,9 +219,9 @@ func TestHedge_FollowsThePercentile(t *testing.T) {
 		return requests.Load()
 	}
 	if n := ask(80); n < 100 {
-		t.Errorf("80 calls that are slower than After were made in %d requests", n)
+		t.Errorf("got %d requests for 80 calls that are slower than After, want at least 100", n)
 	}
 	if n := ask(80); n > 120 {
-		t.Errorf("80 calls that are as slow as others were made in %d requests", n)
+		t.Errorf("got %d requests for 80 calls of the usual latency, want at most 120", n)
 	}
 }

@@ -86,13 +86,13 @@ func TestTransport_RetriesWhatIsSafe(t *testing.T) {
 				sent, status = 2, 200
 			}
 			if len(bodies) != sent || res.StatusCode != status || bodies[len(bodies)-1] != want {
-				t.Errorf("sent %q and got %d, want %d times and %d", bodies, res.StatusCode, sent, status)
+				t.Errorf("got status %d after the bodies %q, want %d after %d", res.StatusCode, bodies, status, sent)
 			}
 			if s := c.Stats(); s.Attempts != int64(sent) || s.CallsInFlight != 0 {
-				t.Errorf("stats %+v", s)
+				t.Errorf("got %+v, want no call in flight and an attempt for each request", s)
 			}
 			if b, ok := body.(*closeCounter); ok && b.closed.Load() == 0 {
-				t.Error("the body was left open")
+				t.Error("got an open body, want it closed")
 			}
 		})
 	}
@@ -135,14 +135,14 @@ func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.err) || !as(err, &e) || sent != test.sent || e.Attempts != sent || e.Key != "k" {
-			t.Errorf("%s: sent %d times, got %v", test.method, sent, err)
+			t.Errorf("%s: got %v after %d requests, want %v after %d", test.method, err, sent, test.err, test.sent)
 		}
 		if s := c.Stats(); s.CallsInFlight != 0 || s.Attempts != int64(test.sent) {
-			t.Errorf("stats %+v", s)
+			t.Errorf("got %+v, want no call in flight and an attempt for each request", s)
 		}
 		for i, b := range bodies {
 			if b.closed.Load() == 0 {
-				t.Errorf("%s: body %d of %d was left open", test.method, i, len(bodies))
+				t.Errorf("%s: got body %d of %d open, want it closed", test.method, i, len(bodies))
 			}
 		}
 	}
@@ -170,6 +170,6 @@ func TestTransport_RetriesOnOneConnection(t *testing.T) {
 	conns := 0
 	from.Range(func(any, any) bool { conns++; return true })
 	if calls.Load() != 15 || conns != 1 {
-		t.Errorf("%d calls over %d connections, want 15 over 1", calls.Load(), conns)
+		t.Errorf("got %d requests over %d connections, want 15 over 1", calls.Load(), conns)
 	}
 }

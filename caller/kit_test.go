@@ -17,7 +17,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// join makes a Caller of pool "p" with one key "k", changed as the test wants, and closes it at the end.
+// join returns a Pool "p" with one key "k", changed by the test, and closes it at the test's end.
 func join(t *testing.T, rdb redis.UniversalClient, change ...func(*caller.Config)) *caller.Pool {
 	t.Helper()
 	cfg := caller.Config{Name: "p", Keys: []caller.Key{key("k")}}
@@ -52,7 +52,7 @@ func keys(k ...caller.Key) func(*caller.Config) {
 
 func nop(context.Context, *caller.Grant) (int, error) { return 0, nil }
 
-// hold begins a call that stays in flight until the function returned is called; that waits for the call's end.
+// hold starts a call that stays in flight until end is called, which waits for the call to return.
 func hold(t *testing.T, c *caller.Pool) (end func()) {
 	t.Helper()
 	begun, over, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)

@@ -34,11 +34,11 @@ func TestOptions_OutOfRangeAreRefused(t *testing.T) {
 		"AttemptTimeout": {AttemptTimeout: -1},
 	} {
 		_, err := caller.Do(caller.WithOptions(t.Context(), o), c, nil, func(context.Context, *caller.Grant) (int, error) {
-			t.Errorf("%s: the call was made", field)
+			t.Errorf("%s: got a call, want none", field)
 			return 0, nil
 		})
 		if err == nil || !strings.Contains(err.Error(), "Options."+field) {
-			t.Errorf("%s: %v", field, err)
+			t.Errorf("%s: got %v, want an error that names the field", field, err)
 		}
 	}
 }
@@ -57,10 +57,10 @@ func TestAttemptFrom_ReturnsTheAttemptsNumber(t *testing.T) {
 		return 0, nil
 	})
 	if err != nil || len(seen) != 3 || seen[0] != 1 || seen[2] != 3 {
-		t.Errorf("attempts %v, error %v", seen, err)
+		t.Errorf("got the attempts %v, %v, want 1, 2, 3 and success", seen, err)
 	}
 	if n := caller.AttemptFrom(t.Context()); n != 0 {
-		t.Errorf("outside of a call: attempt %d", n)
+		t.Errorf("outside of a call: got attempt %d, want 0", n)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestTransport_HoldsThePermitUntilTheBodyEnds(t *testing.T) {
 		status int
 		body   io.Reader // nil: none
 		end    func(*testing.T, io.ReadCloser)
-		early  bool // it is back as soon as the answer is there
+		early  bool // it is released before the body is read
 	}{
 		"read":         {"GET", 200, bytes.NewReader(make([]byte, 5000)), read, false},
 		"closed":       {"GET", 200, bytes.NewReader(make([]byte, 5000)), closed, false},
@@ -47,7 +47,7 @@ func TestTransport_HoldsThePermitUntilTheBodyEnds(t *testing.T) {
 		"HEAD":         {"HEAD", 200, bytes.NewReader(nil), read, true},
 		"no content":   {"GET", 204, bytes.NewReader(nil), read, true},
 		"not modified": {"GET", 304, bytes.NewReader(nil), read, true},
-		"error answer": {"GET", 404, bytes.NewReader(make([]byte, 200_000)), read, true},
+		"error status": {"GET", 404, bytes.NewReader(make([]byte, 200_000)), read, true},
 	} {
 		base := tripper(func(r *http.Request) (*http.Response, error) {
 			res := &http.Response{StatusCode: test.status, Body: http.NoBody, Request: r}
@@ -62,11 +62,11 @@ func TestTransport_HoldsThePermitUntilTheBodyEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		if back := c.Stats().CallsInFlight == 0; back != test.early {
-			t.Errorf("%s: the permit is back before the body is read: %v", name, back)
+			t.Errorf("%s: got the permit released before the body is read: %v, want %v", name, back, test.early)
 		}
 		test.end(t, res.Body)
 		if n := c.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%s: %d in flight", name, n)
+			t.Errorf("%s: got %d calls in flight, want 0", name, n)
 		}
 	}
 }
@@ -105,14 +105,14 @@ func TestTransport_ReleasesACancelledStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := c.Stats().CallsInFlight; n != 1 {
-		t.Errorf("%d in flight in the middle of the stream", n)
+		t.Errorf("got %d calls in flight in the middle of the stream, want 1", n)
 	}
 	cancel()
 	if _, err := io.Copy(io.Discard, res.Body); !errors.Is(err, context.Canceled) {
-		t.Errorf("reading on: %v", err)
+		t.Errorf("got %v from the cancelled stream, want context.Canceled", err)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight after the end", n)
+		t.Errorf("got %d calls in flight after the end, want 0", n)
 	}
 }
 
@@ -141,13 +141,13 @@ func TestPanic_ReleasesThePermit(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() != "boom" {
-					t.Errorf("%s: the panic was swallowed", name)
+					t.Errorf("%s: got no panic, want that of the function", name)
 				}
 			}()
 			call()
 		}()
 		if n := c.Stats().CallsInFlight + judge.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%s: %d in flight", name, n)
+			t.Errorf("%s: got %d calls in flight, want 0", name, n)
 		}
 	}
 }

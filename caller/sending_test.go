@@ -15,14 +15,14 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// hangs is a transport whose first n requests end with their context; the others are answered.
-func hangs(n int, answer func(*http.Request) *http.Response) tripper {
+// hangs is a base transport whose first n attempts end with their context. The others get a response.
+func hangs(n int, respond func(*http.Request) *http.Response) tripper {
 	return func(r *http.Request) (*http.Response, error) {
 		if caller.AttemptFrom(r.Context()) <= n {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}
-		return answer(r), nil
+		return respond(r), nil
 	}
 }
 
@@ -54,34 +54,34 @@ func TestAttemptTimeout_BoundsEachAttempt(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	// What may have been carried out isn't sent again.
+	// A request that may have been carried out isn't sent again.
 	_, err = c.Transport(hangs(2, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodPost))
 	var e *caller.Error
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 1 {
-		t.Errorf("POST: %v", err)
+		t.Errorf("POST: got %v, want ErrAttemptTimeout after 1 attempt", err)
 	}
-	// The options' timeout takes the place of the configuration's.
+	// The options' timeout replaces the configuration's.
 	ctx := caller.WithOptions(t.Context(), caller.Options{AttemptTimeout: time.Hour})
 	attempts := 0
 	_, err = caller.Do(ctx, c, nil, func(ctx context.Context, _ *caller.Grant) (int, error) {
 		attempts++
 		if at, ok := ctx.Deadline(); !ok || time.Until(at) < time.Minute {
-			t.Errorf("deadline %v, %v", at, ok)
+			t.Errorf("got the deadline %v, %v, want about an hour", at, ok)
 		}
 		return 0, nil
 	})
 	if err != nil || attempts != 1 {
-		t.Errorf("%d attempts, %v", attempts, err)
+		t.Errorf("got %v after %d attempts, want success at the first", err, attempts)
 	}
 	_, err = caller.Do(t.Context(), c, nil, func(ctx context.Context, _ *caller.Grant) (int, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	})
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 3 {
-		t.Errorf("Do: %v", err)
+		t.Errorf("Do: got %v, want ErrAttemptTimeout after 3 attempts", err)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight", n)
+		t.Errorf("got %d calls in flight, want 0", n)
 	}
 }
 
@@ -102,14 +102,14 @@ func TestAttemptTimeout_EndsWithTheHeaders(t *testing.T) {
 			t.Fatal(err)
 		}
 		if during.Err() != nil {
-			t.Errorf("%d: the context ended before the body was read: %v", status, context.Cause(during))
+			t.Errorf("%d: got the context's end %v before the body was read, want it to go on", status, context.Cause(during))
 		}
 		if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
-			t.Errorf("%d: read %q, %v", status, body, err)
+			t.Errorf("%d: got the body %q, %v, want ok", status, body, err)
 		}
 		res.Body.Close()
 		if during.Err() == nil {
-			t.Errorf("%d: the attempt's context outlives its answer", status)
+			t.Errorf("%d: got the attempt's context after its response was closed, want it to end", status)
 		}
 	}
 }
@@ -121,14 +121,14 @@ func TestTimeout_BoundsTheCall(t *testing.T) {
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Timeout = 50 * time.Millisecond })
 	_, err := c.Transport(hangs(9, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, caller.ErrTimeout) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrTimeout and context.DeadlineExceeded", err)
 	}
 	late := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), func(cfg *caller.Config) {
 		cfg.Name, cfg.Timeout = "late", 10*time.Minute
 	})
 	for i, want := range []error{nil, caller.ErrDeadline} {
 		if _, err := caller.Do(t.Context(), late, nil, nop); !errors.Is(err, want) {
-			t.Errorf("call %d: %v", i, err)
+			t.Errorf("call %d: got %v, want %v", i, err, want)
 		}
 	}
 }
@@ -163,11 +163,11 @@ func TestIdempotencyKeys_AreTheSameForAllAttempts(t *testing.T) {
 	first, second := send(t.Context(), http.MethodPost, ""), send(t.Context(), http.MethodPost, "")
 	for _, keys := range [][]string{first, second} {
 		if len(keys) != 3 || keys[0] == "" || keys[1] != keys[0] || keys[2] != keys[0] {
-			t.Errorf("the attempts of a call had the keys %q", keys)
+			t.Errorf("got the keys %q of a call's attempts, want three times the same", keys)
 		}
 	}
 	if first[0] == second[0] {
-		t.Errorf("two calls have the same key %q", first[0])
+		t.Errorf("got the key %q for two calls, want two keys", first[0])
 	}
 	for want, got := range map[string][]string{
 		"":     send(t.Context(), http.MethodGet, ""),
@@ -175,12 +175,12 @@ func TestIdempotencyKeys_AreTheSameForAllAttempts(t *testing.T) {
 		"its":  send(mine, http.MethodPost, "its"),
 	} {
 		if !slices.Equal(got, []string{want, want, want}) {
-			t.Errorf("keys %q, want %q three times", got, want)
+			t.Errorf("got the keys %q, want %q three times", got, want)
 		}
 	}
 	_, err := caller.Do(mine, c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 		if g.IdempotencyKey != "mine" {
-			t.Errorf("Do: key %q", g.IdempotencyKey)
+			t.Errorf("Do: got the key %q, want mine", g.IdempotencyKey)
 		}
 		return 0, nil
 	})
@@ -195,7 +195,7 @@ func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
 	for _, test := range []struct {
-		word         caller.Idempotency
+		option       caller.Idempotency
 		method       string
 		status, want int
 	}{
@@ -205,7 +205,7 @@ func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 		{caller.IdempotencyNo, http.MethodGet, 500, 1},
 		{caller.IdempotencyNo, http.MethodPost, 429, 3},
 	} {
-		ctx := caller.WithOptions(t.Context(), caller.Options{Idempotency: test.word})
+		ctx := caller.WithOptions(t.Context(), caller.Options{Idempotency: test.option})
 		sent := 0
 		res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
 			sent++
@@ -219,7 +219,7 @@ func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 		}
 		res.Body.Close()
 		if sent != test.want {
-			t.Errorf("%+v: sent %d times", test, sent)
+			t.Errorf("%+v: got %d requests, want %d", test, sent, test.want)
 		}
 	}
 	sent := 0
@@ -229,7 +229,7 @@ func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 			return 0, io.ErrUnexpectedEOF
 		})
 	if sent != 1 || !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("Do: %d times, %v", sent, err)
+		t.Errorf("Do: got %v after %d attempts, want the failure after 1", err, sent)
 	}
 }
 
@@ -250,7 +250,7 @@ func TestRetryBudget_IsSharedByPools(t *testing.T) {
 		})
 	}
 	if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || sent != 4 {
-		t.Errorf("sent %d times, %v", sent, err)
+		t.Errorf("got %v after %d attempts, want BudgetSpent after 4", err, sent)
 	}
 }
 
@@ -260,7 +260,7 @@ func TestNew_RefusesNegativeTimeouts(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	_, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Timeout: -1, AttemptTimeout: -1})
 	if err == nil || !strings.Contains(err.Error(), "Timeout is -1ns") || !strings.Contains(err.Error(), "AttemptTimeout is -1ns") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want errors that name Timeout and AttemptTimeout", err)
 	}
 }
 
@@ -277,6 +277,6 @@ func TestError_ShowsTheRefusalAndTheFailure(t *testing.T) {
 	}
 	text := err.Error()
 	if !strings.Contains(text, "attempts 1: "+caller.ErrDeadline.Error()+"; the last attempt failed: unexpected EOF") {
-		t.Errorf("it says %s", text)
+		t.Errorf("got the text %s, want the refusal and the last failure", text)
 	}
 }
