@@ -6,7 +6,7 @@ import (
 	"github.com/penstock/penstock/examples/internal/machine"
 )
 
-// What held a run back, for each thing that can.
+// The summary names the bottleneck of a run.
 func TestBinding(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

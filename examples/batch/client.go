@@ -15,7 +15,7 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// maxBody is the longest answer, in bytes.
+// maxBody is the longest response body, in bytes.
 const maxBody = batch.MaxRecord / 2
 
 // client sends requests through the pool.
@@ -27,12 +27,12 @@ type client struct {
 func newClient(c *caller.Pool, base *url.URL, wire http.RoundTripper) *client {
 	return &client{base: base, http: &http.Client{
 		Transport: c.Transport(wire, caller.TransportConfig{ReturnErrors: true}),
-		// Another host would be sent the API key.
+		// Another host would get the API key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// do sends one request and reads its answer. An answer that isn't a success is a *refusal.
+// do sends one request and reads its response. A response that isn't a success is a *refusal.
 func (c *client) do(ctx context.Context, req request) (*response, error) {
 	r, err := http.NewRequestWithContext(ctx, req.Method, endpoint(c.base, req.URL), bytes.NewReader(req.Body))
 	if err != nil {
@@ -42,7 +42,7 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 	r.Header.Set("X-Client-Request-Id", batchID(req)) // the same in every attempt and run
 	resp, err := c.http.Do(r)
 	if err != nil {
-		// The URL says nothing that the configuration and the request don't say.
+		// The URL repeats the configuration and the request.
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
@@ -63,7 +63,7 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 	return answer, nil
 }
 
-// wire is the lowest layer: what passes it is sent.
+// wire is the base transport, which sends the attempts.
 type wire struct {
 	base     http.RoundTripper
 	tally    *report.Tally

@@ -20,7 +20,7 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// Every secret holds the canary, which must not turn up anywhere.
+// Every secret holds the canary, which is looked for in all outputs.
 const canary = "canary"
 
 func secret(i int) string { return fmt.Sprintf("sk-%s-%d", canary, i) }
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// patience is how long a test waits for what takes seconds on a quiet machine.
+// patience bounds the waits of a test. On a quiet machine they take seconds.
 const patience = 2 * time.Minute
 
 var buildSim = sync.OnceValues(func() (string, error) {
@@ -100,7 +100,7 @@ func (p *provider) order(path, body string) {
 	}
 }
 
-// pool writes a configuration for the provider; more is added to it as it is.
+// pool writes a configuration for the provider; more is appended.
 func (p *provider) pool(keys int, more string) string {
 	var config strings.Builder
 	fmt.Fprintf(&config, "pool: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)

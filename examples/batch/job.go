@@ -39,12 +39,13 @@ type job struct {
 	elapsed   time.Duration
 	tally     *report.Tally
 	progress  batch.Progress
-	complaint atomic.Int64 // when Redis' failure was last told of, Unix seconds
-	silence   int          // requests in a row without an answer
-	hopeless  error        // set by the sink: why there is no use in going on
+	complaint atomic.Int64 // time of the last message on a failure of Redis, in Unix seconds
+	silence   int          // requests in a row without a response
+	hopeless  error        // set by the sink: why the run ends early
 }
 
-// newJob opens everything that the run needs. What is wrong with it is found here, before anything is sent.
+// newJob opens everything that the run needs. It returns the errors of the configuration and the files before anything is
+// sent.
 func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	j := &job{opts: opts}
 	defer func() {
@@ -82,7 +83,7 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	return j, nil
 }
 
-// openFiles opens the three files, and learns what earlier runs have done.
+// openFiles opens the three files, and reads from them what earlier runs have done.
 func (j *job) openFiles() (err error) {
 	if j.in, err = os.Open(j.opts.in); err != nil {
 		return err
@@ -103,7 +104,7 @@ func (j *job) openFiles() (err error) {
 	j.closers = append(j.closers, j.out.Close)
 	settled := func(line []byte) bool {
 		a, err := readAnswer(line)
-		return err != nil || a.settled() // a foreign file is for OpenJournal to refuse
+		return err != nil || a.settled() // OpenJournal refuses a foreign file
 	}
 	if err := batch.Filter(j.opts.errors, settled); err != nil {
 		return err
@@ -121,8 +122,8 @@ func (j *job) openFiles() (err error) {
 	return nil
 }
 
-// closeFailures closes the errors file, and removes it if there is nothing in it: before it is closed, while no other
-// process can write it.
+// closeFailures closes the errors file. If the file is empty, it removes the file first, while no other process can write
+// it.
 func (j *job) closeFailures() error {
 	if !j.failures.Empty() {
 		return j.failures.Close()
@@ -139,7 +140,7 @@ func (j *job) close() error {
 	return errors.Join(errs...)
 }
 
-// different makes sure that no output is the input or another output.
+// different returns an error if an output is the input or another output.
 func different(in, out, failures string) error {
 	same := func(a, b string) bool {
 		x, errX := os.Stat(a)

@@ -1,31 +1,29 @@
-// Command batch sends the requests of a file in OpenAI's Batch input format through a pool of API keys, and writes their
-// answers in OpenAI's Batch output format.
+// Command batch sends the requests of a file in OpenAI's Batch input format through a pool of API keys, and writes the
+// responses in OpenAI's Batch output format.
 //
 //	go run ./examples/batch -config pool.yaml -in requests.jsonl -out results.jsonl \
 //	    [-errors failed.jsonl] [-redis redis://…] [-workers 200] [-json]
 //
-// It reads the requests as it goes, so that memory doesn't grow with the file, except for 40 bytes a request that tell
-// which are done. It writes each answer as it comes: answers of 200 to 299 to -out, everything else to -errors, in the
-// same format; without such there is no -errors file.
+// It reads the requests during the run, so that memory grows with the file by 40 bytes a request only, which record the
+// requests that are done. It writes each response when it comes: status 200 to 299 to -out, everything else to -errors, in
+// the same format. An empty -errors file is removed.
 //
-// Started again with the same files it carries on where it stopped: what is in -out is done, and so is what the provider
-// refused for good (400 and the like) in -errors; everything else in -errors is tried again. Remove -errors to try those
-// again too.
+// With the same files it continues an earlier run. Requests in -out are done, and so are those in -errors that the provider
+// refused for good, such as by a 400. It sends the others in -errors again. Remove -errors to send all of these again.
 //
-// Several processes with the same -redis and the same pool share its quota; give each files of its own. Without -redis
-// the quota is this process's alone.
+// Several processes with the same -redis and the same pool share its quota. Give each process its own files. Without -redis
+// the process has the quota to itself.
 //
-// Ctrl-C finishes the calls that have been sent and writes their answers; Ctrl-C again gives them up.
+// Ctrl-C finishes the calls in flight and writes their responses. A second Ctrl-C cancels them.
 //
 // With -json the last line of standard output is one JSON object: the figures of [report.Summary], resumed (requests that
-// were done already) and binding (what held the run back: a limit's metric, concurrency, cooldown, workers or latency).
+// were done already) and binding (the bottleneck: a limit's metric, concurrency, cooldown, workers or latency).
 // Progress and messages go to standard error.
 //
-// The run ends early, for another day, when every key is revoked or out of credit, or a hundred requests in a row have
-// had no answer at all.
+// The run ends early if every key is rejected or out of credit, or if a hundred requests in a row have no response.
 //
-// The exit code is 0 if every request has its answer in -out, 1 if some failed, 2 if the run could not be started or was
-// cut short by an error, 130 if Ctrl-C stopped it.
+// The exit code is 0 if every request has its response in -out, 1 if some failed, 2 if the run could not start or ended
+// by an error, 130 if Ctrl-C ended it.
 package main
 
 import (
@@ -56,7 +54,7 @@ const (
 	exitAllSucceeded = 0
 	exitSomeFailed   = 1
 	exitBroken       = 2
-	exitInterrupted  = 130 // as a shell says it of SIGINT
+	exitInterrupted  = 130 // as shells report SIGINT
 )
 
 func main() { os.Exit(command(os.Args[1:])) }
@@ -67,13 +65,13 @@ func command(args []string) (exitCode int) {
 		return exitAllSucceeded
 	}
 	if err != nil {
-		return exitBroken // parse has said why
+		return exitBroken // parse has written why
 	}
 	ctx, drain := interrupts()
 	return run(ctx, drain, opts)
 }
 
-// run runs the job and tells how it ended.
+// run runs the job and returns its exit code.
 func run(ctx context.Context, drain <-chan struct{}, opts options) int {
 	job, err := newJob(ctx, opts)
 	if err != nil {
@@ -149,7 +147,8 @@ func (o *options) check(rest []string) error {
 // errCut is the cause of a second Ctrl-C.
 var errCut = errors.New("interrupted twice")
 
-// interrupts returns a channel that the first Ctrl-C closes and a context that the second one ends. A third one kills.
+// interrupts returns a channel that the first Ctrl-C closes and a context that the second one ends. A third one ends the
+// process.
 func interrupts() (context.Context, <-chan struct{}) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	drain := make(chan struct{})
@@ -166,5 +165,5 @@ func interrupts() (context.Context, <-chan struct{}) {
 	return ctx, drain
 }
 
-// plain drops the package's name, which says nothing to a user of this program.
+// plain removes the package's name from an error, because users of the program don't know the package.
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "batch: ") }

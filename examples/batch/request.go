@@ -25,7 +25,7 @@ type request struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// lineError is a line that can't be sent. Its request has what is known of it.
+// lineError is the error of a line that can't be sent, with the part of its request that could be read.
 type lineError struct {
 	file string
 	line int
@@ -47,7 +47,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 			}
 			more := true
 			if _, long := errors.AsType[*batch.LineTooLongError](err); err != nil && !long {
-				fail("unreadable", err) // and nothing follows
+				fail("unreadable", err) // no line follows
 				return
 			}
 			if err == nil {
@@ -74,7 +74,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 	}
 }
 
-// parse reads a line and says what is wrong with it.
+// parse parses a line. Its error says what is wrong with the line.
 func (r *request) parse(text []byte) error {
 	if err := json.Unmarshal(text, r); err != nil {
 		return fmt.Errorf("not a request in JSON: %w", err)
@@ -87,7 +87,7 @@ func (r *request) parse(text []byte) error {
 	case len(r.Body) == 0 || r.Body[0] != '{':
 		return errors.New("body must be an object: what is sent to the provider")
 	}
-	// Another host would be sent the API key.
+	// Another host would get the API key.
 	u, err := url.Parse(r.URL)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(r.URL, "/") || strings.HasPrefix(r.URL, "//") {
 		return errors.New("url must be a path such as /v1/chat/completions; the host is base_url's in the configuration")
@@ -96,7 +96,7 @@ func (r *request) parse(text []byte) error {
 	return nil
 }
 
-// endpoint is the URL of a request. A base URL that ends in /v1, as SDKs want it, isn't followed by a second one.
+// endpoint returns the URL of a request. If the base URL ends in /v1, as SDKs have it, the request's /v1 is left out.
 func endpoint(base *url.URL, path string) string {
 	if base.Path != "" && strings.HasPrefix(path, base.Path+"/") {
 		path = strings.TrimPrefix(path, base.Path)
@@ -104,7 +104,7 @@ func endpoint(base *url.URL, path string) string {
 	return base.String() + path
 }
 
-// countLines returns how many lines that aren't empty r has.
+// countLines returns the number of lines of r that aren't empty.
 func countLines(r io.Reader) (n int64, err error) {
 	buf := make([]byte, 1<<20)
 	blank := true

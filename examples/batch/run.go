@@ -12,12 +12,12 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// maxSilence is how many requests in a row may be without any answer before the run ends: a wrong base_url or a dead
-// network shouldn't fail a million requests one by one.
+// maxSilence is the number of requests in a row without a response after which the run ends. Otherwise a wrong base_url
+// would fail a million requests one by one.
 const maxSilence = 100
 
-// run sends the requests and writes the answers, until the last one, until drain is closed, or until there is no use in
-// going on: no key is left, or nobody answers.
+// run sends the requests and writes the responses. It ends after the last request, when drain is closed, or early: if no
+// key is left, or the provider doesn't respond.
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	going, stop := context.WithCancel(ctx)
 	defer stop()
@@ -43,8 +43,7 @@ func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	return err
 }
 
-// write writes a result to the file where it belongs. A request that wasn't sent, or was cut short, has none: the next
-// run sends it.
+// write writes a result to its file. A request that wasn't sent, or was cancelled, has none: the next run sends it.
 func (j *job) write(ctx context.Context, r batch.Result[request, *response], stop context.CancelFunc) error {
 	_, answered := errors.AsType[*refusal](r.Err)
 	_, broken := errors.AsType[*batch.InputError](r.Err)
@@ -71,7 +70,7 @@ func (j *job) write(ctx context.Context, r batch.Result[request, *response], sto
 	return appendTo(j.failures, newAnswer(r.In, r.Out, r.Err))
 }
 
-// giveUp ends the run gently. The first reason counts.
+// giveUp lets the calls in flight finish and ends the run. The first reason counts.
 func (j *job) giveUp(stop context.CancelFunc, why error) {
 	if j.hopeless == nil {
 		j.hopeless = why
@@ -87,7 +86,7 @@ func appendTo(j *batch.Journal, a *answer) error {
 	return j.Append(line)
 }
 
-// redisFailed tells of it, once in a while.
+// redisFailed writes a message on a failure of Redis, at most every 5 s.
 func (j *job) redisFailed(err error) {
 	const seldom = 5 // seconds
 	last, now := j.complaint.Load(), time.Now().Unix()

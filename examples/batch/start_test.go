@@ -14,7 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// What is wrong at the start is said before anything is sent, and no file is touched.
+// Errors at the start are reported before anything is sent, and no file is changed.
 func TestWhatCannotBeStarted(t *testing.T) {
 	t.Parallel()
 	var sent atomic.Int64

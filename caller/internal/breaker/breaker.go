@@ -4,13 +4,13 @@
 //	open       no run may start for a while
 //	half-open  one run may start, the trial; its result closes or opens the circuit
 //
-//	state      event                                  next state
-//	closed     FailureThreshold failures in a row     open
-//	open       OpenFor has passed, a run starts       half-open
-//	half-open  the trial succeeds                     closed
-//	half-open  the trial fails                        open
-//	half-open  the trial ends without a result        half-open, the next run is the trial
-//	half-open  OpenFor has passed without its end     half-open, the next run is the trial
+// The states change so:
+//
+//	closed → open         FailureThreshold failures in a row
+//	open → half-open      OpenFor has passed and a run starts
+//	half-open → closed    the trial succeeds
+//	half-open → open      the trial fails
+//	stays half-open       the trial has no result, or none within OpenFor: the next run is the trial
 package breaker
 
 import (

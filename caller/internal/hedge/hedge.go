@@ -43,7 +43,7 @@ func (h *Hedger) Wait(name string) time.Duration {
 // Without it the percentile would be taken of fast runs only, and fall with each second run. A second run that lost had
 // just started and doesn't count.
 func (h *Hedger) Record(name string, r *Run, latency time.Duration, lost bool) {
-	if h.cfg.Percentile > 0 && !(lost && r.Second) {
+	if h.cfg.Percentile > 0 && (!lost || !r.Second) {
 		h.latencies.add(name, latency, h.cfg.Percentile)
 	}
 }
