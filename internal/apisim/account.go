@@ -66,7 +66,7 @@ func newAccount(cfg Account, clock func() time.Duration) *account {
 	return a
 }
 
-// decision is what an account says to a call.
+// decision is an account's decision on a call.
 type decision struct {
 	admitted bool
 	revoked  bool
@@ -86,7 +86,7 @@ type quota struct {
 }
 
 // admit decides on a call: all limits and the concurrency, or nothing. An admitted call is in flight until leave.
-// fate is the failure that the call will meet, free whether that failure leaves the limits alone.
+// fate is the failure injected into the call. free says that this failure isn't counted against the limits.
 func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount bool) decision {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,7 +114,7 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 	return d
 }
 
-// judge tells whether a call may pass, without changing anything but what has expired.
+// judge returns the decision on a call. It changes nothing, except that it drops expired entries.
 func (a *account) judge(now time.Duration, c *chatRequest) decision {
 	if a.broke {
 		return decision{reason: NoCredit}
@@ -130,7 +130,7 @@ func (a *account) judge(now time.Duration, c *chatRequest) decision {
 			continue
 		}
 		wait, possible := w.retryAfter(now, units)
-		if !possible { // no other limit matters
+		if !possible { // the call never fits
 			return decision{reason: Reason(w.limit.Metric), broken: w.limit}
 		}
 		if wait > d.retryAfter {
@@ -152,7 +152,7 @@ func (a *account) charge(now time.Duration, c *chatRequest, own bool) {
 	}
 }
 
-// note keeps the books of an admission.
+// note counts an admission.
 func (a *account) note(now time.Duration, k *key, c *chatRequest, fate Kind) {
 	if a.counts.admitted == 0 {
 		a.first = now
@@ -183,7 +183,7 @@ func (a *account) flight(now time.Duration, by int) {
 	a.inFlight += by
 }
 
-// foreignUse charges what somebody else used, as far as it fits, and returns how much that was.
+// foreignUse charges the use of another client as far as it fits, and returns the charged units.
 func (a *account) foreignUse(m Metric, units int64) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,11 +1,10 @@
 // Package apisim is an HTTP provider for tests: OpenAI's chat completions and Anthropic's messages, with limits that are
 // enforced strictly, and failures on demand.
 //
-// It judges the library by a method of its own. Where the library paces calls with GCRA, apisim keeps a sliding log:
-// every admission of the last minute (or whatever a limit says) by itself, so that in no half-open window (t-W, t] more
-// than the limit is ever let through, and a client that comes a millisecond too early is told so with a 429. What it
-// saw it reports in a Ledger: admissions, refusals by reason, the peak of any window, calls served twice, calls on a
-// key that was revoked.
+// It counts by another method than the library, so that it can judge the library. The library paces calls with GCRA; apisim
+// keeps a sliding log of every admission within a limit's period. So no half-open window (t-W, t] ever admits more than the
+// limit, and a call that is a millisecond early gets a 429. Its Ledger reports admissions, refusals by reason, the peak of
+// any window, calls served twice, and calls with a revoked key.
 //
 //	sim, err := apisim.Start(apisim.Config{Accounts: []apisim.Account{{
 //		ID:     "org-a",
@@ -16,13 +15,18 @@
 //	... // POST sim.URL()+"/v1/chat/completions"
 //	fmt.Println(sim.Ledger().Utilization(apisim.Requests))
 //
-// A call's life: its key is known and not revoked (else 401), its account has credit (429 insufficient_quota), all
-// limits have room (429 rate_limit_exceeded with Retry-After), it enters the logs and is in flight, it may meet an
-// injected failure, it takes its latency, it leaves flight, and only then the last bytes of its answer are written: a
-// client that lets its next call go at the end of the answer is never one too many.
+// A call passes these steps:
 //
-// Calls are told apart by an ID: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
-// the body, the first that there is. Only calls with an ID can be found out as served twice.
+//  1. Its key is known and not revoked; else 401.
+//  2. Its account has credit; else 429 insufficient_quota.
+//  3. All limits have capacity; else 429 rate_limit_exceeded with Retry-After.
+//  4. It enters the logs and is in flight.
+//  5. It may get an injected failure, and takes its latency.
+//  6. It is no longer in flight. Only then the last bytes of its response are written, so that a client that sends its next
+//     call at the end of a response never exceeds the concurrency.
+//
+// A call has an ID: the first of the headers Idempotency-Key, X-Request-Id and X-Client-Request-Id, and metadata.request_id
+// in the body. Only calls with an ID can be counted as served twice.
 //
 // All methods of Server are safe for concurrent use.
 package apisim
@@ -55,7 +59,7 @@ type Server struct {
 	sequence atomic.Uint64
 	admitted atomic.Int64
 	unknown  atomic.Int64 // calls with an unknown key
-	gone     atomic.Int64 // calls whose client left before the answer
+	gone     atomic.Int64 // calls whose client closed the connection before the response
 	calls    calls
 
 	closing  sync.RWMutex
@@ -63,14 +67,13 @@ type Server struct {
 	handlers sync.WaitGroup
 }
 
-// settings are what may change while the server runs.
+// settings can change while the server runs.
 type settings struct {
 	failures Failures
 	latency  Latency
 }
 
-// Start runs a simulator until Close. It returns an error for a configuration that makes no sense or an address that
-// is taken.
+// Start runs a simulator until Close. It returns an error for an invalid configuration, or if the address is in use.
 func Start(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err

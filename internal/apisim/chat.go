@@ -99,7 +99,7 @@ func (c *chatRequest) maxTokens() int64 {
 
 func quarter(characters int) int64 { return int64(characters+3) / 4 }
 
-// answer is what the simulator replies: the last message, pseudo-translated.
+// answer returns the response's text: the last message, pseudo-translated.
 type answer struct {
 	text   string
 	finish string
@@ -112,7 +112,7 @@ type usage struct {
 	TotalTokens      int64 `json:"total_tokens"`
 }
 
-// accents are the letters of a pseudo-translation: readable, and yet plainly not the original.
+// accents are the letters of a pseudo-translation: readable, and clearly not the original.
 var accents = strings.NewReplacer(
 	"a", "á", "e", "é", "i", "í", "o", "ó", "u", "ú", "n", "ñ", "c", "ç", "s", "š", "z", "ž",
 	"A", "Á", "E", "É", "I", "Í", "O", "Ó", "U", "Ú", "N", "Ñ", "C", "Ç", "S", "Š", "Z", "Ž",

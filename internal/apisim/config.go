@@ -21,10 +21,10 @@ type Config struct {
 	FailuresAreFree bool `yaml:"failures_are_free"`
 	// ThrottledCount makes refused requests (429) count against the limits of requests too. By default they don't.
 	ThrottledCount bool `yaml:"throttled_count"`
-	// Seed decides which calls fail and how long each takes: the same calls, by their IDs, get the same fate.
+	// Seed decides which calls fail and how long each takes: the same calls, by their IDs, get the same failure and latency.
 	Seed uint64 `yaml:"seed"`
 	// OnAdmit, if set, is called after each admission with the number of admissions so far, from 1, outside of
-	// all locks: the place to revoke a key in the middle of a run. It may be called concurrently.
+	// all locks, for example to revoke a key in the middle of a run. It may be called concurrently.
 	OnAdmit func(total int64) `yaml:"-"`
 }
 
@@ -67,7 +67,7 @@ type Latency struct {
 	Max time.Duration `yaml:"max" json:"max"`
 }
 
-// Failures are the shares, 0 to 1, of the admitted calls that meet each fault. Their sum is at most 1.
+// Failures are the shares, 0 to 1, of the admitted calls that get each failure. Their sum is at most 1.
 type Failures struct {
 	// Overloaded answers 503 at once.
 	Overloaded float64 `yaml:"overloaded"`
@@ -133,7 +133,7 @@ func (f Failures) validate() error {
 	sum := 0.0
 	for _, k := range kinds {
 		rate := *f.rate(k)
-		if !(rate >= 0 && rate <= 1) { // written so that NaN fails too
+		if !(rate >= 0 && rate <= 1) { // NaN fails, too
 			return fmt.Errorf("apisim: failure rate %v of %q: must be from 0 to 1", rate, k)
 		}
 		sum += rate

@@ -43,7 +43,7 @@ func (s *Server) credit(id string, broke bool) error {
 	return nil
 }
 
-// ForeignUse charges an account what somebody else uses of it, as far as it fits, and returns how many units that was.
+// ForeignUse charges an account the use of another client, as far as it fits, and returns the charged units.
 func (s *Server) ForeignUse(account string, m Metric, units int64) (int64, error) {
 	a, err := s.account(account)
 	if err != nil {

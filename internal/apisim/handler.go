@@ -24,7 +24,7 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// call is one attempt on its way through the server.
+// call is one attempt in the server.
 type call struct {
 	*chatRequest
 	shape   shape
@@ -35,7 +35,7 @@ type call struct {
 	release func() // ends the time in flight; the first call counts
 }
 
-// chat is the whole life of a call; see the package comment.
+// chat passes a call through the steps in the package comment.
 func (s *Server) chat(w http.ResponseWriter, r *http.Request, as shape) {
 	if !s.enter() {
 		abort(w)
@@ -62,7 +62,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request, as shape) {
 	s.answer(w, r, c)
 }
 
-// receive reads the body and knows the key.
+// receive reads the body and finds the key.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiError) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiErr
 	return c, nil
 }
 
-// admit draws the call's fate and asks its account.
+// admit draws the call's fate, and its account's decision.
 func (s *Server) admit(c *call) decision {
 	now := s.settings.Load()
 	attempt := 0
@@ -124,7 +124,7 @@ func (s *Server) admit(c *call) decision {
 	return d
 }
 
-// answer lets an admitted call meet its fate.
+// answer carries out an admitted call's fate.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call) {
 	kind := c.fate.kind
 	switch {
@@ -156,7 +156,7 @@ func (s *Server) record(c *call, f func(*record)) {
 	}
 }
 
-// sleep waits; it reports false if the client left, or the server closed, before the time had passed.
+// sleep waits; it reports false if the client or the server closed the connection before.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -92,9 +92,9 @@ func TestRetryAfterIsExact(t *testing.T) {
 	}
 }
 
-// TestNeverAboveTheLimit hammers an account from many goroutines through two keys. What each client saw admitted
-// within one window, by its own clock, must not exceed the limit: the answer comes after the admission and the request
-// before it, so only calls that began after t and ended before t+Per are sure to lie in one window.
+// TestNeverAboveTheLimit calls an account from many goroutines with two keys. The admitted calls within one window, by the
+// client's clock, must not exceed the limit. A request starts before its admission and its response ends after it. So only
+// calls that began after t and ended before t+Per are surely in one window.
 func TestNeverAboveTheLimit(t *testing.T) {
 	t.Parallel()
 	const limit, per, inFlight = 50, 200 * time.Millisecond, 8
@@ -150,7 +150,7 @@ func TestNeverAboveTheLimit(t *testing.T) {
 	}
 }
 
-// TestPermitReuseAtTheEnd: one client that sends its next call at the end of the answer is never one too many.
+// TestPermitReuseAtTheEnd: a client that sends its next call at the end of a response never exceeds the concurrency.
 func TestPermitReuseAtTheEnd(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { c.Accounts[0].Concurrency = 1 })

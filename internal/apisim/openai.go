@@ -36,7 +36,7 @@ func injected(k Kind) apiError {
 	return apiError{Message: "The server had an error while processing your request.", Type: "server_error"}
 }
 
-// refuse writes the answer to a call that was not admitted.
+// refuse writes the response to a call that was not admitted.
 func (s shape) refuse(w http.ResponseWriter, d decision, account string) {
 	if d.revoked {
 		e := invalidKey()
@@ -61,13 +61,13 @@ func (s shape) refuse(w http.ResponseWriter, d decision, account string) {
 	s.fail(w, http.StatusTooManyRequests, e)
 }
 
-// setRetryAfter rounds up: a client that keeps to either header is not early.
+// setRetryAfter rounds up, so that a client that obeys either header is not early.
 func setRetryAfter(h http.Header, d time.Duration) {
 	h.Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
 	h.Set("Retry-After-Ms", strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10))
 }
 
-// setQuotaHeaders tells, as OpenAI does, how much is left, and in what time the limit is full again.
+// setQuotaHeaders sets OpenAI's headers: what is left, and the time until the whole limit is there again.
 func setQuotaHeaders(h http.Header, quotas []quota) {
 	for _, q := range quotas {
 		m := string(q.limit.Metric)
@@ -109,7 +109,7 @@ type text struct {
 	Content string `json:"content"`
 }
 
-// whole is an answer that isn't streamed.
+// whole is a response that isn't streamed.
 func (c *call) whole(a answer) any {
 	if c.shape == anthropic {
 		return c.message(a)
@@ -120,7 +120,7 @@ func (c *call) whole(a answer) any {
 	}
 }
 
-// writeCompletion writes the answer, or half of it and then a reset.
+// writeCompletion writes the response, or half of it before a reset.
 func writeCompletion(w http.ResponseWriter, c *call, cut bool) {
 	a := c.answer()
 	body, err := json.Marshal(c.whole(a))
@@ -141,7 +141,7 @@ func writeCompletion(w http.ResponseWriter, c *call, cut bool) {
 
 func (c *call) name() string { return fmt.Sprintf("chatcmpl-%016x", c.id) }
 
-// write sends a JSON body of known length in one piece. An error means that the client has gone.
+// write sends a JSON body of known length in one piece. An error means that the client has closed the connection.
 func write(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

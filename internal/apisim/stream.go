@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-const pieces = 8 // events that a streamed answer's text comes in, at most
+const pieces = 8 // events of a streamed response's text, at most
 
-// stream sends the answer as server-sent events: the first after half of the latency, the others over the rest. The
+// stream sends the response as server-sent events: the first after half of the latency, the others over the rest. The
 // usage comes in an event of its own before [DONE], where the client asked for it.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 	a := c.answer()
@@ -45,7 +45,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 	_, _ = w.Write(c.ending(a))
 }
 
-// piece is the i-th part of a streamed answer's text.
+// piece is the i-th part of a streamed response's text.
 func (c *call) piece(i int, part string, a answer) []byte {
 	if c.shape == anthropic {
 		return c.messagePiece(i, part, a)
@@ -53,7 +53,7 @@ func (c *call) piece(i int, part string, a answer) []byte {
 	return c.event(&choice{Delta: &text{Role: "assistant", Content: part}}, nil)
 }
 
-// ending is the end of a streamed answer.
+// ending is the end of a streamed response.
 func (c *call) ending(a answer) []byte {
 	if c.shape == anthropic {
 		return c.messageEnding(a)
@@ -76,7 +76,7 @@ func (c *call) event(ch *choice, u *usage) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("data: ")
-	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // of strings and numbers: never
+	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // strings and numbers can always be encoded
 		return nil
 	}
 	b.WriteByte('\n')

@@ -2,8 +2,8 @@ package apisim
 
 import "time"
 
-// window is one limit's sliding log: every admission of the last Per is remembered by itself, so that what it enforces
-// is exact, and owes nothing to the algorithms that it is there to judge. The account's lock guards it.
+// window is one limit's sliding log of every admission of the last Per. It is exact, and shares nothing with the algorithms
+// that it judges. The account's lock guards it.
 type window struct {
 	limit Limit
 
@@ -14,7 +14,7 @@ type window struct {
 
 	peak    int64 // highest own ever
 	total   int64 // own units since the start
-	foreign int64 // units that others used since the first admission
+	foreign int64 // units that other clients used since the first admission
 	spanned int64 // foreign at the last admission
 	first   entry
 	last    time.Duration
@@ -29,7 +29,8 @@ type entry struct {
 
 func newWindow(l Limit) *window { return &window{limit: l, ring: make([]entry, 16)} }
 
-// expire forgets what has left the window. An entry exactly Per old has left: the window is open at its start.
+// expire drops the entries that have left the window. An entry that is exactly Per old has left: the window is open at its
+// start.
 func (w *window) expire(now time.Duration) {
 	for w.n > 0 && now-w.ring[w.head].at >= w.limit.Per {
 		e := w.ring[w.head]
@@ -42,7 +43,7 @@ func (w *window) expire(now time.Duration) {
 	}
 }
 
-// fits tells whether units may be admitted now, after expire.
+// fits reports whether units may be admitted now, after expire.
 func (w *window) fits(units int64) bool { return units <= w.limit.Limit-w.used }
 
 // add enters units into the log.
@@ -72,7 +73,7 @@ func (w *window) grow() {
 	w.ring, w.head = bigger, 0
 }
 
-// retryAfter returns how long until units fit if nobody else comes, and false if they never do.
+// retryAfter returns the time until units fit if no other call comes. It returns false if they never fit.
 func (w *window) retryAfter(now time.Duration, units int64) (time.Duration, bool) {
 	if units > w.limit.Limit {
 		return 0, false
@@ -87,7 +88,7 @@ func (w *window) retryAfter(now time.Duration, units int64) (time.Duration, bool
 	return 0, true
 }
 
-// full returns how long until the whole limit is free again.
+// full returns the time until the whole limit is free again.
 func (w *window) full(now time.Duration) time.Duration {
 	if w.n == 0 {
 		return 0
@@ -97,7 +98,7 @@ func (w *window) full(now time.Duration) time.Duration {
 
 func (w *window) remaining() int64 { return max(0, w.limit.Limit-w.used) }
 
-// allowed returns how many units the limit let through, at its rate, from the first admission to the last.
+// allowed returns the units that the limit allowed at its rate, from the first admission to the last.
 func (w *window) allowed() float64 {
 	return float64(w.limit.Limit)*float64(w.last-w.first.at)/float64(w.limit.Per) - float64(w.spanned)
 }

@@ -17,8 +17,8 @@ func inWindow(log []entry, end, per time.Duration, own bool) int64 {
 	return n
 }
 
-// TestWindowAgainstBruteForce lets random arrivals at a window and compares each answer, each wait and the peaks with
-// what a plain list says. Times are few and small, so that entries often lie exactly on a window's edge.
+// TestWindowAgainstBruteForce compares a window's decisions, waits and peaks for random arrivals with those of a plain list.
+// Times are few and small, so that entries often stand exactly on a window's edge.
 func TestWindowAgainstBruteForce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
