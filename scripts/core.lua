@@ -18,23 +18,23 @@ local function server_now(override)
   return tonumber(t[1]) - EPOCH + tonumber(t[2]) / 1000000
 end
 
--- gcra_slot returns the earliest time, not before now, at which cost units conform to a limit of one unit per
+-- gcra_send_at returns the earliest time, not before now, at which cost units conform to a limit of one unit per
 -- interval with the given burst, where tat is the limit's theoretical arrival time.
 --
 -- A cost above the burst conforms once the limit has been idle for the excess. Whoever must never admit such a cost
 -- refuses it before asking.
-local function gcra_slot(tat, now, interval, burst, cost)
-  local slot = tat + (cost - burst) * interval
-  if slot < now then
+local function gcra_send_at(tat, now, interval, burst, cost)
+  local send_at = tat + (cost - burst) * interval
+  if send_at < now then
     return now
   end
-  return slot
+  return send_at
 end
 
--- gcra_charge returns the theoretical arrival time after cost units at the time slot.
-local function gcra_charge(tat, slot, interval, cost)
-  if tat < slot then
-    tat = slot
+-- gcra_charge returns the theoretical arrival time after cost units at the time send_at.
+local function gcra_charge(tat, send_at, interval, cost)
+  if tat < send_at then
+    tat = send_at
   end
   return tat + cost * interval
 end

@@ -26,8 +26,8 @@ var poolReportLua string
 //go:embed pool_permit.lua
 var poolPermitLua string
 
-//go:embed pool_lane.lua
-var poolLaneLua string
+//go:embed pool_target.lua
+var poolTargetLua string
 
 //go:embed pool_admit.lua
 var poolAdmitLua string
@@ -36,7 +36,7 @@ var poolAdmitLua string
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, semaphoreAdaptiveLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolPermitLua, poolLaneLua,
+	coreLua, semaphoreAdaptiveLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolPermitLua, poolTargetLua,
 	poolAdmitLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.

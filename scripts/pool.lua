@@ -1,11 +1,11 @@
 -- Admits calls to a pool of API keys: picks a key, charges every limit that the call touches and takes a permit, all
 -- or nothing, for many calls of one process at once; takes in what the process reports. It is core.lua,
--- semaphore_adaptive.lua, this file, pool_counter.lua, pool_block.lua, pool_report.lua, pool_permit.lua, pool_lane.lua,
+-- semaphore_adaptive.lua, this file, pool_counter.lua, pool_block.lua, pool_report.lua, pool_permit.lua, pool_target.lua,
 -- pool_admit.lua and pool_write.lua, one after the other.
 --
--- A limit is each account's, each key's, or the pool's; a counter is what one of these has used of it. A family is the
--- models that the same limits count. A lane is a way that a call can take: keys that share all their limits, for one
--- family. The lanes of a family are the accounts, or if some limit is each key's, the keys.
+-- A limit is each account's, each key's, or the pool's; a counter is what one of these has used of it. A model_group is the
+-- models that the same limits count. A target is a way that a call can take: keys that share all their limits, for one
+-- model_group. The targets of a model_group are the accounts, or if some limit is each key's, the keys.
 --
 -- KEYS[1]  the pool's HASH
 --
@@ -13,7 +13,7 @@
 --          session     this process's session
 --          ttl         seconds until the session ends unless it calls again
 --          horizon     seconds ahead that a place may be booked
---          strategy    among lanes that can serve now: 'least_loaded', 'round_robin' or 'first_available'
+--          strategy    among targets that can serve now: 'least_loaded', 'round_robin' or 'first_available'
 --          M           how many metrics a cost has
 --          permits     calls in flight that each account may have; 0: any number
 --          adaptive    0; or 1, and how that number follows what calls meet, up to permits (see
@@ -23,9 +23,9 @@
 --                      burst (units), limit (units that any single call may cost), 1 if the burst grows to what calls
 --                      cost, else 0, end (0: a GCRA limit; else a count that starts anew at that time, and burst units
 --                      until then)
---          F, then F × family's name, N, then N × limit (1..L)
+--          F, then F × model_group's name, N, then N × limit (1..L)
 --          A, then A × account's name, K, then K × key's name
---          W, then W × weight of a lane, as any family has them, in order; 0: they all have 1
+--          W, then W × weight of a target, as any model_group has them, in order; 0: they all have 1
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
 --          deadline    do nothing after this time (seconds since 2017); 0: none
@@ -49,8 +49,8 @@
 --                                                               last quiet seconds; whole again after recovery
 --               'unless', seq        the reports that follow, to the next 'unless', count unless a call of the session
 --                                    ran whose seq was that or a higher one; 0: they always count
---          G, then G × number of equal calls, family (1..F), seconds ahead that they may be booked, lane of the family
---                      that they prefer (from 1; 0: none), E, then E × lane that they must not take, M × cost
+--          G, then G × number of equal calls, model_group (1..F), seconds ahead that they may be booked, target of the model_group
+--                      that they prefer (from 1; 0: none), E, then E × target that they must not take, M × cost
 --          Whose: an account or key, empty for the pool. Blocks: 'k:KEY', 'a:ACCOUNT' or 'm:ACCOUNT:FAMILY'. Names have
 --          no spaces, colons, commas or equal signs.
 --
@@ -61,12 +61,12 @@
 --          poll        1: a permit that comes back may help before; a message says so, or a poll if that is lost
 --          binding     what is in the way of the first call that was not admitted, else of the last one admitted:
 --                      0..L-1 a limit, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing,
---                      -5 every key is disabled but for lanes that the call must not take
+--                      -5 every key is disabled but for targets that the call must not take
 --          others      how many other sessions have calls waiting
 --          reason      of a disabled key, for the first group with -3 in its way; else empty
 --          G × number of calls admitted, of equal calls the first ones; what is in the way of the next one, as in
 --              binding; -4 if there is none, or only calls that came before it
---          then for each run of calls admitted, in order: lane of its family (from 0), key of that (0..K-1; -1..-K: the
+--          then for each run of calls admitted, in order: target of its model_group (from 0), key of that (0..K-1; -1..-K: the
 --          same, and the call tries whether it is still disabled), how many, microseconds from now to their slot
 -- Errors   LATE        the deadline has passed; nothing was done
 --          STALE       a newer call of the session was here already; nothing was done
@@ -80,8 +80,8 @@
 --          t:COUNTER                theoretical arrival time; of a count: its end and the units used
 --          f:COUNTER                pace as a share of the whole, when it was that, seconds from 0 to the whole
 --          b:COUNTER                burst that it has grown to, when that was last needed
---          r:ACCOUNT:FAMILY:KEY     which key is next, how far round robin has come with the lane; KEY is empty where
---                                   lanes are accounts
+--          r:ACCOUNT:FAMILY:KEY     which key is next, how far round robin has come with the target; KEY is empty where
+--                                   targets are accounts
 --          BLOCK                    until when, 'cool' or 'off', reason
 --          d:ACCOUNT                adaptive number of permits: as write_adaptive writes it
 --          s:SESSION                end, seq, calls waiting, of these for permits, turn, then ACCOUNT=held,…
@@ -131,16 +131,16 @@ for i = 1, num() do
   }
 end
 
-local families = {}
+local model_groups = {}
 for i = 1, num() do
-  local family = { name = arg(), limits = {}, shares = false, lanes = false }
+  local model_group = { name = arg(), limits = {}, shares = false, targets = false }
   for n = 1, num() do
     local l = limits[num()]
-    family.limits[n] = l
-    -- whether several of its lanes draw on one counter
-    family.shares = family.shares or l.scope == 'pool' or (by_key and l.scope == 'account')
+    model_group.limits[n] = l
+    -- whether several of its targets draw on one counter
+    model_group.shares = model_group.shares or l.scope == 'pool' or (by_key and l.scope == 'account')
   end
-  families[i] = family
+  model_groups[i] = model_group
 end
 
 local accounts = {}
@@ -171,14 +171,14 @@ local dead = {} -- fields
 local session_field = 's:' .. session
 
 local function read_other(name, value)
-  local ends, want, starved, held = string.match(value, '^(%S+) %S+ (%S+) (%S+) %S+ (.*)$')
+  local ends, want, waiting_for_permits, held = string.match(value, '^(%S+) %S+ (%S+) (%S+) %S+ (.*)$')
   if tonumber(ends) <= now then
     dead[#dead + 1] = name
     return
   end
-  starved = tonumber(starved)
-  others[#others + 1] = { name = string.sub(name, 3), starved = starved, held = held, sum = 0 }
-  if tonumber(want) > starved then
+  waiting_for_permits = tonumber(waiting_for_permits)
+  others[#others + 1] = { name = string.sub(name, 3), waiting_for_permits = waiting_for_permits, held = held, sum = 0 }
+  if tonumber(want) > waiting_for_permits then
     waiting = waiting + 1
   end
 end

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-//go:embed share.lua
-var shareLua string
+//go:embed fair_share.lua
+var fairShareLua string
 
 //go:embed semaphore_adaptive.lua
 var semaphoreAdaptiveLua string
@@ -25,7 +25,7 @@ var semaphoreLua string
 var semaphoreScript = newSemaphoreScript("semaphore", semaphoreLua)
 
 func newSemaphoreScript(name, source string) *script {
-	return newScript(name, coreLua, shareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreStateLua, source)
+	return newScript(name, coreLua, fairShareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreStateLua, source)
 }
 
 // SemaphoreMost is the largest number of permits that a semaphore can have, and a session wait for.

@@ -1,5 +1,5 @@
 -- A process reports what it holds of a semaphore and what it waits for, and gets its allocation. Stands behind
--- core.lua, share.lua, semaphore_adaptive.lua, semaphore_sessions.lua and semaphore_state.lua.
+-- core.lua, fair_share.lua, semaphore_adaptive.lua, semaphore_sessions.lua and semaphore_state.lua.
 --
 -- A report is a state, not a step: it says what the session has now, so that one that is lost is made good by the next,
 -- and one that comes late or twice is recognised by its number and does nothing.
@@ -38,17 +38,17 @@
 --          8  version   of that configuration
 --          9  sessions  that hold or wait, this one included
 
--- tell_waiting decides who is told that free permits are for it: those that are due more than they have, the longest
+-- pick_waiters decides who is told that free permits are for it: those that are due more than they have, the longest
 -- waiting first. Who was told and hasn't asked since isn't told again, for it asks in any case: it has a poll. Returns the
 -- positions of those, and the permits that are free for others.
-local function tell_waiting(s, free)
-  local list, alloc, ahead, part, told = {}, s.alloc, s.split and s.ahead, s.part, s.told
+local function pick_waiters(s, free)
+  local list, alloc, ahead, part, notified = {}, s.alloc, s.split and s.ahead, s.part, s.notified
   for i = 1, free > 0 and s.n or 0 do
     if not ahead or ahead[i] <= part then -- else it has its share
       local share = share_of(s, i)
       local lack = share - alloc[i]
-      if lack > 0 and i ~= s.me and (#s.aside == 0 and not s.need or lacks(s, i) <= free - share_owed(s, i)) then
-        if not told or told[i] == 0 then
+      if lack > 0 and i ~= s.me and (#s.set_aside == 0 and not s.need or lacks(s, i) <= free - share_owed(s, i)) then
+        if not notified or notified[i] == 0 then
           list[#list + 1] = i
         end
         free, alloc[i] = free - lack, share
@@ -61,24 +61,24 @@ local function tell_waiting(s, free)
   return list, free
 end
 
--- note_told returns text, the sessions, with those in the list as told. The one that reports stands last there if last.
-local function note_told(s, text, list, last)
-  local told = s.told or {}
-  for i = #told + 1, s.n do
-    told[i] = 0
+-- mark_notified returns text, the sessions, with those in the list as told. The one that reports stands last there if last.
+local function mark_notified(s, text, list, last)
+  local notified = s.notified or {}
+  for i = #notified + 1, s.n do
+    notified[i] = 0
   end
   for k = 1, #list do
-    told[list[k]] = 1
+    notified[list[k]] = 1
   end
   if s.me and last then
-    table.remove(told, s.me)
-    told[s.n] = 0
+    table.remove(notified, s.me)
+    notified[s.n] = 0
   end
-  return put_told(text, s.n, told)
+  return put_notified(text, s.n, notified)
 end
 
--- tell_holding returns the positions of those that have more than their share, until lack permits are found.
-local function tell_holding(s, lack)
+-- pick_holders returns the positions of those that have more than their share, until lack permits are found.
+local function pick_holders(s, lack)
   local list = {}
   for i = 1, lack > 0 and s.n or 0 do
     local surplus = s.alloc[i] - share_of(s, i)
@@ -173,8 +173,8 @@ if active then
   end
 end
 -- Pressed: nobody should sit on permits that it doesn't use, for somebody is due more than it has.
-local pressed = contended or is_under(s)
-local waiters, free = tell_waiting(s, limit - s.used)
+contended = contended or is_under(s)
+local waiters, free = pick_waiters(s, limit - s.used)
 
 local puts, text = {}, nil
 local kept = kept_until(s, now, math.max(s.sessions.latest, active and row.ends or 0))
@@ -191,7 +191,7 @@ else
   end
 end
 if #waiters > 0 then
-  text = note_told(s, text, waiters, last)
+  text = mark_notified(s, text, waiters, last)
 end
 if s.header.changed and (s.n > 0 or s.header.version > 0 or s.adaptive) then
   puts[#puts + 1] = 'c'
@@ -205,7 +205,7 @@ end
 -- A session that is due more than is free: it tells those that have more than their share, and asks again later.
 local again, holders = -1, {}
 if active and need > 0 and demand > row[ALLOC] then
-  holders = tell_holding(s, share - row[ALLOC] - math.max(free, 0))
+  holders = pick_holders(s, share - row[ALLOC] - math.max(free, 0))
   again = s.sessions.earliest - now
   local waiting = now - row.turn
   if waiting < SHARE_QUICK and need > share then
@@ -222,4 +222,4 @@ if not s.text and active then
 end
 wake_all(s, waiters, id)
 wake_all(s, holders, id)
-return { 0, now_us, row[ALLOC], pressed and share or -1, again, limit, s.header.limit, s.header.version, s.n }
+return { 0, now_us, row[ALLOC], contended and share or -1, again, limit, s.header.limit, s.header.version, s.n }

@@ -7,7 +7,7 @@
 --    1  5  no session ends before (ms since 2017)
 --    6  5  none ends after
 --   11  5  the last ticket that was given
---   16  6  sizes of the numbers, in bytes: alloc, need, high, normal, low, told; 0: all of them are 0
+--   16  6  sizes of the numbers, in bytes: alloc, need, high, normal, low, notified; 0: all of them are 0
 --   22  5  the HASH is kept until (ms since 2017)
 --   27     rows of three numbers of 5 bytes: end (ms since 2017), begin of the turn (ms), ticket
 --          columns: the lowest byte of every alloc, the next higher one of every alloc, and so on; then of every need …
@@ -18,11 +18,11 @@
 -- ones included, with high, normal and low priority; and 1 if it was told to ask, and hasn't done so yet.
 
 local HEADER, ROW, END, TURN, TICKET = 26, 15, 1, 6, 11
-local ALLOC, NEED, HIGH, NORMAL, LOW, TOLD = 1, 2, 3, 4, 5, 6
+local ALLOC, NEED, HIGH, NORMAL, LOW, NOTIFIED = 1, 2, 3, 4, 5, 6
 local LEAST = { 1, 0, 0, 1, 0, 0 } -- sizes of the numbers, before any is large
 
--- five_bytes returns n as bytes, and five the number in five bytes.
-local function five_bytes(n)
+-- encode_u40 returns n as bytes, and five the number in five bytes.
+local function encode_u40(n)
   local a = n % 256
   n = (n - a) / 256
   local b = n % 256
@@ -32,12 +32,12 @@ local function five_bytes(n)
   local d = n % 256
   return string.char(a, b, c, d, (n - d) / 256)
 end
-local function five(a, b, c, d, e)
+local function decode_u40(a, b, c, d, e)
   return (((e * 256 + d) * 256 + c) * 256 + b) * 256 + a
 end
 
--- strip returns n bytes of text from position from on as numbers.
-local function strip(text, from, n)
+-- read_bytes returns n bytes of text from position from on as numbers.
+local function read_bytes(text, from, n)
   if n <= 500 then
     return { string.byte(text, from, from + n - 1) }
   end
@@ -61,8 +61,8 @@ local function read_sessions(text)
   local n = (#text - HEADER) / (ROW + sum)
   return {
     text = text, n = n, sizes = { a, b, c, d, e, f }, sum = sum, columns = HEADER + n * ROW,
-    earliest = five(string.byte(text, 1, 5)), latest = five(string.byte(text, 6, 10)),
-    ticket = five(string.byte(text, 11, 15)), kept = five(string.byte(text, 22, 26)),
+    earliest = decode_u40(string.byte(text, 1, 5)), latest = decode_u40(string.byte(text, 6, 10)),
+    ticket = decode_u40(string.byte(text, 11, 15)), kept = decode_u40(string.byte(text, 22, 26)),
   }
 end
 
@@ -75,9 +75,9 @@ local function column(t, kind)
   for before = 1, kind - 1 do
     from = from + t.sizes[before] * n
   end
-  local all = strip(t.text, from, n)
+  local all = read_bytes(t.text, from, n)
   for k = 1, size - 1 do
-    local higher, factor = strip(t.text, from + k * n, n), 256 ^ k
+    local higher, factor = read_bytes(t.text, from + k * n, n), 256 ^ k
     for i = 1, n do
       all[i] = all[i] + higher[i] * factor
     end
@@ -88,12 +88,12 @@ end
 -- in_row returns the number that begins at byte from of the row at position i: END, TURN or TICKET.
 local function in_row(t, i, from)
   from = HEADER + (i - 1) * ROW + from
-  return five(string.byte(t.text, from, from + 4))
+  return decode_u40(string.byte(t.text, from, from + 4))
 end
 
 -- position returns where the session with a ticket stands, or nil.
 local function position(t, ticket)
-  local bytes, from = five_bytes(ticket), HEADER
+  local bytes, from = encode_u40(ticket), HEADER
   repeat
     from = t.n > 0 and string.find(t.text, bytes, from + 1, true)
     if not from or from > t.columns then
@@ -121,8 +121,8 @@ local function since(t, moment, low)
 end
 
 -- entries returns a session's row, and its byte in each column. A session has ends, turn, ticket, and its numbers.
-local function entries(session, sizes)
-  local out, count = { five_bytes(session.ends) .. five_bytes(session.turn) .. five_bytes(session.ticket) }, 1
+local function encode_entries(session, sizes)
+  local out, count = { encode_u40(session.ends) .. encode_u40(session.turn) .. encode_u40(session.ticket) }, 1
   for kind = 1, #sizes do
     local n = session[kind]
     for _ = 1, sizes[kind] do
@@ -135,8 +135,8 @@ local function entries(session, sizes)
 end
 
 local function header(earliest, latest, ticket, sizes, kept)
-  return five_bytes(earliest) .. five_bytes(latest) .. five_bytes(ticket) .. string.char(unpack(sizes))
-    .. five_bytes(kept)
+  return encode_u40(earliest) .. encode_u40(latest) .. encode_u40(ticket) .. string.char(unpack(sizes))
+    .. encode_u40(kept)
 end
 
 -- write_sessions returns the text of a list of sessions, or false if it is empty.
@@ -155,7 +155,7 @@ local function write_sessions(list, ticket, kept)
   end
   local columns, out = {}, { header(earliest, latest, ticket, sizes, kept) }
   for i = 1, #list do
-    columns[i] = entries(list[i], sizes)
+    columns[i] = encode_entries(list[i], sizes)
   end
   for k = 1, #columns[1] do
     for i = 1, #list do
@@ -239,11 +239,11 @@ local function put_session(t, p, session, last, kept)
   if fits(t, session) then
     local head
     if session.ends >= t.earliest and ticket == t.ticket and kept == t.kept then
-      head = string.sub(t.text, 1, 5) .. five_bytes(latest) .. string.sub(t.text, 11, HEADER)
+      head = string.sub(t.text, 1, 5) .. encode_u40(latest) .. string.sub(t.text, 11, HEADER)
     else
       head = header(math.min(t.earliest, session.ends), latest, ticket, t.sizes, kept)
     end
-    return splice(t, p, entries(session, t.sizes), last, head)
+    return splice(t, p, encode_entries(session, t.sizes), last, head)
   end
   local list = list_sessions(t)
   if p then
@@ -261,11 +261,11 @@ local function drop_session(t, p)
   return t.n > 1 and splice(t, p, nil, false, string.sub(t.text, 1, HEADER))
 end
 
--- put_told returns the text of n sessions with another last column.
-local function put_told(text, n, told)
+-- put_notified returns the text of n sessions with another last column.
+local function put_notified(text, n, notified)
   local out = { string.sub(text, 1, 20), '\1', string.sub(text, 22, -1 - n * string.byte(text, 21)) }
   for i = 1, n, 500 do
-    out[#out + 1] = string.char(unpack(told, i, math.min(i + 499, n)))
+    out[#out + 1] = string.char(unpack(notified, i, math.min(i + 499, n)))
   end
   return table.concat(out)
 end

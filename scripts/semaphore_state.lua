@@ -1,4 +1,4 @@
--- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua, share.lua,
+-- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua, fair_share.lua,
 -- semaphore_adaptive.lua and semaphore_sessions.lua.
 --
 -- Fields   c      limit, version, until when a higher limit of the same version doesn't count (ms), longest TTL (ms)
@@ -43,8 +43,8 @@ local function read_state(id)
     text = first[1], header = read_header(first[1]), adaptive = read_adaptive(first[2]), written = first[3],
     sessions = read_sessions(first[3]), mine = first[4],
     -- To be filled in; so that the table needn't grow.
-    gone = {}, n = 0, alloc = false, need = false, want = false, told = false, me = false, gap = false, used = 0, total = false, due = 0,
-    quick = 0, base = false, split = false, aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
+    gone = {}, n = 0, alloc = false, need = false, want = false, notified = false, me = false, gap = false, used = 0, total = false, due = 0,
+    quick = 0, base = false, split = false, set_aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
   }
 end
 
@@ -84,15 +84,15 @@ end
 local function load_columns(s)
   local t = s.sessions
   s.n, s.alloc, s.need = t.n, column(t, ALLOC) or {}, column(t, NEED)
-  s.want, s.told = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }, column(t, TOLD)
+  s.want, s.notified = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }, column(t, NOTIFIED)
 end
 
 -- place puts the session that reports into the columns, in the place of what stood at position p, if anything did: there,
 -- or at the end if last. row is nil if the session leaves.
 local function place(s, p, row, last)
-  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3], s.told }
+  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3], s.notified }
   if p and (last or not row) then
-    for kind = 1, TOLD do
+    for kind = 1, NOTIFIED do
       if columns[kind] then
         table.remove(columns[kind], p)
       end
@@ -108,7 +108,7 @@ local function place(s, p, row, last)
     p = s.n
   end
   s.me = p
-  for kind = 1, TOLD do
+  for kind = 1, NOTIFIED do
     local all = columns[kind]
     if not all and row[kind] > 0 then
       all = {}

@@ -123,11 +123,11 @@ local function share_beyond(s, base)
   end
 end
 
--- share_aside serves large requests, which wait for more than an even part: the others, who could be served all the
+-- set_aside_for_large serves large requests, which wait for more than an even part: the others, who could be served all the
 -- time, would else keep them waiting for ever. It sets aside what the next request of every session needs that has
--- nothing to serve it with, in the order in which they began to wait, notes them in s.aside, and returns what is left.
+-- nothing to serve it with, in the order in which they began to wait, notes them in s.set_aside, and returns what is left.
 -- Once a large request is served, it is the others' turn again.
-local function share_aside(s, want, left)
+local function set_aside_for_large(s, want, left)
   local open, base, need, due, large = 0, s.base, s.need, {}, false
   for i = 1, s.n do
     open = want[i] > 0 and open + 1 or open
@@ -144,7 +144,7 @@ local function share_aside(s, want, left)
     local lack = need[i] - base[i]
     if lack > 0 and lack <= left and lack <= want[i] then
       base[i], want[i], left = base[i] + lack, want[i] - lack, left - lack
-      s.aside[#s.aside + 1] = i
+      s.set_aside[#s.set_aside + 1] = i
     end
   end
   return left
@@ -159,7 +159,7 @@ local function share_requests(s, want, left)
     base[i], need[i] = s.base and s.base[i] or 0, math.max(need[i], 1)
   end
   s.base = base
-  left = share_aside(s, want, left)
+  left = set_aside_for_large(s, want, left)
   local part = share_level(want, s.n, left)
   share_beyond(s, base)
   local order = share_order(s, want, part)
@@ -195,14 +195,14 @@ end
 -- priority; s.total has the sum of each of those. s.want is used up, and an array of it may be missing if its sum is 0.
 -- The turns of the first s.due sessions have lasted for SHARE_TURN, those of the first s.quick for SHARE_QUICK.
 --
--- s.aside lists, in order, the sessions for which free units are set aside: nobody behind or outside that list may take
+-- s.set_aside lists, in order, the sessions for which free units are set aside: nobody behind or outside that list may take
 -- units that they lack, even within its share, while others still have more than theirs.
 --
 -- A higher priority is served before a lower one. Within a priority the shares are max-min fair: no session gets more
 -- by having more demand while another gets less than it could use.
 local function fair_shares(limit, s)
   local left = limit
-  s.base, s.split, s.aside = nil, nil, {}
+  s.base, s.split, s.set_aside = nil, nil, {}
   for level = 1, #s.total do
     local want, total, base = s.want[level], s.total[level], s.base
     if total > left then
@@ -242,8 +242,8 @@ end
 -- share_owed returns how many free units must be left for sessions before session me, or before all others if me is nil.
 local function share_owed(s, me)
   local owed = 0
-  for k = 1, #s.aside do
-    local i = s.aside[k]
+  for k = 1, #s.set_aside do
+    local i = s.set_aside[k]
     if i == me then
       break
     end

@@ -11,7 +11,7 @@ import (
 )
 
 // shareScript calls fair_shares alone.
-var shareScript = newScript("share", shareLua, `
+var shareScript = newScript("share", fairShareLua, `
 local large
 local s = { n = (#ARGV - 2) / 6, alloc = {}, need = {}, want = { {}, {}, {} }, total = { 0, 0, 0 }, due = 0, quick = 0 }
 for i = 1, s.n do
