@@ -17,8 +17,8 @@ type sharer struct {
 	alloc, need, turn int64
 	want              [3]int64
 
-	place int // in the order of the turns
-	share int64
+	place    int // in the order of the turns
+	share    int64
 	setAside int // position, from 1, among those for whom free units are set aside; 0: not among them
 }
 

@@ -72,7 +72,7 @@ func (r *reader) number() (n int64) {
 // sessionColumns is what q says of a session.
 type sessionColumns struct {
 	ends, turn, ticket, alloc, need, notified int64
-	want                                  [3]int64
+	want                                      [3]int64
 }
 
 // decodeSessions returns the sessions in text.

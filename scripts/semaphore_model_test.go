@@ -9,7 +9,7 @@ type semRow struct {
 	id                            string
 	ends, turn, alloc, held, need int64
 	want                          [3]int64
-	revoked, notified                 bool // notified to ask, and it hasn't done so yet
+	revoked, notified             bool // notified to ask, and it hasn't done so yet
 	seq, ttl, begin               int64
 	name                          string
 }
