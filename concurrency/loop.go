@@ -207,15 +207,17 @@ func (s *Semaphore) applyError(err error, now time.Time) {
 	if s.session.err != nil {
 		s.serve(now)
 	}
-	closed := s.session.err != nil && s.cfg.Outage == FailClosed
+	closed := s.session.failsClosed()
 	s.queue.drop(func(w *waiter) error {
-		if closed {
+		switch {
+		case closed:
 			s.degraded++
-		}
-		if closed || w.try {
+			return s.session.unavailable()
+		case w.try:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		default:
+			return nil
 		}
-		return nil
 	})
 }
 
