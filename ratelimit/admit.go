@@ -67,10 +67,10 @@ func (l *Limiter) refuseAllLocally(items []item) *Admission {
 	var a *Admission
 	for j := range items {
 		it := &items[j]
-		if it.cost == 0 || it.e.exhausted.Load() == nil {
+		if it.cost == 0 || it.e.refusal.Load() == nil {
 			continue
 		}
-		units, refused := l.exhausted(it.e, &it.limit, it.cost)
+		units, refused := l.refused(it.e, &it.limit, it.cost)
 		if !refused {
 			continue
 		}

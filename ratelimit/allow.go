@@ -30,7 +30,7 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
 	}
 	e := l.entry(key)
-	if n > 0 && e.exhausted.Load() != nil {
+	if n > 0 && e.refusal.Load() != nil {
 		if res := l.refuseLocally(e, o, limit, n); res != nil {
 			l.cfg.Hooks.decided(key, res, n, true)
 			return res, nil
@@ -55,7 +55,7 @@ func (l *Limiter) refuseLocally(e *entry, o op, limit Limit, n int) *Result {
 	if o == opAtMost {
 		cost = 1
 	}
-	units, refused := l.exhausted(e, &limit, cost)
+	units, refused := l.refused(e, &limit, cost)
 	if !refused {
 		return nil
 	}

@@ -33,7 +33,7 @@ type item struct {
 // group is a run of equal calls in a batch: the same operation on the same limits at the same costs. Between two calls
 // of a group nothing else touches their limits, so their answers follow from the group's.
 //
-// The lane's lock guards a group until its batch is done; then it doesn't change any more.
+// The shard's lock guards a group until its batch is done; then it doesn't change any more.
 type group struct {
 	batch *batch
 	op    op
@@ -41,19 +41,19 @@ type group struct {
 	one   [1]item // backs items of a single limit
 	n     int     // calls, those in gone included
 
-	gone  []int           // calls that left before the batch was sent
-	left  []int           // calls that left after that; what they were granted goes back
-	until []time.Duration // of reservations: the latest place, as time since the Limiter's start
-	short bool            // some of them isn't never
+	leftBefore []int           // calls that left before the batch was sent
+	leftAfter  []int           // calls that left after that; what they were granted goes back
+	until      []time.Duration // of reservations: the latest place, as time since the Limiter's start
+	short      bool            // some of them isn't never
 
-	granted int     // calls admitted, the first ones; for opAtMost, units taken
-	places  []place // of reservations
+	granted  int       // calls admitted, the first ones; for opAtMost, units taken
+	bookings []booking // of reservations
 
-	away []spot // of a call that was answered without Redis: per limit, where it stood; zero with FailOpen
+	outage []outageCharge // of a call that was answered without Redis: per limit, where it stood; zero with FailOpen
 }
 
 // place is what a reservation got.
-type place struct {
+type booking struct {
 	booked bool
 	slot   float64   // seconds from the batch's now; if it wasn't booked, where it would have been
 	units  []float64 // per limit, how far the TAT is ahead after it, in units
@@ -63,7 +63,7 @@ type place struct {
 // rank returns the position of call i among those that were sent.
 func (g *group) rank(i int) int {
 	r := i
-	for _, gone := range g.gone {
+	for _, gone := range g.leftBefore {
 		if gone < i {
 			r--
 		}
@@ -72,7 +72,7 @@ func (g *group) rank(i int) int {
 }
 
 // sent returns how many calls of the group were sent.
-func (g *group) sent() int { return g.n - len(g.gone) }
+func (g *group) sent() int { return g.n - len(g.leftBefore) }
 
 // same reports whether a call is equal to those of the group. What it touches was last touched by the group.
 func (g *group) same(o op, items []item) bool {
@@ -90,7 +90,7 @@ func (g *group) same(o op, items []item) bool {
 
 // batch is the calls that one script call serves.
 type batch struct {
-	lane    *lane
+	shard   *shard
 	ctx     context.Context // of the first call
 	groups  []*group
 	entries []*entry // the keys, each once
@@ -102,14 +102,14 @@ type batch struct {
 
 	adjust []adjustment // go first
 
-	frozen  bool
-	ended   bool
-	done    chan struct{} // closed when the batch has ended; nil while only its leader waits for it
-	err     error
-	at      int64     // Redis' time in microseconds since 2017
-	local   time.Time // by when that time was over here
-	given   []int64   // per key
-	setback bool      // Redis' clock was set back, and calls that were refused or have to wait should try again
+	frozen       bool
+	ended        bool
+	done         chan struct{} // closed when the batch has ended; nil while only its leader waits for it
+	err          error
+	at           int64     // Redis' time in microseconds since 2017
+	local        time.Time // by when that time was over here
+	given        []int64   // per key
+	clockSetBack bool      // Redis' clock was set back, and calls that were refused or have to wait should try again
 
 	// What most batches need, so that it isn't allocated by itself.
 	oneGroup  group
@@ -120,13 +120,13 @@ type batch struct {
 	allowCall scripts.GCRAAllow
 }
 
-func (ln *lane) newBatch(ctx context.Context) *batch {
-	b := &batch{lane: ln, ctx: ctx}
+func (sh *shard) newBatch(ctx context.Context) *batch {
+	b := &batch{shard: sh, ctx: ctx}
 	b.groups, b.entries = b.groupBuf[:0], b.entryBuf[:0]
 	return b
 }
 
-// wait returns what is closed when the batch has ended. The caller holds the lane's lock.
+// wait returns what is closed when the batch has ended. The caller holds the shard's lock.
 func (b *batch) wait() <-chan struct{} {
 	if b.done == nil {
 		b.done = make(chan struct{})
@@ -136,8 +136,8 @@ func (b *batch) wait() <-chan struct{} {
 
 // room reports whether another call fits, which needs the given number of keys if it is in no group yet.
 func (b *batch) room(keys int) bool {
-	cfg := &b.lane.l.cfg
-	if keys > 0 && len(b.entries) > 0 && !b.lane.apart.IsZero() && time.Now().Before(b.lane.apart) {
+	cfg := &b.shard.l.cfg
+	if keys > 0 && len(b.entries) > 0 && !b.shard.singleKeyUntil.IsZero() && time.Now().Before(b.shard.singleKeyUntil) {
 		return false
 	}
 	return b.calls < cfg.MaxBatch && (len(b.entries) == 0 || len(b.entries)+keys <= cfg.MaxKeys)

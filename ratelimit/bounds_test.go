@@ -17,9 +17,9 @@ import (
 // TestBatchesAreBounded checks the sizes of batches, and how many are under way at a time.
 func TestBatchesAreBounded(t *testing.T) {
 	var mu sync.Mutex
-	var batches []ratelimit.BatchInfo
+	var batches []ratelimit.ScriptCall
 	h := hold(t, ratelimit.Config{MaxBatch: 4, MaxKeys: 2, MaxInFlight: 2, Hooks: ratelimit.Hooks{
-		Batch: func(b ratelimit.BatchInfo) {
+		ScriptCalled: func(b ratelimit.ScriptCall) {
 			mu.Lock()
 			defer mu.Unlock()
 			batches = append(batches, b)
@@ -92,7 +92,7 @@ func TestHooks(t *testing.T) {
 func TestRefusalIsRemembered(t *testing.T) {
 	faults := redistest.NewFaults(t)
 	rdb := faults.Client(t, redistest.Client(t).Options())
-	l, err := ratelimit.New(rdb, ratelimit.Config{Staleness: time.Hour})
+	l, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // circuit keeps calls away from a Redis that doesn't answer. After some failures in a row it opens: calls are answered
-// without Redis at once, but for one now and then that tries. Its lane's lock guards it.
+// without Redis at once, but for one now and then that tries. Its shard's lock guards it.
 type circuit struct {
 	failures int
 	probe    time.Time // when the next call may try
@@ -50,11 +50,11 @@ func (c *circuit) pause() time.Duration {
 }
 
 // note takes in how a script call ended. One that its caller gave up says nothing about Redis.
-func (c *circuit) note(err error) {
+func (c *circuit) record(err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	if err == nil || tryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
+	if err == nil || isTryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
 		c.failures = 0
 		return
 	}
@@ -66,7 +66,7 @@ func (c *circuit) note(err error) {
 }
 
 // passing reports whether the script was not run for a reason that passes soon, and a call may try again.
-func passing(err error) bool {
+func transient(err error) bool {
 	if scripts.OutcomeOf(err) != scripts.NotRun {
 		return false
 	}
@@ -78,12 +78,12 @@ func passing(err error) bool {
 	return false
 }
 
-// apartFor is how long calls on different keys don't share a script call after one that found its keys on two nodes:
+// singleKeyFor is how long calls on different keys don't share a script call after one that found its keys on two nodes:
 // while a slot moves, scripts on a single key work, and others may not.
-const apartFor = time.Second
+const singleKeyFor = time.Second
 
 // tryAgain reports whether Redis refused a script because its keys are on two nodes just now.
-func tryAgain(err error) bool {
+func isTryAgain(err error) bool {
 	return err != nil && redis.HasErrorPrefix(errors.Unwrap(err), "TRYAGAIN")
 }
 

@@ -28,7 +28,7 @@ func newPresence() presence { return presence{name: rand.Text()} }
 // report tells Redis, now and then, that this process is there. The report goes in a goroutine that ends with it; ctx
 // gives it its values.
 func (p *presence) report(ctx context.Context, l *Limiter) {
-	if l.cfg.Away != LocalShare {
+	if l.cfg.Outage != LocalShare {
 		return
 	}
 	now := time.Since(l.start)

@@ -134,7 +134,7 @@ func TestCoalescedAnswersAreInOrder(t *testing.T) {
 }
 
 func TestSoloDoesNotCoalesce(t *testing.T) {
-	h := hold(t, ratelimit.Config{Solo: true})
+	h := hold(t, ratelimit.Config{DisableBatching: true})
 	for range 3 {
 		if _, err := h.Allow(t.Context(), "k", ratelimit.PerHour(5)); err != nil { // while the first is under way
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func TestAKeyIsInAScriptCallOnce(t *testing.T) {
 			}
 		})
 	}
-	if err := h.Observe("k", limit, ratelimit.Report{Remaining: 50}); err != nil {
+	if err := h.Observe("k", limit, ratelimit.Quota{Remaining: 50}); err != nil {
 		t.Fatal(err)
 	}
 	h.release()

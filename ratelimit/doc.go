@@ -54,7 +54,7 @@
 // late. Steps of less than a second are waited for. Places that are booked already keep their time. (If no process knows
 // the limit from before the step, nothing tells it from places booked far ahead: Reset helps, or time.)
 //
-// Redis is away: Config.Away says what calls are answered then. After three failures in a row calls don't try any more,
+// Redis is away: Config.Outage says what calls are answered then. After three failures in a row calls don't try any more,
 // but for one now and then. What is cancelled, settled and observed meanwhile goes to Redis when it is back: it is tried
 // for a minute, and after that with the next call.
 //

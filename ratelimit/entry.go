@@ -13,23 +13,23 @@ const (
 	sweepMin  = 4096
 )
 
-// entry is what this process knows of one key. Its lane's lock guards it, but for key, lane and exhausted.
+// entry is what this process knows of one key. Its shard's lock guards it, but for key, shard and exhausted.
 type entry struct {
-	key  string // in Redis
-	lane *lane
+	key   string // in Redis
+	shard *shard
 
-	exhausted atomic.Pointer[exhaustion]
+	refusal atomic.Pointer[refusal]
 
-	state  scripts.GCRAState // the latest seen
-	offset offset            // of the clock by which state is
-	batch  *batch            // the gathering batch that the entry was last put into
-	index  int               // of the entry among the keys of batch
-	last   *group            // the last group in batch that touches the entry
-	uses   int               // unfinished batches and adjustments that the entry is in
-	loose  int               // adjustments under way that may lower the state
-	freed  time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
-	away   *outage           // what was used when Redis was away last; nil: nothing
-	dead   bool              // swept out: look the key up again
+	state              scripts.GCRAState // the latest seen
+	offset             offset            // of the clock by which state is
+	batch              *batch            // the gathering batch that the entry was last put into
+	index              int               // of the entry among the keys of batch
+	last               *group            // the last group in batch that touches the entry
+	uses               int               // unfinished batches and adjustments that the entry is in
+	pendingAdjustments int               // adjustments under way that may lower the state
+	lastLoweredAt      time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
+	outage             *outageUsage      // what was used when Redis was away last; nil: nothing
+	evicted            bool              // swept out: look the key up again
 }
 
 // entry returns the entry of the caller's key.
@@ -51,13 +51,13 @@ func (l *Limiter) entry(key string) *entry {
 		if l.tagged {
 			tag = hashTag(full)
 		}
-		ln, ok := l.lanes[tag]
+		sh, ok := l.shards[tag]
 		if !ok {
-			ln = &lane{l: l, tag: tag}
-			l.lanes[tag] = ln
+			sh = &shard{l: l, tag: tag}
+			l.shards[tag] = sh
 		}
-		ln.entries++
-		e = &entry{key: full, lane: ln}
+		sh.entries++
+		e = &entry{key: full, shard: sh}
 		l.entries[full] = e
 	}
 	slot.Store(e)
@@ -73,8 +73,8 @@ func (l *Limiter) sweep() {
 		}
 		delete(l.entries, key)
 		l.front[maphash.String(l.seed, key[len(l.cfg.Prefix):])%frontSize].CompareAndSwap(e, nil)
-		if e.lane.entries--; e.lane.entries == 0 {
-			delete(l.lanes, e.lane.tag)
+		if e.shard.entries--; e.shard.entries == 0 {
+			delete(l.shards, e.shard.tag)
 		}
 	}
 	l.sweepAt = max(sweepMin, 2*len(l.entries))
@@ -82,12 +82,12 @@ func (l *Limiter) sweep() {
 
 // drop marks the entry as dead if nothing would be lost with it.
 func (e *entry) drop() bool {
-	e.lane.mu.Lock()
-	defer e.lane.mu.Unlock()
-	if e.uses > 0 || e.loose > 0 || e.state.TAT > e.lane.serverNow() {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	if e.uses > 0 || e.pendingAdjustments > 0 || e.state.TAT > e.shard.serverNow() {
 		return false
 	}
-	e.dead = true
-	e.exhausted.Store(nil)
+	e.evicted = true
+	e.refusal.Store(nil)
 	return true
 }

@@ -133,7 +133,7 @@ func ExampleLimiter_Observe() {
 	limiter := ratelimit.NewLimiter(rdb)
 	limit := ratelimit.PerHour(1000)
 	// The provider says that somebody else has used most of the quota.
-	if err := limiter.Observe("provider", limit, ratelimit.Report{Remaining: 20}); err != nil {
+	if err := limiter.Observe("provider", limit, ratelimit.Quota{Remaining: 20}); err != nil {
 		panic(err)
 	}
 	res, err := limiter.AllowN(ctx, "provider", limit, 50)
@@ -153,7 +153,7 @@ func ExampleNew() {
 		Prefix:  "shop:rate:",
 		MaxWait: 10 * time.Second,
 		Timeout: 500 * time.Millisecond,
-		Away:    ratelimit.LocalShare,
+		Outage:  ratelimit.LocalShare,
 		Hooks: ratelimit.Hooks{
 			Refused: func(d ratelimit.Decision) { fmt.Println("refused:", d.Key, d.Cost) },
 		},

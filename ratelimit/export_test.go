@@ -2,13 +2,13 @@ package ratelimit
 
 // Gathering returns how many calls are in the batch that gathers for a key.
 func (l *Limiter) Gathering(key string) int {
-	ln := l.entry(key).lane
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	if ln.open == nil || ln.open.led {
+	sh := l.entry(key).shard
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.open == nil || sh.open.led {
 		return 0
 	}
-	return ln.open.calls
+	return sh.open.calls
 }
 
 // Known returns how many keys are remembered.
@@ -21,15 +21,15 @@ func (l *Limiter) Known() int {
 // Pending returns how many refunds and the like wait for a batch.
 func (l *Limiter) Pending(key string) int {
 	e := l.entry(key)
-	e.lane.mu.Lock()
-	defer e.lane.mu.Unlock()
-	return e.loose
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	return e.pendingAdjustments
 }
 
 // Slot returns the time of the reserved place by Redis' clock, in seconds since 2017.
 func (r *Reservation) Slot() float64 {
 	g := r.t.g
-	return float64(g.batch.at)/1e6 + g.places[g.rank(r.t.i)].slot
+	return float64(g.batch.at)/1e6 + g.bookings[g.rank(r.t.i)].slot
 }
 
 // Clients returns how many processes share the limits, as known here.

@@ -13,9 +13,9 @@ type Hooks struct {
 	// ended first, and err says so.
 	Waited func(waited time.Duration, err error)
 	// Batch is called after every script call.
-	Batch func(BatchInfo)
-	// Degraded is called for each call that was answered by Config.Away instead of Redis, with the reason.
-	Degraded func(Away, error)
+	ScriptCalled func(ScriptCall)
+	// Degraded is called for each call that was answered by Config.Outage instead of Redis, with the reason.
+	Degraded func(OutagePolicy, error)
 }
 
 // Decision is the answer to a call on one limit.
@@ -27,8 +27,8 @@ type Decision struct {
 	Local      bool          // refused without asking Redis
 }
 
-// BatchInfo is one script call.
-type BatchInfo struct {
+// ScriptCall is one script call.
+type ScriptCall struct {
 	Calls     int           // calls served, 0 if it only carried refunds and the like
 	Keys      int           // Redis keys touched
 	RoundTrip time.Duration // from sending to the reply

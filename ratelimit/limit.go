@@ -78,8 +78,8 @@ func (l Limit) String() string {
 // seconds is the emission interval as the script takes it.
 func (l *Limit) seconds() float64 { return float64(l.Period) / 1e9 / float64(l.Rate) }
 
-// longest is the longest time that a burst may take to flow in: what Redis keeps as text and a Duration can hold.
-const longest = 100 * 365 * 24 * time.Hour
+// maxRefill is the maxRefill time that a burst may take to flow in: what Redis keeps as text and a Duration can hold.
+const maxRefill = 100 * 365 * 24 * time.Hour
 
 // Validate returns nil, or an error that says what is wrong and wraps ErrInvalid.
 func (l Limit) Validate() error {
@@ -90,9 +90,9 @@ func (l Limit) Validate() error {
 		return fmt.Errorf("%w: burst is %d, must be at least 1", ErrInvalid, l.Burst)
 	case l.Period <= 0:
 		return fmt.Errorf("%w: period is %v, must be positive", ErrInvalid, l.Period)
-	case float64(l.Period)*float64(l.Burst) > float64(longest)*float64(l.Rate):
+	case float64(l.Period)*float64(l.Burst) > float64(maxRefill)*float64(l.Rate):
 		return fmt.Errorf("%w: %v takes more than %v to refill: use a shorter period or a smaller burst",
-			ErrInvalid, l, longest)
+			ErrInvalid, l, maxRefill)
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ const maxCost = 1 << 52
 
 // check returns an error for a limit or a cost that makes no sense.
 func (l *Limit) check(n int) error {
-	if l.Rate < 1 || l.Burst < 1 || l.Period <= 0 || float64(l.Period)*float64(l.Burst) > float64(longest)*float64(l.Rate) {
+	if l.Rate < 1 || l.Burst < 1 || l.Period <= 0 || float64(l.Period)*float64(l.Burst) > float64(maxRefill)*float64(l.Rate) {
 		return l.Validate()
 	}
 	return checkCost(n)

@@ -23,8 +23,8 @@ type Config struct {
 	// Prefix comes before every key. Defaults to "rate:", as in redis_rate: services that use either package then
 	// share their limits.
 	Prefix string
-	// Solo switches coalescing off: every call is a script call of its own.
-	Solo bool
+	// DisableBatching switches coalescing off: every call is a script call of its own.
+	DisableBatching bool
 	// Inline has a call that finds no script call under way wait for Redis on its own goroutine, also if its context can
 	// end, as redis_rate does. That saves two hand-overs between goroutines, which take about a quarter of the time of a
 	// lone call to a Redis on the same machine. But the end of the context is then noticed with Redis' answer, or when
@@ -43,13 +43,13 @@ type Config struct {
 	// Timeout bounds the time that a call waits for Redis. A script that reaches Redis later than that does nothing.
 	// Defaults to 0, the client's own time-outs, with FailClosed, and to 1 s with other policies.
 	Timeout time.Duration
-	// Staleness is for how long a refusal is remembered: calls that can't fit, by what Redis said, are refused without
+	// RefusalTTL is for how long a refusal is remembered: calls that can't fit, by what Redis said, are refused without
 	// asking again. What this process gives back or resets ends it at once; what others give back is seen after this
 	// time. Defaults to 100 ms; negative: every call asks Redis.
-	Staleness time.Duration
+	RefusalTTL time.Duration
 	// Away is what calls are answered while Redis can't be asked. Defaults to FailClosed. LocalShare keeps a sorted set
 	// of the processes in Redis, "penstock:clients:" and the prefix.
-	Away Away
+	Outage OutagePolicy
 	// Hooks observe what happens.
 	Hooks Hooks
 }
@@ -62,17 +62,17 @@ func (c *Config) complete() error {
 	case c.MaxWait < 0, c.Timeout < 0:
 		return fmt.Errorf("ratelimit: MaxWait and Timeout must not be negative: %v, %v", c.MaxWait, c.Timeout)
 	}
-	if c.Away < FailClosed || c.Away > LocalShare {
-		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Away)
+	if c.Outage < FailClosed || c.Outage > LocalShare {
+		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Outage)
 	}
-	if c.Away != FailClosed {
+	if c.Outage != FailClosed {
 		c.Timeout = cmp.Or(c.Timeout, time.Second)
 	}
 	c.Prefix = cmp.Or(c.Prefix, "rate:")
 	c.MaxBatch = cmp.Or(c.MaxBatch, 8192)
 	c.MaxKeys = cmp.Or(c.MaxKeys, 128)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 4)
-	c.Staleness = cmp.Or(c.Staleness, 100*time.Millisecond)
+	c.RefusalTTL = cmp.Or(c.RefusalTTL, 100*time.Millisecond)
 	return nil
 }
 
@@ -90,8 +90,8 @@ type Limiter struct {
 
 	mu      sync.Mutex
 	entries map[string]*entry
-	lanes   map[string]*lane // by hash tag; for a single node, one for all
-	sweepAt int              // size of entries at which drained ones are dropped
+	shards  map[string]*shard // by hash tag; for a single node, one for all
+	sweepAt int               // size of entries at which drained ones are dropped
 
 	presence presence
 	runners  runners
@@ -119,7 +119,7 @@ func New(rdb Client, cfg Config) (*Limiter, error) {
 		start:   time.Now(),
 		seed:    maphash.MakeSeed(),
 		entries: map[string]*entry{},
-		lanes:   map[string]*lane{},
+		shards:  map[string]*shard{},
 		sweepAt: sweepMin,
 
 		presence: newPresence(),

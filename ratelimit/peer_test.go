@@ -32,7 +32,7 @@ func FuzzAgainstRedisRate(f *testing.F) {
 			Period: time.Duration(1+rnd.IntN(1000)) * 10 * time.Millisecond,
 		}
 		peer := redis_rate.NewLimiter(rdb)
-		ours, err := ratelimit.New(rdb, ratelimit.Config{Staleness: -1})
+		ours, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: -1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error)
 	if err != nil {
 		return ticket{}, failure(charges, 0, err)
 	}
-	p := &t.g.places[t.g.rank(t.i)]
+	p := &t.g.bookings[t.g.rank(t.i)]
 	if !p.booked {
 		err := failure(charges, t.g.latest(p), cause)
 		err.RetryAfter = seconds(p.slot)
@@ -66,7 +66,7 @@ func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error)
 }
 
 // latest returns the index of the limit that has the latest place: the one that made p so late.
-func (g *group) latest(p *place) int {
+func (g *group) latest(p *booking) int {
 	worst, at := 0, -1.0
 	for i := range g.items {
 		it := &g.items[i]
@@ -79,13 +79,13 @@ func (g *group) latest(p *place) int {
 
 // Time returns when the reserved place comes, by this process's clock: never early.
 func (r *Reservation) Time() time.Time {
-	p := &r.t.g.places[r.t.g.rank(r.t.i)]
+	p := &r.t.g.bookings[r.t.g.rank(r.t.i)]
 	return r.t.g.batch.local.Add(seconds(p.slot))
 }
 
 // Delay returns how long it is until the reserved place comes; 0 if it has come.
 func (r *Reservation) Delay() time.Duration {
-	if r.t.g.places[r.t.g.rank(r.t.i)].slot == 0 {
+	if r.t.g.bookings[r.t.g.rank(r.t.i)].slot == 0 {
 		return 0
 	}
 	return max(time.Until(r.Time()), 0)

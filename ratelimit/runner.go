@@ -11,7 +11,7 @@ import (
 type runner struct {
 	pool *runners
 	work chan *batch // holds one; closed when the runner is no longer kept
-	rest bool        // it has been idle since the last look; the pool's lock guards it
+	idle bool        // it has been idle since the last look; the pool's lock guards it
 }
 
 // runners keeps the idle runners of a Limiter.
@@ -21,8 +21,8 @@ type runners struct {
 	timed bool      // a timer will call dismiss
 }
 
-// runnerRest is how long an idle runner is kept at least; twice of it is the most.
-const runnerRest = 20 * time.Millisecond
+// runnerIdle is how long an idle runner is kept at least; twice of it is the most.
+const runnerIdle = 20 * time.Millisecond
 
 // start has a runner send the batch.
 func (p *runners) start(b *batch) {
@@ -53,7 +53,7 @@ func (r *runner) run() {
 func (p *runners) keep(r *runner) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.rest = false
+	r.idle = false
 	p.idle = append(p.idle, r)
 	p.watch()
 }
@@ -62,7 +62,7 @@ func (p *runners) keep(r *runner) {
 func (p *runners) watch() {
 	if !p.timed && len(p.idle) > 0 {
 		p.timed = true
-		time.AfterFunc(runnerRest, p.dismiss)
+		time.AfterFunc(runnerIdle, p.dismiss)
 	}
 }
 
@@ -73,11 +73,11 @@ func (p *runners) dismiss() {
 	p.timed = false
 	kept := p.idle[:0]
 	for _, r := range p.idle {
-		if r.rest {
+		if r.idle {
 			close(r.work)
 			continue
 		}
-		r.rest = true
+		r.idle = true
 		kept = append(kept, r)
 	}
 	clear(p.idle[len(kept):])

@@ -12,7 +12,7 @@ import (
 // run sends the batch and hands out the answers. Whoever leads the batch calls it: r, or a caller, who passes nil. It
 // returns the batch that is to be run next, nil if there is none; r is then kept for another.
 func (b *batch) run(r *runner) *batch {
-	b.gather()
+	b.linger()
 	call, until := b.freeze()
 	var (
 		reply  scripts.GCRAReply
@@ -23,20 +23,20 @@ func (b *batch) run(r *runner) *batch {
 	if !call.empty() {
 		ctx, cancel := b.context(until)
 		defer cancel()
-		if t := b.lane.l.cfg.Timeout; t > 0 {
+		if t := b.shard.l.cfg.Timeout; t > 0 {
 			watchdog := time.AfterFunc(t, b.abandon)
 			defer watchdog.Stop()
 		}
-		reply, err = call.run(ctx, b.lane.l.client)
+		reply, err = call.run(ctx, b.shard.l.client)
 		answer = time.Now()
-		if t := b.lane.l.cfg.Timeout; t > 0 && errors.Is(err, context.DeadlineExceeded) {
+		if t := b.shard.l.cfg.Timeout; t > 0 && errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, t, err)
 		}
 		switch {
 		case err == nil:
-			b.lane.clock.Observe(sent, answer, reply.Now())
+			b.shard.clock.Observe(sent, answer, reply.Now())
 		case errors.Is(err, scripts.ErrLate):
-			b.lane.clock.Forget() // or every call might be late, for ever, where Redis' clock was set forward
+			b.shard.clock.Forget() // or every call might be late, for ever, where Redis' clock was set forward
 		}
 	}
 	return b.finish(r, !call.empty(), reply, err, sent, answer)
@@ -59,7 +59,7 @@ func (b *batch) context(until time.Time) (context.Context, context.CancelFunc) {
 
 // single reports whether the batch has served no more than the one call that it began with, and ends with its context.
 func (b *batch) single() bool {
-	return len(b.groups) == 1 && b.oneGroup.n == 1 && b.calls == 1 && len(b.adjust) == 0 && b.lane.l.cfg.Timeout == 0
+	return len(b.groups) == 1 && b.oneGroup.n == 1 && b.calls == 1 && len(b.adjust) == 0 && b.shard.l.cfg.Timeout == 0
 }
 
 // scriptCall is a script call that is ready to be sent: one of the two, or none if there is nothing to send.
@@ -79,25 +79,25 @@ func (c scriptCall) run(ctx context.Context, client scripts.Client) (scripts.GCR
 
 // freeze ends the gathering and writes the script call. It also returns when nobody waits for it any more; zero: never.
 func (b *batch) freeze() (scriptCall, time.Time) {
-	ln := b.lane
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	if ln.open == b {
-		ln.open = nil
+	sh := b.shard
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.open == b {
+		sh.open = nil
 	}
 	b.frozen = true
-	b.adjust = ln.takeAdjustments(b.calls)
+	b.adjust = sh.takeAdjustments(b.calls)
 	for i := range b.adjust {
 		a := &b.adjust[i]
 		a.key = b.index(a.e)
 		if a.out != nil {
-			a.cost = a.out.send(time.Since(ln.l.start))
+			a.cost = a.out.send(time.Since(sh.l.start))
 		}
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
 		return scriptCall{}, time.Time{}
 	}
-	now, until := ln.serverNow(), b.givenUp()
+	now, until := sh.serverNow(), b.givenUp()
 	if len(b.adjust) == 0 && len(b.groups) == 1 && b.oneGroup.op == opAllow && len(b.oneGroup.items) == 1 {
 		return scriptCall{allow: b.allow(now, b.deadline(until))}, until
 	}
@@ -151,7 +151,7 @@ func (b *batch) givenUp() time.Time {
 	if b.endless || len(b.adjust) > 0 {
 		until = time.Time{}
 	}
-	if t := b.lane.l.cfg.Timeout; t > 0 {
+	if t := b.shard.l.cfg.Timeout; t > 0 {
 		if end := time.Now().Add(t); until.IsZero() || end.Before(until) {
 			until = end
 		}
@@ -164,7 +164,7 @@ func (b *batch) deadline(until time.Time) int64 {
 	if until.IsZero() {
 		return 0
 	}
-	us, _ := b.lane.clock.Server(until)
+	us, _ := b.shard.clock.Server(until)
 	return max(us, 0)
 }
 
@@ -198,11 +198,11 @@ func (g *group) sentWaits() []int64 {
 	}
 	waits := make([]int64, g.sent())
 	gone := map[int]bool{}
-	for _, i := range g.gone {
+	for _, i := range g.leftBefore {
 		gone[i] = true
 	}
 	n := 0
-	elapsed := time.Since(g.batch.lane.l.start)
+	elapsed := time.Since(g.batch.shard.l.start)
 	for i, until := range g.until {
 		if gone[i] {
 			continue

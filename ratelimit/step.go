@@ -12,11 +12,11 @@ import (
 // Redis' time was related to its own monotonic clock, and reports the step, and Redis moves the state back by it, once.
 
 const (
-	// stepLeast is the smallest step that is reported. Smaller ones hold calls up for no longer, and a server whose clock
+	// minClockStep is the smallest step that is reported. Smaller ones hold calls up for no longer, and a server whose clock
 	// stands still for a test isn't taken for one that was set back.
-	stepLeast = time.Second
-	// stepDrift is how fast two clocks may part, as a fraction, without one of them being set.
-	stepDrift = 1e-3
+	minClockStep = time.Second
+	// clockDrift is how fast two clocks may part, as a fraction, without one of them being set.
+	clockDrift = 1e-3
 )
 
 // offset is what a process knows of the time of the Redis that holds a key, apart from all others.
@@ -27,14 +27,14 @@ type offset struct {
 }
 
 // observe takes in that Redis' time was server, in microseconds since 2017, between from and to, since the Limiter's
-// start. It returns by how much its clock was certainly set back since the last time, 0 if not by stepLeast.
+// start. It returns by how much its clock was certainly set back since the last time, 0 if not by minClockStep.
 func (o *offset) observe(server int64, from, to time.Duration) time.Duration {
 	s := time.Duration(server) * time.Microsecond
 	least, most := s-to, s-from+time.Microsecond // TIME cuts to microseconds
 	var back time.Duration
 	if o.known {
-		last := o.least - time.Duration(float64(to-o.at)*stepDrift)
-		if back = last - most; back < stepLeast {
+		last := o.least - time.Duration(float64(to-o.at)*clockDrift)
+		if back = last - most; back < minClockStep {
 			least, back = max(least, last), 0
 		}
 	}
@@ -43,22 +43,22 @@ func (o *offset) observe(server int64, from, to time.Duration) time.Duration {
 }
 
 // setBack looks whether Redis' clock was set back since the batch's keys were used last, and has Redis told. The caller
-// holds the lane's lock.
+// holds the shard's lock.
 func (b *batch) setBack(reply scripts.GCRAReply, from, to time.Duration) {
 	for i, e := range b.entries {
 		back := e.offset.observe(reply.Now(), from, to)
 		if back > 0 && reply.Ahead(i) > 0 {
-			b.lane.put(adjustment{kind: adjustSetBack, e: e, step: back, after: e.state})
-			b.setback = true
+			b.shard.put(adjustment{kind: adjustSetBack, e: e, step: back, after: e.state})
+			b.clockSetBack = true
 		}
 	}
 }
 
 // held reports whether call i of the group was refused, or has to wait.
-func (g *group) held(i int) bool {
+func (g *group) delayed(i int) bool {
 	switch rank := g.rank(i); g.op {
 	case opReserve:
-		p := &g.places[rank]
+		p := &g.bookings[rank]
 		return !p.booked || p.slot > 0
 	case opAtMost:
 		return g.granted <= rank*g.items[0].cost && g.items[0].cost > 0

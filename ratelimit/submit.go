@@ -10,11 +10,11 @@ import (
 // a reservation may have. The items' entries are brought up to date.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	t, err := l.once(ctx, o, items, until)
-	if err == nil && t.g.batch.setback && t.g.held(t.i) {
+	if err == nil && t.g.batch.clockSetBack && t.g.delayed(t.i) {
 		l.giveBack(t.g.refund(t.i))
 		t, err = l.once(ctx, o, items, until) // in a batch that tells Redis of the step first
 	}
-	for n := 1; err != nil && n < tries && passing(err); n++ {
+	for n := 1; err != nil && n < tries && transient(err); n++ {
 		if !pause(ctx, tryPause(n)) {
 			return ticket{}, context.Cause(ctx)
 		}
@@ -45,21 +45,21 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 		return ticket{}, context.Cause(ctx)
 	}
 	// A call that can't be cut short needs no other goroutine to wait for Redis.
-	alone := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
-	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
+	inline := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
+	t, ok := items[0].e.shard.join(ctx, o, items, until, inline)
 	for !ok {
 		runtime.Gosched() // the entry was just swept out
 		for i := range items {
 			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
 		}
-		t, ok = items[0].e.lane.join(ctx, o, items, until, alone)
+		t, ok = items[0].e.shard.join(ctx, o, items, until, inline)
 	}
-	if t.broken != nil {
-		return ticket{}, t.broken
+	if t.err != nil {
+		return ticket{}, t.err
 	}
 	b := t.g.batch
 	switch {
-	case t.lead && alone:
+	case t.lead && inline:
 		if next := b.run(nil); next != nil {
 			l.runners.start(next)
 		}
@@ -76,7 +76,7 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 		return t, b.err
 	case <-done:
 	}
-	if b.lane.leave(t) {
+	if b.shard.leave(t) {
 		return ticket{}, context.Cause(ctx)
 	}
 	return t, b.err

@@ -37,7 +37,7 @@ func (l *Limiter) WaitAll(ctx context.Context, charges ...Charge) error {
 
 // sleep returns when the reserved place has come, or gives it back when the context ends before.
 func (l *Limiter) sleep(ctx context.Context, charges []Charge, t ticket) error {
-	p := &t.g.places[t.g.rank(t.i)]
+	p := &t.g.bookings[t.g.rank(t.i)]
 	wait := time.Until(t.g.batch.local.Add(seconds(p.slot)))
 	if p.slot == 0 || wait <= 0 || pause(ctx, wait) {
 		return nil

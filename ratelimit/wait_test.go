@@ -218,27 +218,27 @@ func TestObserve(t *testing.T) {
 			}
 			return res.Remaining
 		}
-		observe := func(r ratelimit.Report) {
+		observe := func(r ratelimit.Quota) {
 			t.Helper()
 			if err := l.Observe("k", limit, r); err != nil {
 				t.Fatal(err)
 			}
 		}
-		observe(ratelimit.Report{Remaining: 1000}) // more than there is: no change
+		observe(ratelimit.Quota{Remaining: 1000}) // more than there is: no change
 		if n := peek(); n != 60 {
 			t.Errorf("%d remaining, want 60", n)
 		}
-		observe(ratelimit.Report{Remaining: 20})
+		observe(ratelimit.Quota{Remaining: 20})
 		if n := peek(); n != 20 {
 			t.Errorf("%d remaining, want 20", n)
 		}
-		observe(ratelimit.Report{Remaining: 50}) // out of order
-		observe(ratelimit.Report{Remaining: 0, Reset: time.Now().Add(-time.Second)})
+		observe(ratelimit.Quota{Remaining: 50}) // out of order
+		observe(ratelimit.Quota{Remaining: 0, Reset: time.Now().Add(-time.Second)})
 		if n := peek(); n != 20 {
 			t.Errorf("%d remaining, want 20", n)
 		}
 		// Nothing is left for 30 s; then the first unit comes.
-		observe(ratelimit.Report{Remaining: 0, Reset: time.Now().Add(30 * time.Second)})
+		observe(ratelimit.Quota{Remaining: 0, Reset: time.Now().Add(30 * time.Second)})
 		if n := peek(); n != 0 {
 			t.Errorf("%d remaining, want 0", n)
 		}

@@ -27,7 +27,7 @@ func TestWindowIsNeverExceeded(t *testing.T) {
 		slack := time.Duration(rapid.Int64Range(0, int64(window)/2).Draw(t, "slack"))
 		limit := ratelimit.Window(n, window, burst, slack)
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		l, err := ratelimit.New(rdb, ratelimit.Config{Staleness: -1, Prefix: string(rune('a'+run%26)) + time.Duration(run).String()})
+		l, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: -1, Prefix: string(rune('a'+run%26)) + time.Duration(run).String()})
 		if err != nil {
 			t.Fatal(err)
 		}
