@@ -13,26 +13,26 @@ const (
 	sweepMin  = 4096
 )
 
-// entry is what this process knows of one key. Its shard's lock guards it, but for key, shard and exhausted.
+// entry is the local state of one key. The shard's lock guards it, except for key, shard and refusal.
 type entry struct {
-	key   string // in Redis
+	key   string // with prefix
 	shard *shard
 
 	refusal atomic.Pointer[refusal]
 
-	state              scripts.GCRAState // the latest seen
-	offset             offset            // of the clock by which state is
-	batch              *batch            // the gathering batch that the entry was last put into
+	state              scripts.GCRAState // the latest state received from Redis
+	offset             offset            // between the clock that state is by and the local one
+	batch              *batch            // the open batch that the entry was last added to
 	index              int               // of the entry among the keys of batch
-	last               *group            // the last group in batch that touches the entry
-	uses               int               // unfinished batches and adjustments that the entry is in
-	pendingAdjustments int               // adjustments under way that may lower the state
-	lastLoweredAt      time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
-	outage             *outageUsage      // what was used when Redis was away last; nil: nothing
-	evicted            bool              // swept out: look the key up again
+	last               *group            // the last group in batch that uses the entry
+	uses               int               // unfinished batches that contain the entry
+	pendingAdjustments int               // adjustments not yet applied, which may lower the state
+	lastLoweredAt      time.Duration     // when an adjustment or a Reset last ended, since the Limiter's start
+	outage             *outageUsage      // usage during the last outage of Redis; nil: none
+	evicted            bool              // removed from Limiter.entries: look the key up again
 }
 
-// entry returns the entry of the caller's key.
+// entry returns the entry of a key without prefix.
 func (l *Limiter) entry(key string) *entry {
 	slot := &l.front[maphash.String(l.seed, key)%frontSize]
 	prefix := len(l.cfg.Prefix)
@@ -64,8 +64,7 @@ func (l *Limiter) entry(key string) *entry {
 	return e
 }
 
-// sweep drops the entries that hold nothing worth remembering: limits that are at rest by now, and not in use. The
-// caller holds l.mu.
+// sweep removes the entries that are unused and at rest. The caller holds l.mu.
 func (l *Limiter) sweep() {
 	for key, e := range l.entries {
 		if !e.drop() {
@@ -80,7 +79,7 @@ func (l *Limiter) sweep() {
 	l.sweepAt = max(sweepMin, 2*len(l.entries))
 }
 
-// drop marks the entry as dead if nothing would be lost with it.
+// drop marks the entry as evicted if it holds no state that is still needed.
 func (e *entry) drop() bool {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()

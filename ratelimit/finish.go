@@ -7,8 +7,8 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// finish hands out the answers. It returns what has gathered meanwhile and is to be sent; nil if there is nothing, and r
-// is then kept.
+// finish distributes the answers of the batch. It returns the next batch for the caller to send. If there is none, it
+// returns nil and keeps r for later.
 func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error, from, to time.Time) *batch {
 	sh := b.shard
 	sh.mu.Lock()
@@ -41,13 +41,13 @@ func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error,
 	h := sh.l.cfg.Hooks.ScriptCalled
 	if h == nil || !sent {
 		if r != nil && next == nil {
-			sh.l.runners.keep(r) // before the callers are woken, who may need it
+			sh.l.runners.keep(r) // before the callers wake up, since they may need it
 		}
 		b.wake(abandoned)
 		return next
 	}
 	if next != nil {
-		sh.l.runners.start(next) // the hook may take its time
+		sh.l.runners.start(next) // the hook may be slow
 	}
 	b.wake(abandoned)
 	h(ScriptCall{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
@@ -57,7 +57,7 @@ func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error,
 	return nil
 }
 
-// settled ends the outages that Redis was told of. The caller holds sh.mu.
+// settled records the results of the outage reports in the batch. The caller holds sh.mu.
 func (b *batch) settled(reply scripts.GCRAReply, err error) {
 	for i := range b.adjust {
 		a := &b.adjust[i]
@@ -74,15 +74,15 @@ func (b *batch) settled(reply scripts.GCRAReply, err error) {
 	}
 }
 
-// wake lets the callers go on, unless it was done before.
+// wake wakes the callers, unless the batch was abandoned and they are awake.
 func (b *batch) wake(before bool) {
 	if b.done != nil && !before {
 		close(b.done)
 	}
 }
 
-// end settles how the batch has ended, lets the shard go on, and returns what it is to send next. The caller holds sh.mu,
-// and wakes the callers when it doesn't any more.
+// end records the result of the batch in the shard, and returns the next batch to send. The caller holds sh.mu and
+// wakes the callers after releasing it.
 func (b *batch) end(sent bool) *batch {
 	sh := b.shard
 	b.ended = true
@@ -102,8 +102,8 @@ func (b *batch) end(sent bool) *batch {
 	return sh.next()
 }
 
-// abandon ends the waiting for a batch whose script call takes too long. Its outcome is unknown until the script's
-// deadline, and then nothing.
+// abandon ends the wait for a script call that exceeds Config.Timeout. A script that starts after the timeout does
+// nothing.
 func (b *batch) abandon() {
 	sh := b.shard
 	sh.mu.Lock()

@@ -6,22 +6,22 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// Away is what a Limiter answers while Redis can't be asked.
+// OutagePolicy is what a Limiter answers while Redis is unavailable.
 type OutagePolicy int
 
 const (
-	// FailClosed answers with the error. The default.
+	// FailClosed returns the error. The default.
 	FailClosed OutagePolicy = iota
-	// FailOpen admits every call. Redis isn't told of them afterwards.
+	// FailOpen admits every call and keeps no account of it.
 	FailOpen
-	// LocalShare admits, in each process, the limit divided by the number of processes that used the same Redis and
-	// prefix before, as Redis had counted them; what was used then is kept in mind. When Redis is back, each process
-	// tells it what was used and hasn't refilled. Reservations may be cancelled and settled before that and after. A
-	// process that has never reached Redis fails closed.
+	// LocalShare admits, in each process, the limit divided by the number of processes that share it. The number is the
+	// last one that Redis counted. Usage before the outage counts. When Redis is back, each process reports its usage that
+	// hasn't refilled. Reservations may be cancelled and settled before and after. A process that has never reached Redis
+	// fails closed.
 	LocalShare
 )
 
-// String returns the policy's name.
+// String returns the name of the policy.
 func (p OutagePolicy) String() string {
 	switch p {
 	case FailOpen:
@@ -33,7 +33,7 @@ func (p OutagePolicy) String() string {
 	}
 }
 
-// withoutRedis answers a call by the policy, as a batch of its own that has ended. cause is why Redis wasn't asked.
+// withoutRedis answers a call by Config.Outage, in an ended batch of its own. cause is the error of the script call.
 func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause error) (ticket, error) {
 	if h := l.cfg.Hooks.Degraded; h != nil {
 		h(l.cfg.Outage, cause)
@@ -66,7 +66,7 @@ func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause er
 	return ticket{g: g}, nil
 }
 
-// outage returns what is kept of a limit while Redis is away.
+// outage returns the usage record of an item's limit for the current outage.
 func (sh *shard) outage(it *item, clients int64, now time.Duration) *outageUsage {
 	share := it.limit
 	share.Burst = max(share.Burst/int(clients), 1)
@@ -79,17 +79,17 @@ func (sh *shard) outage(it *item, clients int64, now time.Duration) *outageUsage
 	if e.outage == nil || e.outage.over {
 		out := &outageUsage{tat: now + seconds(max(e.state.TAT-sh.serverNow(), 0))}
 		if e.outage != nil {
-			out.tat = max(out.tat, e.outage.tat) // Redis may not have learned of that yet
+			out.tat = max(out.tat, e.outage.tat) // the previous report may not have reached Redis yet
 		}
 		e.outage = out
-		e.pendingAdjustments++ // not to be swept out
+		e.pendingAdjustments++ // keeps it from being evicted
 		sh.inOutage = append(sh.inOutage, e)
 	}
 	e.outage.whole, e.outage.limit = it.limit, share
 	return e.outage
 }
 
-// decide answers the only call of the group from the units of its items.
+// decide computes the result of the group's only call from the units of its items.
 func (g *group) decide(wait time.Duration) {
 	if g.op == opReserve {
 		result := int64(1)
@@ -123,7 +123,7 @@ func (g *group) decide(wait time.Duration) {
 	}
 }
 
-// use notes what the only call of the group took.
+// use records the units that the group's only call took.
 func (g *group) use(now time.Duration) {
 	for i := range g.items {
 		it := &g.items[i]
@@ -140,7 +140,7 @@ func (g *group) use(now time.Duration) {
 			taken = float64(it.cost)
 		}
 		out := it.e.outage
-		if g.op == opReserve { // a limit that isn't the one that makes the call wait is charged later than it could be
+		if g.op == opReserve { // the limits that don't delay the call are charged at its time, too
 			out.tat = max(out.tat, now+seconds(g.bookings[0].slot))
 			out.given += seconds(g.bookings[0].lost[i])
 		}

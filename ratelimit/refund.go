@@ -8,7 +8,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// refund returns what gives back all that call i was charged; nil if it was charged nothing.
+// refund returns the adjustments that give back all that call i was charged; nil if it was charged nothing.
 func (g *group) refund(i int) []adjustment {
 	rank, b := g.rank(i), g.batch
 	adjustments := make([]adjustment, 0, len(g.items))
@@ -46,11 +46,11 @@ func (g *group) refund(i int) []adjustment {
 	return adjustments
 }
 
-// giveBack leaves adjustments for the next batch of their shards.
+// giveBack queues adjustments in their shards.
 func (l *Limiter) giveBack(adjustments []adjustment) {
 	for _, a := range adjustments {
 		for !a.e.shard.tryPut(a) {
-			runtime.Gosched() // the entry was just swept out
+			runtime.Gosched() // the entry was just evicted
 			a.e = l.entry(a.e.key[len(l.cfg.Prefix):])
 		}
 	}
@@ -70,16 +70,16 @@ func (sh *shard) tryPut(a adjustment) bool {
 	return true
 }
 
-// flush sends the adjustments that no batch has taken along.
+// flush sends the adjustments that no batch has carried.
 func (sh *shard) flush() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.flushing = false
 	if len(sh.adjust) == 0 || sh.open != nil {
-		return // an open batch takes them
+		return // the open batch will carry them
 	}
 	if sh.circuit.open() && time.Since(sh.l.start) > sh.flushEnd {
-		return // the first call that reaches Redis again takes them
+		return // the first call that reaches Redis will carry them
 	}
 	if sh.circuit.refuse() != nil {
 		sh.flushSoon(flushAgain)
@@ -94,14 +94,14 @@ func (sh *shard) flush() {
 	sh.launch(b)
 }
 
-// maxAdjust is how many adjustments one script call takes along.
+// maxAdjust is the largest number of adjustments in one script call.
 const maxAdjust = 256
 
-// takeAdjustments takes what a batch takes along; the rest is for the next. The caller holds sh.mu.
+// takeAdjustments removes the adjustments that a batch is to carry. The caller holds sh.mu.
 func (sh *shard) takeAdjustments(calls int) []adjustment {
 	n := min(len(sh.adjust), maxAdjust)
 	if sh.circuit.open() {
-		// They would be lost if this one isn't answered either. Without a call, somebody must try.
+		// A failed call would lose them. A batch without calls carries one, as a probe.
 		n = min(n, 1)
 		if calls > 0 {
 			n = 0

@@ -2,15 +2,15 @@ package ratelimit
 
 import "time"
 
-// refusal is what is remembered of a limit that a call was refused on: until the limit has refilled, or the memory
-// is stale, calls that don't fit need not ask Redis. Others' charges can only make it worse than it is remembered.
+// refusal is the cached state of a limit that refused a call. Until the limit has refilled or the entry is older than
+// Config.RefusalTTL, calls that don't fit are refused without asking Redis. Charges by others only raise the state.
 type refusal struct {
 	ahead float64       // TAT minus Redis' time, in seconds
-	sent  time.Duration // since the Limiter's start: Redis read its clock after that
+	sent  time.Duration // since the Limiter's start; Redis read its clock later
 }
 
-// remember keeps the states of the limits that calls of the batch were refused on. Those that an adjustment under way
-// may lower, or one that was not in the batch has lowered meanwhile, are left out. The caller holds the shard's lock.
+// cacheRefusals caches the states of the limits that refused calls of the batch. It skips limits whose state another
+// adjustment may lower or has lowered since. The caller holds the shard's lock.
 func (b *batch) cacheRefusals(ahead []float64, sent time.Time) {
 	l := b.shard.l
 	if l.cfg.RefusalTTL < 0 {
@@ -35,7 +35,7 @@ func (b *batch) cacheRefusals(ahead []float64, sent time.Time) {
 	}
 }
 
-// exhausted returns how far the TAT of a remembered limit is ahead, in units, if cost units certainly don't fit now.
+// refused returns the units by which the TAT of a cached limit is ahead, and whether cost certainly doesn't fit.
 func (l *Limiter) refused(e *entry, limit *Limit, cost int) (units float64, refused bool) {
 	x := e.refusal.Load()
 	if x == nil {

@@ -7,12 +7,11 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// memory is for how long after a Reset other processes are told, by the state in Redis, that it happened. Nobody
-// remembers longer a limit that refills in that time.
+// resetTTL is how long the state in Redis shows to other processes that a Reset happened. It must exceed the time for
+// which a process can hold an older state.
 const resetTTL = time.Hour
 
-// Reset makes the key's limit as good as new. Processes that remember an earlier state learn of it with their next
-// call.
+// Reset gives the key's limit its whole burst back. A process that holds an older state drops it with its next call.
 func (l *Limiter) Reset(ctx context.Context, key string) error {
 	e := l.entry(key)
 	call := scripts.NewGCRA([]string{e.key}, []scripts.GCRAState{e.latest()}, 0, 3)
@@ -31,7 +30,7 @@ func (l *Limiter) Reset(ctx context.Context, key string) error {
 	return nil
 }
 
-// latest returns the latest state seen.
+// latest returns the latest state received from Redis.
 func (e *entry) latest() scripts.GCRAState {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()

@@ -9,39 +9,39 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// shard is the way to one node of Redis, or to one hash tag where keys of one script must share it. Calls that come
-// while a script call is under way gather in the open batch; the end of the call sends them.
+// shard is the queue for one Redis node, or for one hash tag where all keys of a script must share it. Calls that
+// arrive while a script call is in flight join the open batch. The end of the script call sends that batch.
 type shard struct {
 	l       *Limiter
 	tag     string
-	entries int // with l.mu held
+	entries int // guarded by Limiter.mu
 	clock   scripts.Clock
 
 	mu             sync.Mutex
-	open           *batch   // takes further calls; nil: none
-	full           []*batch // wait for their turn and take no further calls
-	inFlight       int      // batches led
-	previous       int      // calls of the batch that ended last
+	open           *batch   // accepts further calls; nil: none
+	full           []*batch // ready to send, no further calls
+	inFlight       int      // batches that are being sent
+	previous       int      // number of calls in the batch that ended last
 	adjust         []adjustment
 	flushing       bool          // a timer will send adjust if no batch does
-	flushEnd       time.Duration // until when, since the Limiter's start, if Redis is away
+	flushEnd       time.Duration // since the Limiter's start: the end of the tries for the sake of adjust alone
 	circuit        circuit
-	singleKeyUntil time.Time // until then, a batch has calls on the same keys only: these are moving to another node
-	inOutage       []*entry  // used while Redis was away
+	singleKeyUntil time.Time // until then batches contain a single key, because a slot migrates
+	inOutage       []*entry  // used since Redis became unavailable
 }
 
-// ticket is a call's place in a batch.
+// ticket is a call's position in a batch.
 type ticket struct {
 	g    *group
 	i    int
-	lead bool            // the caller must see to it that the batch is sent
-	done <-chan struct{} // closed when the batch has ended; nil for a leader that sends it itself
+	lead bool            // the caller must start the batch
+	done <-chan struct{} // closed when the batch has ended; nil for a leader that sends the batch itself
 
-	err error // why the call can't be put into a batch
+	err error // why the call can't join a batch
 }
 
-// join puts a call into a batch. It returns false if an entry is dead: the caller then looks its keys up again. alone
-// says that the caller, if it has to lead, sends the batch itself and so doesn't wait for it.
+// join puts a call into a batch. It returns false if an entry is evicted: the caller then looks its keys up again.
+// inline means that the caller sends the batch itself if it leads.
 func (sh *shard) join(ctx context.Context, o op, items []item, until time.Duration, inline bool) (t ticket, ok bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -61,7 +61,7 @@ func (sh *shard) join(ctx context.Context, o op, items []item, until time.Durati
 	return t, true
 }
 
-// group returns the group that a call belongs to, and whether the call begins a batch that is to be sent at once.
+// group returns the group for a call, and whether the call opens a batch that is to be sent at once.
 func (sh *shard) group(ctx context.Context, o op, items []item) (g *group, lead bool) {
 	if sh.l.cfg.DisableBatching {
 		b := sh.newBatch(ctx)
@@ -90,7 +90,7 @@ func (sh *shard) group(ctx context.Context, o op, items []item) (g *group, lead 
 	return b.add(o, items), lead
 }
 
-// close ends the gathering of the open batch, which is full, and sends it if that is possible.
+// close closes the open batch, which is full, and sends it if another script call may be in flight.
 func (sh *shard) close(b *batch) {
 	sh.open = nil
 	if b.led {
@@ -103,20 +103,20 @@ func (sh *shard) close(b *batch) {
 	sh.full = append(sh.full, b)
 }
 
-// launch has a runner send the batch.
+// launch makes a runner send the batch.
 func (sh *shard) launch(b *batch) {
 	sh.lead(b)
 	sh.l.runners.start(b)
 }
 
-// lead notes that the batch is being sent.
+// lead marks the batch as being sent.
 func (sh *shard) lead(b *batch) {
 	sh.inFlight++
 	b.led = true
 }
 
-// next goes on after a batch that has ended: it returns one that has gathered meanwhile and is led now, for the caller
-// to see to, and launches the rest. nil: there is none.
+// next updates the shard after the end of a batch. It returns one batch that is ready, for the caller to send, and
+// launches the others. nil: none is ready.
 func (sh *shard) next() *batch {
 	sh.inFlight--
 	var first *batch
@@ -138,9 +138,9 @@ func (sh *shard) next() *batch {
 	return first
 }
 
-// gather lets goroutines that are ready to run join the batch before it goes: those that the end of the previous batch
-// has woken. It doesn't wait: when nobody else comes, or after a few rounds, it is over. After a batch of one it does
-// nothing, so that a lone caller loses no time.
+// linger yields so that goroutines woken by the last reply can join the batch before it is sent. It returns when the
+// batch is as large as the last one, when a yield adds no call, or after 16 yields. After a batch of one call it
+// returns at once, so a lone caller loses no time.
 func (b *batch) linger() {
 	sh := b.shard
 	sh.mu.Lock()
@@ -159,13 +159,13 @@ func (b *batch) linger() {
 	}
 }
 
-// serverNow returns the earliest that Redis' time can be now, in seconds since 2017; 0 before the first reply.
+// serverNow returns the earliest time that Redis' clock can show now, in seconds since 2017; 0 before the first reply.
 func (sh *shard) serverNow() float64 {
 	us, _ := sh.clock.Server(time.Now())
 	return float64(us) / 1e6
 }
 
-// leave takes a call out whose context has ended, and reports whether it could: false if the batch has its answers.
+// leave removes a call whose context has ended from its batch. It returns false if the batch has ended.
 func (sh *shard) leave(t ticket) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
