@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-func TestFailClosed(t *testing.T) {
+// TestFailClosed_ReturnsErrors makes calls while Redis refuses connections.
+func TestFailClosed_ReturnsErrors(t *testing.T) {
 	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 5 * time.Second})
 	faults.Refuse()
 	for range 5 {
@@ -20,7 +22,8 @@ func TestFailClosed(t *testing.T) {
 	}
 }
 
-func TestFailOpen(t *testing.T) {
+// TestFailOpen_AdmitsAll makes calls while Redis refuses connections, and counts the calls of the hook.
+func TestFailOpen_AdmitsAll(t *testing.T) {
 	var degraded atomic.Int64
 	faults, l, _ := faulty(t, ratelimit.Config{
 		Outage: ratelimit.FailOpen, Timeout: 5 * time.Second,
@@ -30,7 +33,7 @@ func TestFailOpen(t *testing.T) {
 	limit := ratelimit.PerHour(2)
 	for range 5 {
 		if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Allowed != 1 {
-			t.Fatalf("%+v, %v; want allowed", res, err)
+			t.Fatalf("got %+v, %v; want allowed", res, err)
 		}
 		if err := l.Wait(t.Context(), "k", limit); err != nil {
 			t.Fatal(err)
@@ -41,8 +44,9 @@ func TestFailOpen(t *testing.T) {
 	}
 }
 
-// TestLocalShare has two clients share a limit; one of them loses Redis, uses its half, and tells Redis afterwards.
-func TestLocalShare(t *testing.T) {
+// TestLocalShare_DividesLimit shares a limit between two processes. One of them loses Redis, uses its half, and reports it
+// afterwards.
+func TestLocalShare_DividesLimit(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
 	cfg := ratelimit.Config{Outage: ratelimit.LocalShare, Timeout: 5 * time.Second}
@@ -60,12 +64,12 @@ func TestLocalShare(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := "penstock:clients:rate%3A"
-	eventually(t, func() bool { return rdb.ZCard(t.Context(), key).Val() == 1 })
+	testkit.Eventually(t, "the process is counted", func() bool { return rdb.ZCard(t.Context(), key).Val() == 1 })
 	l := open(faults.Client(t, impatient(rdb)))
 	if _, err := l.AllowN(t.Context(), "k", limit, 4); err != nil { // 16 are left, 8 for each
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return l.Clients() == 2 })
+	testkit.Eventually(t, "both processes are counted", func() bool { return l.Clients() == 2 })
 
 	faults.Refuse()
 	granted := 0
@@ -84,15 +88,16 @@ func TestLocalShare(t *testing.T) {
 	}
 	remaining(t, other, limit, 16)
 	faults.Heal()
-	// The charge comes to Redis with one of the next calls.
-	eventually(t, func() bool {
+	// One of the next calls carries the report.
+	testkit.Eventually(t, "the report arrives", func() bool {
 		_, _ = l.Peek(t.Context(), "k", limit)
 		res, err := other.Peek(t.Context(), "k", limit)
 		return err == nil && res.Remaining == 8
 	})
 }
 
-func TestCircuitSparesCalls(t *testing.T) {
+// TestCircuit_AnswersAtOnce makes many calls while Redis does not reply. Few of them may wait for the timeout.
+func TestCircuit_AnswersAtOnce(t *testing.T) {
 	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 500 * time.Millisecond})
 	if _, err := l.Peek(t.Context(), "k", ratelimit.PerHour(1)); err != nil {
 		t.Fatal(err)
@@ -101,7 +106,7 @@ func TestCircuitSparesCalls(t *testing.T) {
 	start := time.Now()
 	for range 2000 {
 		if _, err := l.Allow(t.Context(), "k", ratelimit.PerHour(1)); !errors.Is(err, ratelimit.ErrUnavailable) {
-			t.Fatalf("%v, want ErrUnavailable", err)
+			t.Fatalf("got %v, want ErrUnavailable", err)
 		}
 	}
 	if took := time.Since(start); took > 20*time.Second {

@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// lonely returns a Limiter with LocalShare that has lost its Redis, and shares it with nobody but the other.
+// lonely returns a Limiter with LocalShare that has lost its Redis. Its share is the whole limit.
 func lonely(t *testing.T) (faults *redistest.Faults, l, other *ratelimit.Limiter) {
 	t.Helper()
 	faults, l, other = faulty(t, ratelimit.Config{Outage: ratelimit.LocalShare, Timeout: 5 * time.Second})
 	if _, err := l.Peek(t.Context(), "k", ratelimit.PerHour(20)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return l.Clients() == 1 })
+	testkit.Eventually(t, "the process is counted", func() bool { return l.Clients() == 1 })
 	faults.Refuse()
 	return faults, l, other
 }
@@ -43,41 +44,41 @@ func settle(t *testing.T, r *ratelimit.Reservation, actual int) {
 func backWith(t *testing.T, faults *redistest.Faults, l, other *ratelimit.Limiter, limit ratelimit.Limit, want int) {
 	t.Helper()
 	faults.Heal()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the other process sees the usage", func() bool {
 		_, _ = l.Peek(t.Context(), "warm", limit)
 		res, err := other.Peek(t.Context(), "k", limit)
 		return err == nil && res.Remaining == want
 	})
 }
 
-// TestCancelWithoutRedis cancels and settles while Redis is away: the share has the units again, and Redis learns only of
-// what was used.
-func TestCancelWithoutRedis(t *testing.T) {
+// TestOutage_CancelReturnsShare cancels and settles during an outage: the share has the units again, and the report has only the
+// units that were used.
+func TestOutage_CancelReturnsShare(t *testing.T) {
 	faults, l, other := lonely(t)
 	limit := ratelimit.PerHour(20)
 	a, b, c := reserve(t, l, limit, 10), reserve(t, l, limit, 4), reserve(t, l, limit, 6)
 	if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Allowed != 0 {
-		t.Fatalf("%+v, %v; want a refusal", res, err)
+		t.Fatalf("got %+v, %v; want a refusal", res, err)
 	}
 	c.Cancel()
 	c.Cancel()
 	settle(t, b, 1) // 3 back
 	if res, err := l.AllowN(t.Context(), "k", limit, 9); err != nil || res.Allowed != 9 {
-		t.Fatalf("%+v, %v; want what was given back", res, err)
+		t.Fatalf("got %+v, %v; want what was given back", res, err)
 	}
 	if err := b.Settle(0); !errors.Is(err, ratelimit.ErrSettled) {
-		t.Errorf("%v, want ErrSettled", err)
+		t.Errorf("got %v, want ErrSettled", err)
 	}
-	settle(t, a, 2) // others have been charged after it since: the share can't safely have this back
+	settle(t, a, 2) // later charges exclude a refund to the share
 	if res, err := l.AllowN(t.Context(), "k", limit, 9); err != nil || res.Allowed != 0 {
-		t.Fatalf("%+v, %v; want a refusal", res, err)
+		t.Fatalf("got %+v, %v; want a refusal", res, err)
 	}
 	remaining(t, other, limit, 20)
 	backWith(t, faults, l, other, limit, 20-(2+1+9))
 }
 
-// TestSettleAfterRedisIsBack cancels and settles when Redis has already been told.
-func TestSettleAfterRedisIsBack(t *testing.T) {
+// TestOutage_SettlesAfterReport cancels and settles after the report.
+func TestOutage_SettlesAfterReport(t *testing.T) {
 	faults, l, other := lonely(t)
 	limit := ratelimit.PerHour(20)
 	a, b, c := reserve(t, l, limit, 3), reserve(t, l, limit, 4), reserve(t, l, limit, 5)
@@ -90,14 +91,14 @@ func TestSettleAfterRedisIsBack(t *testing.T) {
 	backWith(t, faults, l, other, limit, 13)
 }
 
-// TestSettleWhileRedisIsTold cancels and settles while the script call that tells Redis is under way.
-func TestSettleWhileRedisIsTold(t *testing.T) {
+// TestOutage_SettlesDuringReport cancels and settles while the report is in flight.
+func TestOutage_SettlesDuringReport(t *testing.T) {
 	faults, l, other := lonely(t)
 	limit := ratelimit.PerHour(20)
 	a, b, c := reserve(t, l, limit, 3), reserve(t, l, limit, 4), reserve(t, l, limit, 5)
 	faults.Heal()
 	telling := faults.HoldReply(redistest.Contains("\r\n$1\r\nd\r\n"))
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the report is in flight", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, _ = l.Peek(ctx, "warm", limit)
@@ -111,8 +112,8 @@ func TestSettleWhileRedisIsTold(t *testing.T) {
 	backWith(t, faults, l, other, limit, 20-(6+5))
 }
 
-// TestWaitWithoutRedisEndsWithContext has a place given back whose waiter's context ended while Redis was away.
-func TestWaitWithoutRedisEndsWithContext(t *testing.T) {
+// TestOutage_WaitEndsWithContext ends the context of a waiter during an outage: its booking is given back.
+func TestOutage_WaitEndsWithContext(t *testing.T) {
 	faults, l, other := lonely(t)
 	limit := ratelimit.PerHour(20)
 	if err := l.WaitN(t.Context(), "k", limit, 20); err != nil {
@@ -121,18 +122,18 @@ func TestWaitWithoutRedisEndsWithContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if err := l.WaitN(ctx, "k", limit, 10); !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want context.Canceled", err)
+		t.Fatalf("got %v, want context.Canceled", err)
 	}
 	r := reserve(t, l, limit, 1)
 	if d := r.Delay(); d > 3*time.Minute {
-		t.Errorf("the next place is %v away, want 3 minutes: the place wasn't given back", d)
+		t.Errorf("the next booking is %v away, want 3 minutes: the booking wasn't given back", d)
 	}
 	r.Cancel()
 	backWith(t, faults, l, other, limit, 0)
 }
 
-// TestSettlementsOutlastAnOutage settles, while Redis is away for longer than a few tries, what was booked before.
-func TestSettlementsOutlastAnOutage(t *testing.T) {
+// TestOutage_KeepsSettlements settles earlier bookings during an outage that is longer than a few tries.
+func TestOutage_KeepsSettlements(t *testing.T) {
 	var tries atomic.Int64
 	faults, l, other := faulty(t, ratelimit.Config{Hooks: ratelimit.Hooks{ScriptCalled: func(b ratelimit.ScriptCall) {
 		if b.Calls == 0 && b.Err != nil {
@@ -149,9 +150,9 @@ func TestSettlementsOutlastAnOutage(t *testing.T) {
 	}
 	b.Cancel()
 	settle(t, a, 6)
-	eventually(t, func() bool { return tries.Load() >= 2 })
+	testkit.Eventually(t, "Redis has been tried twice", func() bool { return tries.Load() >= 2 })
 	faults.Heal()
-	eventually(t, func() bool { // by themselves
+	testkit.Eventually(t, "the settlements arrive", func() bool { // without a further call
 		res, err := other.Peek(t.Context(), "k", limit)
 		return err == nil && res.Remaining == 14
 	})
