@@ -36,7 +36,7 @@ func served(t *testing.T, c *caller.Pool, n int) map[string]int {
 	return count
 }
 
-func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
+func TestDisable_InAllProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	here := join(t, rdb, keys(secretKeys("a", "b")...))
@@ -74,7 +74,7 @@ func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
 	}
 }
 
-func TestKeysChangeWhileCallsGoOn(t *testing.T) {
+func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), keys(secretKeys("a", "b")...), concurrency(1))
 	endA, endB := hold(t, c), hold(t, c) // one on each
@@ -113,7 +113,7 @@ func TestKeysChangeWhileCallsGoOn(t *testing.T) {
 	}
 }
 
-func TestKeysAreWatched(t *testing.T) {
+func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var failed []error

@@ -153,10 +153,11 @@ func TestFailure_LostStateIsRestoredWithBlocksAndDailyUse(t *testing.T) {
 	})
 }
 
-// If a heartbeat finds that Redis has lost writes, the queue is asked for again at once, although it waits for a time.
+// If a report finds that Redis has lost writes, the queue is asked for again at once, although it waits for a time.
 func TestFailure_LostStateMakesTheQueueAskAgain(t *testing.T) {
 	bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
-		begin(t, c, callOf(60), 0).admitted(t) // booked for a minute
+		a := begin(t, c, callOf(60), 0) // booked for a minute
+		a.admitted(t)
 		f.reply(in(time.Hour))
 		begin(t, c, anyCall, 0).waits(t)
 		n := len(f.since(0))
@@ -166,9 +167,10 @@ func TestFailure_LostStateMakesTheQueueAskAgain(t *testing.T) {
 			}
 			return in(time.Hour)(call)
 		})
-		time.Sleep(4 * time.Second)
+		a.Settle([]int64{1})
+		time.Sleep(time.Second)
 		if calls := f.since(n); len(calls) != 2 || calls[1].after != calls[0].after {
-			t.Errorf("got %+v, want a heartbeat and a call at once", calls)
+			t.Errorf("got %+v, want a call with the report and another one at once", calls)
 		}
 	})
 }
