@@ -26,7 +26,7 @@ func TestAKilledProcessCarriesOn(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 3, "latency: {min: 100ms, max: 200ms}", "concurrency: 4")
-	config := p.pool(3, "concurrency: 4\nttl: 2s\n")
+	config := p.pool(3, "concurrency: 4\ntuning: {session_ttl: 2s}\n")
 	var tasks []*task
 	var children []*redistest.Child
 	for _, name := range []string{"a", "b", "c"} {
@@ -58,7 +58,7 @@ func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
 	const ttl = 2 * time.Second
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 1, "latency: {min: 5m}", "concurrency: 4")
-	config := p.pool(1, "concurrency: 4\nttl: 2s\n")
+	config := p.pool(1, "concurrency: 4\ntuning: {session_ttl: 2s}\n")
 	holder, waiter := newTask(t, config, sampleRequests("a", 20)), newTask(t, config, sampleRequests("b", 20))
 	holder.redis, waiter.redis = "redis://"+server.Addr(), "redis://"+server.Addr()
 
@@ -86,7 +86,7 @@ func TestRedisRestartsEmpty(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 2, "latency: {min: 20ms}", "limits: [{metric: requests, limit: 50, per: 1s}]")
-	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, limit: 50, per: 1s}\n"), sampleRequests("r", 400))
+	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, rate: 50, period: 1s}\n"), sampleRequests("r", 400))
 	k.redis = "redis://" + server.Addr()
 	c := k.start()
 	waitForLines(t, k.out, 50)
@@ -105,7 +105,7 @@ func TestCtrlCFinishesWhatWasSent(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "latency: {min: 300ms}", "limits: [{metric: requests, limit: 40, per: 1s}]")
 	// At this pace all the requests would take 8 s.
-	k := newTask(t, p.pool(1, "limits:\n  - {metric: requests, limit: 40, per: 1s}\n"), sampleRequests("r", 300))
+	k := newTask(t, p.pool(1, "limits:\n  - {metric: requests, rate: 40, period: 1s}\n"), sampleRequests("r", 300))
 	c := k.start()
 	waitForLines(t, k.out, 20)
 	c.Signal(os.Interrupt)

@@ -130,7 +130,7 @@ func TestAnAnswerThatIsNotJSON(t *testing.T) {
 func TestNoKeyLeft(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 2, "", "limits: [{metric: requests, limit: 100, per: 1s}]")
-	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, limit: 100, per: 1s}\n"), sampleRequests("r", 300))
+	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, rate: 100, period: 1s}\n"), sampleRequests("r", 300))
 	c := k.start("-workers", "20")
 	waitForLines(t, k.out, 50)
 	p.order("revoke", `{"key": "k1"}`)
@@ -161,7 +161,7 @@ func TestARequestThatNeverFits(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "", "concurrency: 50")
 	large := `{"custom_id":"large","method":"POST","url":"/v1/chat/completions","body":{"model":"m","max_tokens":5000,"messages":[]}}`
-	k := newTask(t, p.pool(1, "limits:\n  - {metric: tokens, limit: 1000, per: 1s}\n"), large+"\n"+sampleRequests("r", 2))
+	k := newTask(t, p.pool(1, "limits:\n  - {metric: tokens, rate: 1000, period: 1s}\n"), large+"\n"+sampleRequests("r", 2))
 	s := k.run(exitSomeFailed)
 	if a := answers(t, k.errors)["large"]; s.Succeeded != 2 || s.Failed != 1 || a.Error == nil || a.Error.Code != "exceeds_limit" {
 		t.Errorf("%+v %s", s, read(t, k.errors))

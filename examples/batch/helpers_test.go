@@ -103,7 +103,7 @@ func (p *provider) order(path, body string) {
 // pool writes a configuration for the provider; more is added to it as it is.
 func (p *provider) pool(keys int, more string) string {
 	var config strings.Builder
-	fmt.Fprintf(&config, "pool: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)
+	fmt.Fprintf(&config, "name: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)
 	for i := 1; i <= keys; i++ {
 		fmt.Fprintf(&config, "  - {id: k%d, secret: \"${BATCH_KEY_%d}\", account: a%d}\n", i, i, i)
 	}

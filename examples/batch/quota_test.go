@@ -18,7 +18,7 @@ import (
 const (
 	busySettings = "latency: {min: 20ms, max: 80ms}\nfailures: {overloaded: 0.02}"
 	busyLimits   = "limits: [{metric: requests, limit: 200, per: 4s}]"
-	busyPool     = "limits:\n  - {metric: requests, limit: 200, per: 4s}\n"
+	busyPool     = "limits:\n  - {metric: requests, rate: 200, period: 4s}\n"
 )
 
 func TestTheWholeQuotaAndNoMore(t *testing.T) {

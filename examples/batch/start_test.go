@@ -20,7 +20,7 @@ func TestWhatCannotBeStarted(t *testing.T) {
 	var sent atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { sent.Add(1) }))
 	t.Cleanup(server.Close)
-	good := "pool: p\nbase_url: " + server.URL + "\nkeys:\n  - {id: k1, secret: \"${BATCH_KEY_1}\"}\n"
+	good := "name: p\nbase_url: " + server.URL + "\nkeys:\n  - {id: k1, secret: \"${BATCH_KEY_1}\"}\n"
 	dir := t.TempDir()
 	file := func(name, text string) string {
 		path := filepath.Join(dir, name)
@@ -50,7 +50,7 @@ func TestWhatCannotBeStarted(t *testing.T) {
 		"foreign errors":    {[]string{"-config", ok, "-in", in, "-out", out, "-errors", file("y.jsonl", in2)}, "y.jsonl:1: not a line of Batch output"},
 		"unset variable":    {[]string{"-config", file("v.yaml", strings.Replace(good, "KEY_1", "KEY_9", 1)), "-in", in, "-out", out}, "v.yaml:4:22: keys[0].secret: environment variable BATCH_KEY_9 is not set"},
 		"unknown field":     {[]string{"-config", file("u.yaml", good+"limit: 5\n"), "-in", in, "-out", out}, `u.yaml:5:1: unknown field "limit"`},
-		"limit":             {[]string{"-config", file("l.yaml", good+"limits: [{metric: requests, limit: 0, per: 1s}]\n"), "-in", in, "-out", out}, "l.yaml:5:36: limits[0].limit: must be a whole number from 1"},
+		"limit":             {[]string{"-config", file("l.yaml", good+"limits: [{metric: requests, rate: 0, period: 1s}]\n"), "-in", in, "-out", out}, "l.yaml:5:35: limits[0].rate: must be a whole number from 1"},
 		"secret as a name":  {[]string{"-config", file("s.yaml", good+"provider: ${BATCH_KEY_1}\n"), "-in", in, "-out", out}, "s.yaml:5:11: provider: unknown provider"},
 		"not a Redis":       {[]string{"-config", ok, "-in", in, "-out", out, "-redis", "redis://:" + canary + "@127.0.0.1:1"}, "no answer from the Redis at 127.0.0.1:1"},
 		"not a URL":         {[]string{"-config", ok, "-in", in, "-out", out, "-redis", "redis://u:" + canary + "/x@h"}, "-redis is not a URL such as"},
