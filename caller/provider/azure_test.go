@@ -35,7 +35,7 @@ func TestAzure(t *testing.T) {
 			"filtered", 400, "", `{"error":{"code":"content_filter","message":"x","innererror":{"code":"ResponsibleAIPolicyViolation"}}}`,
 			verdict(caller.ClientError, 0, 0, "content_filter"),
 		},
-		{"no deployment", 404, "", `{"error":{"code":"DeploymentNotFound","message":"x"}}`, verdict(caller.ClientError, 0, 0, "DeploymentNotFound")},
+		{"no deployment", 404, "", `{"error":{"code":"DeploymentNotFound","message":"x"}}`, unavailable("DeploymentNotFound")},
 	})
 	estimate(t, p, `{"messages":[{"role":"user","content":"12345678"}],"max_tokens":100,"n":2}`,
 		caller.Cost{caller.Requests: 1, caller.Tokens: 202, caller.InputTokens: 2, caller.OutputTokens: 200})

@@ -23,10 +23,10 @@ func TestGeminiJudge(t *testing.T) {
 		return verdict(caller.Throttled, caller.ScopeAccount, after, "RESOURCE_EXHAUSTED")
 	}
 	judge(t, Gemini(), []recorded{
-		{"per minute", 429, "", exhausted("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), limited(31500 * time.Millisecond)},
+		{"per minute", 429, "", exhausted("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), ofModel(limited(31500 * time.Millisecond))},
 		// Noon is four in the morning in California, and midnight there 20 hours away.
-		{"per day", 429, "", exhausted("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), limited(20 * time.Hour)},
-		{"in a list", 429, "", "[" + exhausted("GenerateRequestsPerMinutePerProjectPerModel") + "]", limited(31500 * time.Millisecond)},
+		{"per day", 429, "", exhausted("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), ofModel(limited(20 * time.Hour))},
+		{"in a list", 429, "", "[" + exhausted("GenerateRequestsPerMinutePerProjectPerModel") + "]", ofModel(limited(31500 * time.Millisecond))},
 		{"no details", 429, "", `{"error":{"code":429,"message":"Resource has been exhausted","status":"RESOURCE_EXHAUSTED"}}`, limited(0)},
 		{
 			"overloaded", 503, "", `{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}`,

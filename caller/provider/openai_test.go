@@ -18,7 +18,8 @@ func TestOpenAIJudge(t *testing.T) {
 	billing := func(code string) string {
 		return `{"error":{"message":"You exceeded your current quota.","type":"insufficient_quota","param":null,"code":"` + code + `"}}`
 	}
-	limited := verdict(caller.Throttled, caller.ScopeAccount, 1200*time.Millisecond, "rate_limit_exceeded")
+	limited := ofModel(verdict(caller.Throttled, caller.ScopeAccount, 1200*time.Millisecond, "rate_limit_exceeded"))
+	plain := verdict(caller.Throttled, caller.ScopeAccount, 0, "rate_limit_exceeded")
 	after := func(v caller.Verdict, d time.Duration) caller.Verdict { v.RetryAfter = d; return v }
 	records := []recorded{
 		{"success", 200, "", "", caller.Verdict{}},
@@ -28,7 +29,7 @@ func TestOpenAIJudge(t *testing.T) {
 		{
 			"limit, wait in the reset", 429,
 			"x-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 1m0s",
-			`{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`, after(limited, time.Second),
+			`{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`, after(plain, time.Second),
 		},
 		{
 			"never fits", 429, "Retry-After: 2",
@@ -37,7 +38,7 @@ func TestOpenAIJudge(t *testing.T) {
 		},
 		{
 			"a large word", 429, "Retry-After: 2", `{"error":{"message":"Limit reached: Request too large?","code":"rate_limit_exceeded"}}`,
-			after(limited, 2*time.Second),
+			after(plain, 2*time.Second),
 		},
 		{
 			"spending limit of another type", 429, "", `{"error":{"message":"x","type":"requests","code":"team_spend_limit_exceeded"}}`,
@@ -63,7 +64,7 @@ func TestOpenAIJudge(t *testing.T) {
 		{"account closed", 401, "", `{"error":{"message":"x","code":"account_deactivated"}}`, verdict(caller.KeyRejected, caller.ScopeAccount, 0, "account_deactivated")},
 		{
 			"forbidden model", 403, "", `{"error":{"message":"Project x does not have access to model y","type":"invalid_request_error","code":"model_not_found"}}`,
-			verdict(caller.ClientError, 0, 0, "model_not_found"),
+			unavailable("model_not_found"),
 		},
 		{
 			"the caller's prompt quoted", 400, "", `{"error":{"message":"Invalid value: 'insufficient_quota: out of credit'","type":"invalid_request_error","code":null}}`,
