@@ -7,7 +7,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestAzure(t *testing.T) {
+// Azure's answers, estimates and headers.
+func TestAzure_ReadsRecordedAnswers(t *testing.T) {
 	p := Azure()
 	limited := verdict(caller.Throttled, caller.ScopeAccount, 7*time.Second, "429")
 	const body = `{"error":{"code":"429","message":"Requests to the ChatCompletions_Create Operation have exceeded token ` +

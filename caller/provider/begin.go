@@ -134,11 +134,9 @@ func (d *dialect) embedded(r *http.Response, body, value []byte) caller.Verdict 
 // as judges a failure as if it had come with the given status.
 func (d *dialect) as(r *http.Response, status int, f failure) caller.Verdict {
 	twin := &http.Response{StatusCode: status, Header: r.Header, Request: r.Request}
-	v := d.judgeFailure(twin, byStatus(twin), f)
-	if v.Outcome == caller.KeyRejected && status == http.StatusUnauthorized || v.Reason == "" {
-		v.Reason = f.reason("error")
-	}
-	return v
+	v := byStatus(twin)
+	v.Reason = "error"
+	return d.judgeFailure(twin, v, f)
 }
 
 // failureStatus is the HTTP status that a failure's codes stand for. A failure that says nothing of the kind is taken for

@@ -7,7 +7,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestDeepSeek(t *testing.T) {
+// DeepSeek's status decides, because its codes hardly differ.
+func TestDeepSeek_JudgesByStatus(t *testing.T) {
 	p := DeepSeek()
 	failure := func(message string) string {
 		return `{"error":{"message":"` + message + `","type":"unknown_error","param":null,"code":"invalid_request_error"}}`
@@ -23,7 +24,8 @@ func TestDeepSeek(t *testing.T) {
 		caller.Cost{caller.Tokens: 30, caller.InputTokens: 10, caller.OutputTokens: 20}) // after keep-alive lines
 }
 
-func TestZhipu(t *testing.T) {
+// Zhipu's codes decide, because the status is nearly always 429.
+func TestZhipu_JudgesByCode(t *testing.T) {
 	failure := func(code, message string) string {
 		return `{"error":{"code":"` + code + `","message":"` + message + `"}}`
 	}
@@ -46,7 +48,8 @@ func TestZhipu(t *testing.T) {
 	})
 }
 
-func TestQwen(t *testing.T) {
+// Qwen's codes in both of its forms.
+func TestQwen_JudgesBothForms(t *testing.T) {
 	p := Qwen()
 	native := func(code, message string) string {
 		return `{"code":"` + code + `","message":"` + message + `","request_id":"r"}`

@@ -11,7 +11,8 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-func TestOpenAIJudge(t *testing.T) {
+// OpenAI's codes, waits and headers.
+func TestOpenAI_JudgesRecordedAnswers(t *testing.T) {
 	const reached = `{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on tokens per min (TPM): ` +
 		`Limit 30000, Used 29000, Requested 1500. Please try again in 1.2s. Visit https://example.com to learn more.",` +
 		`"type":"tokens","param":null,"code":"rate_limit_exceeded"}}`
@@ -81,7 +82,8 @@ func TestOpenAIJudge(t *testing.T) {
 	}
 }
 
-func TestOpenAIEstimate(t *testing.T) {
+// A call is charged with the larger of max_tokens and a quarter of its characters.
+func TestOpenAI_EstimatesByItsRule(t *testing.T) {
 	prompt := strings.Repeat("four", 100)
 	chat := `"messages":[{"role":"system","content":"` + prompt + `"},{"role":"user","content":[{"type":"text","text":"` + prompt + `"}]}]`
 	cost := func(tokens, in, out int64) caller.Cost {
@@ -113,7 +115,8 @@ func TestOpenAIEstimate(t *testing.T) {
 	estimate(t, p, `--boundary: no JSON at all`, cost(0, 0, 0))
 }
 
-func TestOpenAIUsage(t *testing.T) {
+// Usage stands in completions, responses and the last event of a stream.
+func TestOpenAI_ReadsUsage(t *testing.T) {
 	p := OpenAI()
 	want := caller.Cost{caller.Tokens: 30, caller.InputTokens: 10, caller.OutputTokens: 20}
 	usage(t, p, `{"id":"x","choices":[{"message":{"content":"\"usage\":{}"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,`+
@@ -125,7 +128,8 @@ func TestOpenAIUsage(t *testing.T) {
 	}
 }
 
-func TestOpenAIQuotas(t *testing.T) {
+// Headers of requests, tokens and the project's tokens.
+func TestOpenAI_ReadsQuotas(t *testing.T) {
 	quotas(t, OpenAI(), recorded{status: 200, headers: `x-ratelimit-limit-requests: 60
 		x-ratelimit-remaining-requests: 59
 		x-ratelimit-reset-requests: 1s
@@ -140,13 +144,14 @@ func TestOpenAIQuotas(t *testing.T) {
 	quotas(t, OpenAI(), recorded{status: 200, headers: "x-ratelimit-remaining-requests: -1\nx-ratelimit-remaining-tokens: many"})
 }
 
-func TestOpenAIRepeatsGenerations(t *testing.T) {
+// Generations may be sent twice, files and batches may not.
+func TestOpenAI_RepeatsGenerations(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/v1/chat/completions": true, "/v1/responses": true, "/proxy/openai/v1/embeddings/": true,
 		"/openai/deployments/x/chat/completions": true, "/v1/files": false, "/v1/batches": false, "/v1/responses/resp_1/cancel": false,
 	} {
 		if got := OpenAI().Idempotent(request(http.MethodPost, path)); got != want {
-			t.Errorf("POST %s: %v", path, got)
+			t.Errorf("POST %s: got %v, want %v", path, got, want)
 		}
 	}
 }
@@ -179,8 +184,8 @@ func BenchmarkEstimate(b *testing.B) {
 	})
 }
 
-// The simulator counts by a method of its own.
-func TestOpenAIEstimateAgreesWithTheSimulator(t *testing.T) {
+// The simulator implements the rule by another method.
+func TestOpenAI_EstimatesAsTheSimulatorCounts(t *testing.T) {
 	for _, body := range []string{
 		`{"model":"m","messages":[{"role":"system","content":"Translate."},{"role":"user","content":"Hello, \"world\"\n\u00e9"}]}`,
 		`{"model":"m","max_tokens":3,"messages":[{"role":"user","name":"Anna","content":"请翻译这句话，谢谢 😀"}]}`,
@@ -191,7 +196,7 @@ func TestOpenAIEstimateAgreesWithTheSimulator(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := estimateOpenAI(nil, []byte(body))[caller.Tokens]; got != want {
-			t.Errorf("%s: %d tokens, the simulator counts %d", body, got, want)
+			t.Errorf("%s: got %d tokens, want the simulator's %d", body, got, want)
 		}
 	}
 }
