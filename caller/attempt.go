@@ -75,7 +75,7 @@ func AttemptFrom(ctx context.Context) int {
 }
 
 // bounded returns a context for the whole call, without the reading of its answer.
-func (p *plan) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+func (p *settings) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if p.Timeout == 0 {
 		return ctx, func() {}
 	}
@@ -89,7 +89,7 @@ type bound struct {
 }
 
 // bound returns the bound of an attempt that begins now, of a call whose own context is ctx.
-func (p *plan) bound(ctx context.Context, o Options) bound {
+func (p *settings) bound(ctx context.Context, o Options) bound {
 	b := bound{p.AttemptTimeout, ErrAttemptTimeout}
 	if o.AttemptTimeout > 0 {
 		b.limit = o.AttemptTimeout
@@ -108,7 +108,8 @@ func (p *plan) bound(ctx context.Context, o Options) bound {
 func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
 	g.Attempt = at.number
 	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
-	if b.limit == 0 && g.lease == nil {
+	lease := g.admission.Lost()
+	if b.limit == 0 && lease == nil {
 		return &g.ctx
 	}
 	ctx, cancel := context.WithCancelCause(at.ctx)
@@ -117,8 +118,8 @@ func (g *Grant) begin(call context.Context, at course, b bound) context.Context 
 		g.ctx.until = time.Now().Add(b.limit)
 		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
 	}
-	if g.lease != nil {
-		g.ctx.unhook = context.AfterFunc(g.lease, func() { cancel(ErrLeaseLost) })
+	if lease != nil {
+		g.ctx.unhook = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })
 	}
 	return &g.ctx
 }

@@ -96,7 +96,7 @@ func (c *calibration) read() map[string]float64 {
 }
 
 // calibrate corrects an estimate by what is known of the model, and notes in the options what is to be learned from.
-func (p *plan) calibrate(o *Options, cost Cost) Cost {
+func (p *settings) calibrate(o *Options, cost Cost) Cost {
 	prompt := cost[InputTokens]
 	if len(p.Profile.Calibrated) == 0 || prompt <= 0 {
 		return cost
@@ -118,7 +118,7 @@ func (p *plan) calibrate(o *Options, cost Cost) Cost {
 
 // corrected returns an estimate of n that is off by so much. What the provider doesn't correct itself is never charged
 // with less than the estimate, and what fits a limit as it was estimated isn't made larger than that limit.
-func (p *plan) corrected(m Metric, n, off int64, model string) int64 {
+func (p *settings) corrected(m Metric, n, off int64, model string) int64 {
 	if off < 0 && !slices.Contains(p.Profile.Settled, m) || n > maxUnits { // that fits no limit
 		return n
 	}

@@ -98,7 +98,7 @@ func TestWhatIsCalibrated(t *testing.T) {
 		"hostile": {4, all, all, nil, Cost{InputTokens: math.MaxInt64, Tokens: math.MaxInt64},
 			Cost{InputTokens: math.MaxInt64, Tokens: math.MaxInt64}},
 	} {
-		p := &plan{Config: Config{Limits: test.limits, Profile: Profile{Calibrated: test.calibrated, Settled: test.settled}}}
+		p := &settings{Config: Config{Limits: test.limits, Profile: Profile{Calibrated: test.calibrated, Settled: test.settled}}}
 		for range 500 {
 			p.prompts.learn("m", 1000, int64(1000*test.ratio))
 		}

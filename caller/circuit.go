@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -131,26 +132,26 @@ func (c *circuits) leave(name circuitName, o Outcome) (opened bool) {
 }
 
 // grant waits for admission to a key whose circuit is closed.
-func (c *Pool) grant(ctx context.Context, o order, endpoint string) (*Grant, error) {
+func (c *Pool) grant(ctx context.Context, r admission.Request, endpoint string) (*Grant, error) {
 	if c.circuits == nil {
-		return c.pool.acquire(ctx, o)
+		return c.acquire(ctx, r)
 	}
-	except := o.except
-	for range c.pool.keys() + 1 {
+	except := r.Exclude
+	for range c.keys() + 1 {
 		open, wait := c.open(endpoint)
 		if wait > 0 {
 			return nil, &Error{Pool: c.plan.Name, RetryAfter: wait, Err: ErrCircuitOpen}
 		}
-		o.except = append(slices.Clip(except), open...)
-		g, err := c.pool.acquire(ctx, o)
+		r.Exclude = append(slices.Clip(except), open...)
+		g, err := c.acquire(ctx, r)
 		if errors.Is(err, errNoOther) && len(open) > 0 {
 			break
 		}
 		if err != nil || c.circuits.enter(circuitName{g.Key, endpoint}) {
 			return g, err
 		}
-		c.pool.giveUp(g) // another of the account's keys may do
-		o.again = true
+		g.admission.Decline() // another of the account's keys may do
+		r.Retry = true
 	}
 	return nil, &Error{Pool: c.plan.Name, RetryAfter: c.circuits.OpenFor / 10, Err: ErrCircuitOpen}
 }
@@ -170,17 +171,16 @@ func (c *Pool) open(endpoint string) (accounts []string, wait time.Duration) {
 		return nil, 0
 	}
 	all := true
-	for account, keys := range c.pool.keyIDs() {
+	for _, account := range c.admission.Accounts() {
 		least := time.Duration(math.MaxInt64)
-		for _, key := range keys {
-			least = min(least, c.circuits.wait(circuitName{key, endpoint}))
+		for _, key := range account.Keys {
+			least = min(least, c.circuits.wait(circuitName{key.ID, endpoint}))
 		}
-		switch {
-		case len(keys) == 0: // it is gone
-		case least == 0:
+		switch least {
+		case 0:
 			all = false
 		default:
-			accounts = append(accounts, account)
+			accounts = append(accounts, account.ID)
 			if wait == 0 || least < wait {
 				wait = least
 			}
@@ -193,26 +193,11 @@ func (c *Pool) open(endpoint string) (accounts []string, wait time.Duration) {
 	return accounts, wait
 }
 
-// keyIDs returns the IDs of all keys by their accounts.
-func (p *pool) keyIDs() map[string][]string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ids := make(map[string][]string, len(p.accounts))
-	for _, a := range p.accounts {
-		for _, k := range a.keys {
-			ids[a.id] = append(ids[a.id], k.ID)
-		}
-	}
-	return ids
-}
-
-// keys returns how many keys there are.
-func (p *pool) keys() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// keys returns the number of keys.
+func (c *Pool) keys() int {
 	n := 0
-	for _, a := range p.accounts {
-		n += len(a.keys)
+	for _, account := range c.admission.Accounts() {
+		n += len(account.Keys)
 	}
 	return n
 }

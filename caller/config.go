@@ -3,9 +3,9 @@ package caller
 import (
 	"time"
 
+	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/retry"
-	"github.com/penstock/penstock/scripts"
 )
 
 // Config describes one pool: the keys, what their provider allows, and how calls are retried. Processes with the same
@@ -105,15 +105,11 @@ const (
 	FirstAvailable Strategy = "first_available"
 )
 
-// script returns the strategy's name in the script, empty if there is none.
-func (s Strategy) script() scripts.Strategy {
-	switch s {
-	case LeastLoaded:
-		return scripts.LeastLoaded
-	case RoundRobin:
-		return scripts.RoundRobin
-	case FirstAvailable:
-		return scripts.FirstAvailable
+// known reports whether there is such a strategy. The script has the same names.
+func (s Strategy) known() bool {
+	switch admission.Strategy(s) {
+	case admission.LeastLoaded, admission.RoundRobin, admission.FirstAvailable:
+		return true
 	}
-	return ""
+	return false
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -22,6 +24,10 @@ var (
 	// ErrClosed: the Caller is closed.
 	ErrClosed = errors.New("the caller is closed")
 )
+
+// ErrLeaseLost ended an attempt: Redis couldn't be told of it for a TTL, or this process stood still for as long, so
+// that other processes get its permit. The call is tried again where that is safe. See Config.OutliveLease.
+var ErrLeaseLost = concurrency.ErrLeaseLost
 
 // errNoOther is what a call gets that may not use the accounts that could serve it.
 var errNoOther = fmt.Errorf("%w, except those of accounts that this call may not use", ErrNoKeys)
@@ -67,6 +73,42 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// refused returns the *Error of a refusal of admission; a context's error as it is. units are the call's.
+func (p *settings) refused(err error, units []int64) error {
+	r, ok := err.(*admission.Refusal)
+	if !ok {
+		return err
+	}
+	out := &Error{Pool: p.Name, RetryAfter: r.RetryAfter, Err: reasonOf(err)}
+	if r.Limit != admission.NoLimit {
+		l := &p.Limits[r.Limit]
+		out.Metric, out.Limit, out.Cost = l.Metric, l.Usable(), units[p.index[r.Limit]]
+	}
+	return out
+}
+
+// reasonOf returns the public reason of an error of admission.
+func reasonOf(err error) error {
+	r, ok := err.(*admission.Refusal)
+	if !ok {
+		return err
+	}
+	switch r.Err { //nolint:errorlint // the very values
+	case admission.ErrClosed:
+		return ErrClosed
+	case admission.ErrQueueFull:
+		return ErrQueueFull
+	case admission.ErrDeadline:
+		return ErrDeadline
+	case admission.ErrNoKeys:
+		return fmt.Errorf("%w (%s)", ErrNoKeys, r.Detail)
+	case admission.ErrExcluded:
+		return errNoOther
+	default:
+		return r.Err
+	}
+}
 
 // cutShortError is why a call isn't tried again although that was worth it: admission refuses it now.
 type cutShortError struct {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
 // A limit with headroom is kept like the smaller one, and yet is the one that the provider speaks of.
@@ -20,31 +18,24 @@ func TestHeadroom(t *testing.T) {
 			}
 			small := l
 			small.Rate, small.Reserved = 950, 0
-			got, err := l.pace(slack)
-			want, err2 := small.pace(slack)
+			got, err := l.gcraParams(slack)
+			want, err2 := small.gcraParams(slack)
 			if got != want || err != nil || err2 != nil {
 				t.Errorf("%s %s: %+v, %v; want %+v, %v", algorithm, metric, got, err, want, err2)
 			}
 		}
 	}
-	p, err := newPlan(Config{Name: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}, Limits: []Limit{
+	p, err := newSettings(Config{Name: "p", Keys: []Key{{ID: "k", Secret: NewSecret("s")}}, Limits: []Limit{
 		{Metric: Tokens, Rate: 1000, Period: time.Minute, Reserved: 0.2},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.cost(Cost{Tokens: 800}, ""); err != nil {
+	if _, err := p.units(Cost{Tokens: 800}, ""); err != nil {
 		t.Error(err)
 	}
-	if _, err := p.cost(Cost{Tokens: 801}, ""); !errors.Is(err, ErrNeverFits) {
+	if _, err := p.units(Cost{Tokens: 801}, ""); !errors.Is(err, ErrNeverFits) {
 		t.Errorf("801 of 800: %v", err)
-	}
-	l := &p.Limits[0]
-	for remaining, slower := range map[int64]bool{1000: false, 150: false, 50: true, 0: true} {
-		r, got := l.overused(Quota{Metric: Tokens, Limit: 1000, Remaining: remaining}, slack)
-		if got != slower || got && r.Kind != scripts.SlowCounter {
-			t.Errorf("%d of 1,000 left, of which 200 should be: %+v, %v", remaining, r, got)
-		}
 	}
 	for _, wrong := range []float64{-0.1, 1, 95} {
 		if err := (Limit{Metric: Tokens, Rate: 10, Period: time.Minute, Reserved: wrong}).withDefaults().check(); err == nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
 )
 
 // Hedge sends a second request where the first is slow, and takes the answer that is there first: against the slowest
@@ -52,7 +54,7 @@ type course struct {
 	ctx     context.Context // the attempt's; an answer is read in it
 	bounded context.Context // for admission
 	number  int
-	order   order
+	request admission.Request
 	begun   func(*Grant) // called before sending. Optional
 	end     func()       // called when the attempt is over and its answer read. Optional
 }
@@ -89,7 +91,7 @@ func hedged[T any](c *Pool, opts Options, at course, once func(course) made[T], 
 			slow = timer.C
 		case <-slow:
 			if b := c.plan.Retry.Budget; b == nil || b.Retry() {
-				at.order.again, at.order.affinity, at.order.except = true, "", []string{first}
+				at.request.Retry, at.request.Affinity, at.request.Exclude = true, "", []string{first}
 				r.start(at, nil)
 				pending++
 			}

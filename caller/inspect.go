@@ -3,8 +3,6 @@ package caller
 import (
 	"context"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
 // State is what the fleet knows of a pool.
@@ -52,53 +50,21 @@ type SessionState struct {
 
 // Inspect asks Redis what the fleet knows of the pool. It changes nothing.
 func (c *Pool) Inspect(ctx context.Context) (*State, error) {
-	s, err := scripts.InspectPool(ctx, c.pool.rdb, c.plan.Name)
+	s, err := c.admission.State(ctx)
 	if err != nil {
 		return nil, &Error{Pool: c.plan.Name, Err: err}
 	}
 	out := &State{Permits: s.Permits}
-	c.pool.mu.Lock()
-	l := c.pool.layout
-	for _, a := range l.accounts {
-		for _, k := range a.keys {
-			out.Keys = append(out.Keys, keyState(s, k.ID, a.id))
-		}
+	for _, k := range s.Keys {
+		out.Keys = append(out.Keys, KeyState(k))
 	}
-	c.pool.mu.Unlock()
-	for i := range l.counters {
-		out.Limits = append(out.Limits, c.limitState(s, &l.counters[i]))
-	}
-	for name, session := range s.Sessions {
-		out.Sessions = append(out.Sessions, SessionState{
-			Name: name, Waiting: session.Waiting, Ends: session.Ends, Held: session.Held,
+	for _, l := range s.Limits {
+		out.Limits = append(out.Limits, LimitState{
+			Limit: c.plan.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: l.Used, Pace: l.Pace,
 		})
 	}
+	for _, its := range s.Sessions {
+		out.Sessions = append(out.Sessions, SessionState(its))
+	}
 	return out, nil
-}
-
-// keyState puts together what blocks a key.
-func keyState(s *scripts.PoolState, key, account string) KeyState {
-	out := KeyState{ID: key, Account: account}
-	for _, name := range []string{scripts.AccountBlock(account, ""), scripts.KeyBlock(key)} {
-		b, ok := s.Blocks[name]
-		switch {
-		case !ok:
-		case b.Off:
-			out.Disabled, out.Trial, out.Reason = max(out.Disabled, b.Until), out.Trial || b.Until <= 0, b.Reason
-		case b.Until > 0:
-			out.CoolingDown, out.Reason = max(out.CoolingDown, b.Until), b.Reason
-		}
-	}
-	return out
-}
-
-func (c *Pool) limitState(s *scripts.PoolState, r *counter) LimitState {
-	out := LimitState{Limit: c.plan.Limits[r.limit], Account: r.account, Key: r.key, Pace: 1}
-	if state, ok := s.Counters[r.name]; ok {
-		out.Booked, out.Pace = max(0, state.Ahead), state.Pace
-		if state.Ends > 0 {
-			out.Used = state.Used
-		}
-	}
-	return out
 }

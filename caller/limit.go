@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
 )
 
 // Metric is what a limit counts.
@@ -84,23 +86,23 @@ const maxUnits = 1 << 50
 
 const day = 24 * time.Hour
 
-// pace is a limit as the script works with it.
-type pace struct {
+// gcraParams are a limit's emission interval and burst.
+type gcraParams struct {
 	name     string  // unique among the limits of a scope
 	interval float64 // seconds per unit; 0 of a Daily limit
 	burst    int64   // units
 	grows    bool    // the burst does
 }
 
-// pace turns the limit into the emission interval and burst that GCRA works with, so that it holds at the
+// gcraParams turns the limit into the emission interval and burst that GCRA works with, so that it holds at the
 // provider although a call may take up to slack longer than another to get there.
 //
 // In any half-open window of length w, GCRA admits less than w/interval + burst units. What the provider sees in a
 // window of length Per was admitted within Per+slack, so Limit is kept by interval = (Per+slack)/(Limit-Burst+1). A
 // bucket that refills at Limit/Per overflows by no more than the units of slack, which are taken off its burst.
-func (l Limit) pace(slack time.Duration) (pace, error) {
+func (l Limit) gcraParams(slack time.Duration) (gcraParams, error) {
 	l = l.withDefaults()
-	out := pace{name: l.name(), burst: l.Burst}
+	out := gcraParams{name: l.name(), burst: l.Burst}
 	if err := l.check(); err != nil {
 		return out, err
 	}
@@ -190,36 +192,7 @@ func (l Limit) name() string {
 }
 
 // counts reports whether the limit counts calls for a model.
-func (l Limit) counts(model string) bool {
-	if len(l.Models) == 0 {
-		return true
-	}
-	for _, pattern := range l.Models {
-		if matches(pattern, model) {
-			return model != ""
-		}
-	}
-	return false
-}
-
-// matches reports whether a text matches a pattern in which '*' stands for any text.
-func matches(pattern, text string) bool {
-	head, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == text
-	}
-	if !strings.HasPrefix(text, head) {
-		return false
-	}
-	for text = text[len(head):]; ; text = text[1:] {
-		if matches(rest, text) {
-			return true
-		}
-		if text == "" {
-			return false
-		}
-	}
-}
+func (l Limit) counts(model string) bool { return admission.Matches(l.Models, model) }
 
 // nextReset returns when a Daily limit starts anew next. A day that has no such time, as clocks are put forward,
 // starts anew at the time that Go's time.Date makes of it.

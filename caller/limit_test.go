@@ -41,7 +41,7 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 		l.Burst = rapid.Int64Range(0, l.Usable()).Draw(t, "burst") // else one that grows
 	}
 	r := &rush{limit: l, slack: time.Duration(rapid.Int64Range(1, 200).Draw(t, "slack")) * time.Millisecond}
-	pace, err := l.pace(r.slack)
+	pace, err := l.gcraParams(r.slack)
 	if err != nil {
 		t.Skip(err.Error()) // a bucket that is too small for the slack
 	}
@@ -153,7 +153,7 @@ func TestLimitDefaults(t *testing.T) {
 		{Limit{Metric: Tokens, Rate: 60, Period: time.Minute, Algorithm: Bucket, Burst: 5}, 1500 * time.Millisecond, 1, 5},
 		{Limit{Metric: Requests, Rate: maxUnits, Period: maxUnits}, 0, 1e-9, 1},
 	} {
-		p, err := test.limit.pace(test.slack)
+		p, err := test.limit.gcraParams(test.slack)
 		if err != nil || p.burst != test.burst || p.interval < test.interval*(1-1e-12) || p.interval > test.interval*(1+1e-12) {
 			t.Errorf("%+v with slack %v: got %+v, %v", test.limit, test.slack, p, err)
 		}

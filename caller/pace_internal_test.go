@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func hedger(h Hedge) *Pool { return &Pool{plan: &plan{Config: Config{Hedge: h}}} }
+func hedger(h Hedge) *Pool { return &Pool{plan: &settings{Config: Config{Hedge: h}}} }
 
 func took(d time.Duration, o Outcome, reason string) Attempt {
 	return Attempt{Number: 1, Latency: d, Verdict: Verdict{Outcome: o, Reason: reason}}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // What keeps Redis from serving for a while reaches no caller: calls wait, and are charged once. (What LOADING and the
@@ -22,6 +23,7 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 	busy := func(t *testing.T, rdb *redis.Client) {
 		set(t, rdb, "lua-time-limit", "5")
 		go rdb.Eval(context.Background(), "while true do end", nil) // ends when it is killed
+		testkit.Eventually(t, "Redis is busy", func() bool { return redis.HasErrorPrefix(rdb.Ping(context.Background()).Err(), "BUSY") })
 	}
 	for name, test := range map[string]struct {
 		begin, end func(*testing.T, *redis.Client)

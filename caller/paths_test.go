@@ -102,7 +102,7 @@ func TestTheCanaryOnOtherPaths(t *testing.T) {
 		out.add(k, rdb.HGetAll(t.Context(), k).Val())
 	}
 	text := out.text.String()
-	for _, word := range []string{"caller.Usage", "caller.Observation", "caller.Circuit", "caller.Attempt", "caller.Admission"} {
+	for _, word := range []string{"caller.Usage", "caller.QuotaReport", "caller.Circuit", "caller.Attempt", "caller.Admission"} {
 		if !strings.Contains(text, word) {
 			t.Errorf("nothing was seen of %s", word)
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // identify gives the call the idempotency key that the configuration wants it to have.
-func (p *plan) identify(o *Options) {
+func (p *settings) identify(o *Options) {
 	if p.IdempotencyKeys && o.IdempotencyKey == "" {
 		o.IdempotencyKey = rand.Text()
 	}

@@ -121,7 +121,7 @@ func TestUnusedTokensAreUsed(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			for n := range 3 {
-				res, err := c.Transport(answers("application/json", `{"tokens":50}`), caller.TransportConfig{}).RoundTrip(request(t, ctx, http.MethodGet))
+				res, err := c.Transport(answers("application/json", `{"tokens":50}`), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, ctx, http.MethodGet))
 				if settled == nil && n > 0 {
 					if !errors.Is(err, caller.ErrDeadline) {
 						t.Errorf("call %d: nothing was given back, and yet: %v", n, err)

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
 )
 
 // Stats is what a Caller did since New.
@@ -33,48 +35,19 @@ const (
 	ConstraintCooldown    = "cooldown"
 )
 
-// stats counts. All its methods are safe for concurrent use.
+// stats counts calls and attempts. It is safe for concurrent use.
 type stats struct {
-	calls, succeeded, failed, attempts, throttled, missed atomic.Int64
+	calls, succeeded, failed, attempts, throttled atomic.Int64
 
-	first   sync.Once
-	mu      sync.Mutex
-	since   time.Time // the first call
-	binding string    // what is in the way now
-	from    time.Time // since when
-	until   time.Time // and until when; zero: as long as nothing else is heard
-	spent   map[string]time.Duration
-}
-
-func (s *stats) begin() { s.spent = map[string]time.Duration{} }
-
-// blocked takes in what calls wait for from now on, until the time given or, if that is zero, until the next call of
-// this method.
-func (s *stats) blocked(now time.Time, binding string, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle(now)
-	s.binding, s.until = binding, until
-}
-
-// settle adds up the time until now.
-func (s *stats) settle(now time.Time) {
-	end := now
-	if !s.until.IsZero() && s.until.Before(end) {
-		end = s.until
-	}
-	if s.binding != "" && end.After(s.from) {
-		s.spent[s.binding] += end.Sub(s.from)
-	}
-	s.from = now
+	first sync.Once
+	since atomic.Pointer[time.Time] // the first call; nil: there was none
 }
 
 func (s *stats) call() {
 	s.calls.Add(1)
 	s.first.Do(func() {
-		s.mu.Lock()
-		s.since = time.Now()
-		s.mu.Unlock()
+		now := time.Now()
+		s.since.Store(&now)
 	})
 }
 
@@ -94,20 +67,36 @@ func (s *stats) end(ok bool) {
 }
 
 func (s *stats) read() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	s.settle(now)
-	out := Stats{
+	return Stats{
 		Calls: s.calls.Load(), CallsSucceeded: s.succeeded.Load(), CallsFailed: s.failed.Load(),
-		Attempts: s.attempts.Load(), AttemptsThrottled: s.throttled.Load(), SlotsMissed: s.missed.Load(),
-		BlockedBy: make(map[string]time.Duration, len(s.spent)),
+		Attempts: s.attempts.Load(), AttemptsThrottled: s.throttled.Load(),
 	}
-	for name, d := range s.spent {
-		out.BlockedBy[name] = d
-		if !s.since.IsZero() && d > now.Sub(s.since)/2 {
-			out.Bottleneck = name
+}
+
+// blockedBy returns the time for which calls waited by the constraints' names, and the one that held calls back for more
+// than half the time since the first call.
+func (c *Pool) blockedBy(total map[int]time.Duration) (byName map[string]time.Duration, bottleneck string) {
+	byName = make(map[string]time.Duration, len(total))
+	for constraint, d := range total {
+		byName[c.plan.constraintName(constraint)] += d
+	}
+	since := c.stats.since.Load()
+	for name, d := range byName {
+		if since != nil && d > time.Since(*since)/2 {
+			bottleneck = name
 		}
 	}
-	return out
+	return byName, bottleneck
+}
+
+// constraintName returns the name of a constraint of admission.
+func (p *settings) constraintName(constraint int) string {
+	switch constraint {
+	case admission.ConstraintPermits:
+		return ConstraintConcurrency
+	case admission.ConstraintCooldown:
+		return ConstraintCooldown
+	default:
+		return string(p.Limits[constraint].Metric)
+	}
 }

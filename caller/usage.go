@@ -22,7 +22,7 @@ type usageReader struct {
 }
 
 // newUsageReader returns nil for an answer that nothing can be learned from, or whose cost nobody wants to know.
-func (p *plan) newUsageReader(res *http.Response) *usageReader {
+func (p *settings) newUsageReader(res *http.Response) *usageReader {
 	if p.Profile.Usage == nil || !p.settles() || res.Header.Get("Content-Encoding") != "" {
 		return nil
 	}
@@ -37,7 +37,7 @@ func (p *plan) newUsageReader(res *http.Response) *usageReader {
 }
 
 // settles reports whether it makes a difference what a call really cost.
-func (p *plan) settles() bool {
+func (p *settings) settles() bool {
 	if p.Hooks.UsageRead != nil {
 		return true
 	}
