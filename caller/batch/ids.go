@@ -38,6 +38,12 @@ func (s *IDs) Take(id string) State {
 	}
 }
 
+// Known reports whether an earlier run has done the id, or this run has taken it.
+func (s *IDs) Known(id string) bool {
+	_, known := s.taken[hash(id)]
+	return known
+}
+
 // Len returns the number of ids.
 func (s *IDs) Len() int { return len(s.taken) }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/penstock/penstock/examples/internal/machine"
 )
 
-// What held a run back, for each thing that can.
-func TestBinding(t *testing.T) {
+// The figures name what held the run back.
+func TestBatch_NamesItsBottleneck(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		provider, pool string

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock/penstock/examples/internal/machine"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // exitCode waits for a program's end.
@@ -22,7 +23,8 @@ func exitCode(t *testing.T, c *redistest.Child) int {
 	return exit.ExitCode()
 }
 
-func TestAKilledProcessCarriesOn(t *testing.T) {
+// A process that was killed continues with the same files.
+func TestBatch_ContinuesAfterAKill(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 3, "latency: {min: 100ms, max: 200ms}", "concurrency: 4")
@@ -53,7 +55,8 @@ func TestAKilledProcessCarriesOn(t *testing.T) {
 	}
 }
 
-func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
+// Another process gets the permits of a killed one after its session's TTL.
+func TestBatch_GetsThePermitsOfAKilledProcess(t *testing.T) {
 	t.Parallel()
 	const ttl = 2 * time.Second
 	server := redistest.Start(t, redistest.WithTCP())
@@ -63,7 +66,7 @@ func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
 	holder.redis, waiter.redis = "redis://"+server.Addr(), "redis://"+server.Addr()
 
 	held := holder.start()
-	waitFor(t, "the first process holds every permit", func() bool { return p.ledger().Accounts[0].MostInFlight == 4 })
+	testkit.Eventually(t, "the first process holds every permit", func() bool { return p.ledger().Accounts[0].MostInFlight == 4 })
 	waiting := waiter.start()
 	p.order("latency", `{"min": "10ms"}`)
 	held.Kill9()
@@ -82,7 +85,8 @@ func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
 	}
 }
 
-func TestRedisRestartsEmpty(t *testing.T) {
+// A run outlives a Redis that restarts without its data.
+func TestBatch_OutlivesARestartOfRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 2, "latency: {min: 20ms}", "limits: [{metric: requests, limit: 50, per: 1s}]")
@@ -91,7 +95,7 @@ func TestRedisRestartsEmpty(t *testing.T) {
 	c := k.start()
 	waitForLines(t, k.out, 50)
 	server.Kill()
-	waitFor(t, "the program tells of it", func() bool { return strings.Contains(c.Stderr(), "Redis doesn't answer") })
+	testkit.Eventually(t, "the program tells of it", func() bool { return strings.Contains(c.Stderr(), "Redis doesn't answer") })
 	server.Restart()
 	if s := k.finish(c, exitAllSucceeded); s.Succeeded != 400 || len(answers(t, k.out)) != 400 {
 		t.Errorf("%+v", s)
@@ -101,7 +105,8 @@ func TestRedisRestartsEmpty(t *testing.T) {
 	}
 }
 
-func TestCtrlCFinishesWhatWasSent(t *testing.T) {
+// Ctrl-C lets the calls finish that were sent.
+func TestBatch_FinishesSentCallsOnCtrlC(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "latency: {min: 300ms}", "limits: [{metric: requests, limit: 40, per: 1s}]")
 	// At this pace all the requests would take 8 s.
@@ -122,14 +127,15 @@ func TestCtrlCFinishesWhatWasSent(t *testing.T) {
 	}
 }
 
-func TestCtrlCTwiceGivesUp(t *testing.T) {
+// A second Ctrl-C ends the calls in flight.
+func TestBatch_EndsCallsOnTheSecondCtrlC(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "latency: {min: 5m}", "concurrency: 10")
 	k := newTask(t, p.pool(1, "concurrency: 10\n"), sampleRequests("r", 100))
 	c := k.start()
-	waitFor(t, "calls are in flight", func() bool { return p.ledger().Accounts[0].MostInFlight == 10 })
+	testkit.Eventually(t, "calls are in flight", func() bool { return p.ledger().Accounts[0].MostInFlight == 10 })
 	c.Signal(os.Interrupt)
-	waitFor(t, "the first Ctrl-C is noticed", func() bool { return c.Stderr() != "" })
+	testkit.Eventually(t, "the first Ctrl-C is noticed", func() bool { return c.Stderr() != "" })
 	c.Signal(os.Interrupt)
 	if s := k.finish(c, exitInterrupted); s.Succeeded != 0 || s.Failed != 0 || s.left() != 100 {
 		t.Errorf("%+v", s)
