@@ -26,11 +26,14 @@ const (
 	Transient
 	// Canceled: the call's own context ended.
 	Canceled
+	// Pending: the beginning of a 2xx body doesn't show yet whether the call succeeded. Profile.Judge returns it for a body
+	// that is incomplete. A body that ends while it is Pending has no answer in it, and the attempt failed.
+	Pending
 )
 
 // String returns the outcome's name, for metrics and messages.
 func (o Outcome) String() string {
-	names := [...]string{"success", "throttled", "overloaded", "out of credit", "revoked", "fault", "transient", "canceled"}
+	names := [...]string{"success", "throttled", "overloaded", "out of credit", "revoked", "fault", "transient", "canceled", "pending"}
 	if o < 0 || int(o) >= len(names) {
 		return "unknown"
 	}
@@ -55,6 +58,12 @@ type Verdict struct {
 	RetryAfter time.Duration
 	// Reason is the provider's own code or status, for people.
 	Reason string
+	// ModelOnly narrows ScopeAccount to the call's model: the account serves other models as before. For a call without a
+	// model it has no effect. Defaults to false: the verdict applies to all models.
+	ModelOnly bool
+	// Elsewhere says, with ClientError, that another account may be able to serve the call. With ModelOnly, the account
+	// never serves the model. Defaults to false: the request fails on every account.
+	Elsewhere bool
 }
 
 // Profile says what a provider's requests and answers mean. Its functions do no I/O and are safe for concurrent use.
@@ -70,8 +79,9 @@ type Profile struct {
 	// Model says which model a request is for, "" where none is named. body is as for Estimate. Limits and cooldowns by
 	// model depend on it. Defaults to none.
 	Model func(r *http.Request, body []byte) string
-	// Judge says what an answer means. body is the beginning of an error answer's body (at most 64 KiB), nil for status
-	// codes below 400. Defaults to the meaning of the status code and Retry-After.
+	// Judge says what an answer means. body is the beginning of its body, at most 64 KiB, without Content-Encoding. For a
+	// status below 400 it is nil, which judges the status alone, or what has come so far of a JSON body or of a stream of
+	// server-sent events, and the verdict may be Pending. Defaults to the meaning of the status code and Retry-After.
 	Judge func(r *http.Response, body []byte) Verdict
 	// Repeatable says whether sending the request twice does no more harm than its price, so that it may be tried again
 	// after a failure that leaves open whether it was carried out. Defaults to net/http's rule: GET, HEAD, OPTIONS and
