@@ -15,8 +15,8 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// Close ends waiting calls, lets calls in flight finish and returns every permit. It can be repeated.
-func TestClose_EndsTheWaitingAndFinishesTheRest(t *testing.T) {
+// Close ends calls that wait, lets calls in flight finish, returns every permit, and can be repeated.
+func TestClose_ReturnsEveryPermit(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1))
@@ -58,8 +58,8 @@ func TestClose_EndsTheWaitingAndFinishesTheRest(t *testing.T) {
 	})
 }
 
-// If its context ends before the calls in flight, Close returns an error that counts them, each time.
-func TestClose_ReportsCallsInFlight(t *testing.T) {
+// If its context ends first, Close says what it leaves behind, each time.
+func TestClose_WithCallsInFlight(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 2})
@@ -79,12 +79,11 @@ func TestClose_ReportsCallsInFlight(t *testing.T) {
 	}
 	end()
 	if err := c.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "up to 1 permits") || strings.Contains(err.Error(), "%!") {
-		t.Errorf("after the end of the call: %v", err) // of which Redis hasn't heard
+		t.Errorf("after the end of the call: %v", err) // which Redis hasn't confirmed
 	}
 }
 
-// A Pool without calls closes without talking to Redis.
-func TestClose_OfAnUnusedPoolReturns(t *testing.T) {
+func TestClose_OfAnUnusedPool(t *testing.T) {
 	t.Parallel()
 	c, err := caller.New(unreachable(t), caller.Config{Name: "p", Keys: []caller.Key{key("k")}})
 	if err != nil {
@@ -95,8 +94,8 @@ func TestClose_OfAnUnusedPoolReturns(t *testing.T) {
 	}
 }
 
-// If an admission's reply is lost, Redis counts permits that the process doesn't. Close returns them.
-func TestClose_ReturnsPermitsOfALostReply(t *testing.T) {
+// A call whose admission is lost leaves permits that this process doesn't know of. Close gives them back.
+func TestClose_AfterALostReply(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -123,8 +122,8 @@ func TestClose_ReturnsPermitsOfALostReply(t *testing.T) {
 	}
 }
 
-// If Close runs while calls start and end, each call returns, and no permit stays.
-func TestClose_BesideCallsLeavesNothing(t *testing.T) {
+// Close beside callers that come and go: each gets an answer, and nothing is left.
+func TestClose_DuringAdmissions(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 500, Period: time.Second}))

@@ -14,8 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// A cost that is negative or never fits a limit is refused, with the limit.
-func TestDo_RefusesImpossibleCosts(t *testing.T) {
+func TestCost_ThatNeverFitsIsRefused(t *testing.T) {
 	t.Parallel()
 	c := join(t, unreachable(t), limits(perMinute(10), caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Minute}))
 	for name, cost := range map[string]caller.Cost{
@@ -37,8 +36,8 @@ func TestDo_RefusesImpossibleCosts(t *testing.T) {
 	}
 }
 
-// A call whose send time would come after its deadline is refused at once, also behind other waiters, with the limit.
-func TestDo_RefusesALateCallBehindOthers(t *testing.T) {
+// A call without capacity before its deadline is refused at once, whatever waits already, and its error names the limit.
+func TestDeadline_IsRefusedBehindOthers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
@@ -67,8 +66,8 @@ func TestDo_RefusesALateCallBehindOthers(t *testing.T) {
 	})
 }
 
-// If a large call is admitted for a send time after its deadline, it is refused at once.
-func TestDo_RefusesALateSendTime(t *testing.T) {
+// A large call may be admitted far ahead of its send time. If that is after its deadline, the call is refused at once.
+func TestDeadline_ASendTimeBehindItIsRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour, Burst: 2}))
@@ -84,8 +83,8 @@ func TestDo_RefusesALateSendTime(t *testing.T) {
 	})
 }
 
-// A call whose context ends, at any moment, leaves no permit behind.
-func TestDo_LeavesNoPermitWhenItsContextEnds(t *testing.T) {
+// A call whose context ends at any moment leaves no permit behind.
+func TestCancel_LeavesNoPermit(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("changed my mind")
 	type moment struct {
@@ -127,8 +126,8 @@ func TestDo_LeavesNoPermitWhenItsContextEnds(t *testing.T) {
 	}
 }
 
-// If many deadlines fall around the moment of admission, charges and permits add up in the end.
-func TestDo_AddsUpWithDeadlinesAroundAdmission(t *testing.T) {
+// Many callers with deadlines all around the moment of their admission: what is charged and held adds up in the end.
+func TestDeadline_AtTheMomentOfAdmission(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 100, Period: time.Second}))

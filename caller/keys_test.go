@@ -36,8 +36,7 @@ func served(t *testing.T, c *caller.Pool, n int) map[string]int {
 	return count
 }
 
-// A key that Disable took out of use is used by no process until Enable.
-func TestDisable_HoldsInAllProcesses(t *testing.T) {
+func TestDisable_InAllProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	here := join(t, rdb, keys(secretKeys("a", "b")...))
@@ -75,7 +74,6 @@ func TestDisable_HoldsInAllProcesses(t *testing.T) {
 	}
 }
 
-// New keys get calls, removed keys get none, and keys that stay keep their state.
 func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), keys(secretKeys("a", "b")...), concurrency(1))
@@ -115,8 +113,7 @@ func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	}
 }
 
-// WatchKeys uses the keys that it loads, reports what it can't use, and ends with its context.
-func TestWatchKeys_UsesWhatItLoads(t *testing.T) {
+func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var failed []error

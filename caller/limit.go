@@ -118,7 +118,7 @@ func (l Limit) gcraParams(jitter time.Duration) (gcraParams, error) {
 	case Bucket:
 		room := int64(n - math.Ceil(late*n/period))
 		if room < 1 {
-			return out, fmt.Errorf("a bucket of %d %s per %v is smaller than what arrives within the ArrivalJitter of %v: lower Tuning.ArrivalJitter",
+			return out, fmt.Errorf("a bucket of %d %s per %v is smaller than what arrives within %v: lower Tuning.ArrivalJitter",
 				most, l.Metric, l.Period, jitter)
 		}
 		out.burst = min(cmp.Or(out.burst, most), room)

@@ -90,8 +90,8 @@ func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 	}
 }
 
-// While Redis hangs, calls end by their deadlines, and neither goroutines nor waiters accumulate.
-func TestFault_NothingAccumulatesWhileRedisHangs(t *testing.T) {
+// While Redis hangs, calls come and go by their deadlines, and nothing gathers: neither goroutines nor waiters.
+func TestRedisHangs_NothingGathers(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
 	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
@@ -146,8 +146,8 @@ func TestFault_LostStateAdmitsABoundedExcess(t *testing.T) {
 	}
 }
 
-// A cooldown is at least Retry-After, at most a tenth longer, and not the same for all keys.
-func TestCooldown_IsSpreadAboveRetryAfter(t *testing.T) {
+// A cooldown is never shorter than the provider says, a little longer at most, and not the same for all.
+func TestCooldown_IsSpreadAboveTheFloor(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var all []caller.Key
@@ -178,7 +178,8 @@ func TestCooldown_IsSpreadAboveRetryAfter(t *testing.T) {
 	}
 }
 
-// An overload of an account halves its pace for a while. An overload of the provider doesn't.
+// A provider that asks an account to slow down gets half its pace, which comes back; one that is overloaded for everybody
+// doesn't slow the account.
 func TestOverloaded_SlowsTheAccount(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {

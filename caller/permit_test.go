@@ -14,7 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// Processes with many calls never exceed the concurrency limit, and each of them gets permits.
+// However many processes and calls there are, no more are in flight than the limit says, and each process gets some.
 func TestConcurrency_IsNeverExceeded(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
@@ -36,8 +36,8 @@ func TestConcurrency_IsNeverExceeded(t *testing.T) {
 	})
 }
 
-// A process that can't reach Redis loses its permits after SessionTTL, and not before.
-func TestPermits_OfADeadProcessReturn(t *testing.T) {
+// A process that is cut off from Redis loses its permits after the TTL, and no earlier.
+func TestPermits_OfADeadProcessComeBackAfterTheTTL(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -60,7 +60,7 @@ func TestPermits_OfADeadProcessReturn(t *testing.T) {
 	testkit.Eventually(t, "Redis knows of the other call", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 }
 
-// The heartbeat keeps a permit for as long as its call takes.
+// The heartbeat keeps permits for as long as the call takes.
 func TestPermits_OfLongCallsStay(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
@@ -78,8 +78,8 @@ func TestPermits_OfLongCallsStay(t *testing.T) {
 	}
 }
 
-// A released permit is used at once, also if another account waits longer for its rate limit.
-func TestPermits_ReturnBesideARateLimitedAccount(t *testing.T) {
+// A permit that comes back is used at once, also where another account waits for a rate for much longer.
+func TestPermits_AReleaseIsUsedWhileAnotherAccountIsRateLimited(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for _, holder := range []string{"here", "there"} {
 			t.Run(holder, func(t *testing.T) {

@@ -18,8 +18,9 @@ type Profile struct {
 	// Model returns the model that a request is for, or "" if it names none. Limits and cooldowns by model depend on it.
 	// body is as for Estimate. Defaults to "".
 	Model func(r *http.Request, body []byte) string
-	// Judge returns the meaning of a response. body is the beginning of an error response's body, at most 64 KiB; nil for a
-	// status below 400. Defaults to JudgeStatus.
+	// Judge returns the meaning of a response. body is the beginning of its body, at most 64 KiB, without Content-Encoding.
+	// For a status below 400 it is nil, which judges the status alone, or what has come so far of a JSON body or of a stream
+	// of server-sent events; the verdict may then be Pending. Defaults to JudgeStatus.
 	Judge func(r *http.Response, body []byte) Verdict
 	// Idempotent reports whether sending the request twice has no further effect than its price. Such a request is tried
 	// again after a failure that leaves open whether it was carried out. Defaults to IsIdempotent.

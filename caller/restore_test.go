@@ -15,8 +15,8 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// A process restores the limits that Redis has lost before it is admitted anything.
-func TestRestore_PutsLostLimitsBack(t *testing.T) {
+// What a process knows of limits, it puts back where Redis has lost it, before it is admitted anything.
+func TestRestore_Limits(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]caller.Limit{
 		"window": {Metric: caller.Requests, Rate: 1, Period: time.Hour},
@@ -44,8 +44,8 @@ func TestRestore_PutsLostLimitsBack(t *testing.T) {
 	}
 }
 
-// A key that this process found rejected isn't tried again after Redis has lost the block.
-func TestRestore_PutsLostBlocksBack(t *testing.T) {
+// A key that this process found revoked isn't tried again because Redis has forgotten it.
+func TestRestore_Blocks(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
@@ -79,8 +79,8 @@ func TestRestore_PutsLostBlocksBack(t *testing.T) {
 	}
 }
 
-// The concurrency falls on overload and rises while it is used, in all processes alike, within its bounds.
-func TestAdaptive_FollowsOverload(t *testing.T) {
+// The calls in flight fall on overload and rise while they are used, the same for all processes, between the bounds.
+func TestAdaptive_FollowsTheResults(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	adaptive := func(cfg *caller.Config) {
@@ -119,8 +119,8 @@ func TestAdaptive_FollowsOverload(t *testing.T) {
 	}
 }
 
-// The adaptive concurrency starts at what the provider says it would take now.
-func TestAdaptive_StartsAtTheProvidersQuota(t *testing.T) {
+// What the provider would take at the moment is where it begins.
+func TestAdaptive_BeginsAtTheQuotaLeft(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	c := join(t, rdb, func(cfg *caller.Config) {
@@ -132,7 +132,7 @@ func TestAdaptive_StartsAtTheProvidersQuota(t *testing.T) {
 		res := ok(r)
 		res.Header = http.Header{"X-Ratelimit-Remaining-Requests": {strconv.Itoa(remaining)}}
 		return res, nil
-	}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	}), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}

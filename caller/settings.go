@@ -70,13 +70,15 @@ func (p *settings) checkPool() error {
 		errs = append(errs, fmt.Errorf("Concurrency is %d: use the provider's limit, or 0 for none", p.Concurrency))
 	}
 	if p.Tuning.ArrivalJitter < 0 {
-		errs = append(errs, fmt.Errorf("Tuning.ArrivalJitter is %v: use 0 for the default of %v, or more", p.Tuning.ArrivalJitter, DefaultArrivalJitter))
+		errs = append(errs, fmt.Errorf("Tuning.ArrivalJitter is %v: use 0 for the default of %v, or more",
+			p.Tuning.ArrivalJitter, DefaultArrivalJitter))
 	}
 	if p.Tuning.Horizon < 0 {
 		errs = append(errs, fmt.Errorf("Tuning.Horizon is %v: use 0 for the default of %v, or more", p.Tuning.Horizon, DefaultHorizon))
 	}
 	if p.Tuning.SessionTTL < time.Second {
-		errs = append(errs, fmt.Errorf("Tuning.SessionTTL is %v: use 0 for the default of %v, or at least 1s", p.Tuning.SessionTTL, DefaultSessionTTL))
+		errs = append(errs, fmt.Errorf("Tuning.SessionTTL is %v: use 0 for the default of %v, or at least 1s",
+			p.Tuning.SessionTTL, DefaultSessionTTL))
 	}
 	if p.Tuning.MaxWaiting < 0 {
 		errs = append(errs, fmt.Errorf("Tuning.MaxWaiting is %d: use 0 for the default of %d, or more", p.Tuning.MaxWaiting, DefaultMaxWaiting))
@@ -103,7 +105,8 @@ func (p *settings) addLimits() error {
 		}
 		name := string(l.Scope) + " " + params.name
 		if seen[name] {
-			errs = append(errs, fmt.Errorf("Limits[%d] is another limit on %s per %v for each %s: keep the lower one", i, l.Metric, l.Period, l.Scope))
+			errs = append(errs, fmt.Errorf("Limits[%d] is another limit on %s per %v for each %s: keep the lower one",
+				i, l.Metric, l.Period, l.Scope))
 		}
 		seen[name] = true
 		p.params = append(p.params, params)

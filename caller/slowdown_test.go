@@ -11,8 +11,8 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// A 429 slows the limits of its own account, and neither the pool's nor those of other accounts.
-func TestThrottled_SlowsItsAccount(t *testing.T) {
+// A 429 that the provider sends slows the account's own limits, and neither the pool's nor other accounts'.
+func TestThrottled_SlowsItsAccountAlone(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	own := Limit{Metric: Requests, Rate: 6000, Period: time.Minute}

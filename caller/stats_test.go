@@ -38,7 +38,7 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 	wg.Wait()
 }
 
-// Stats name the constraint that delays calls, and none if nothing does.
+// What held calls back is named, and nothing is where nothing did.
 func TestStats_NameTheBottleneck(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
@@ -72,8 +72,8 @@ func TestStats_NameTheBottleneck(t *testing.T) {
 	})
 }
 
-// Each grant and each attempt is reported, with its number and whether another follows.
-func TestHooks_ReportEachAttempt(t *testing.T) {
+// Every grant and every attempt is shown to the hooks, with its number, and whether another follows.
+func TestHooks_ObserveEverything(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var admitted []caller.Admission
@@ -123,8 +123,8 @@ func TestHooks_ReportEachAttempt(t *testing.T) {
 	}
 }
 
-// The hint or verdict of an error decides whether the call is tried again.
-func TestDo_FollowsTheErrorsVerdict(t *testing.T) {
+// What the caller's own function says about an error is obeyed.
+func TestVerdict_OfTheErrorItself(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, func(cfg *caller.Config) { cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond} })

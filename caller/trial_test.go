@@ -16,8 +16,9 @@ func (revoked) Verdict() Verdict {
 	return Verdict{Outcome: KeyRejected, Scope: ScopeKey, Reason: "revoked"}
 }
 
-// When a disabled key's time is over, one call of one process tries it. Its result applies to all processes.
-func TestTrial_IsMadeByOneProcess(t *testing.T) {
+// Two processes, and a key whose time has come: one call tries, the others hear that it is disabled; when the try has
+// failed, everybody waits for the next; when one succeeds, the key is everybody's.
+func TestTrial_IsOneCallOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	callers := make([]*Pool, 2)
@@ -55,7 +56,7 @@ func TestTrial_IsMadeByOneProcess(t *testing.T) {
 			}
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); ; { // Redis hears of it soon
+	for end := time.Now().Add(20 * time.Second); ; { // Redis gets the result soon
 		_, err := Do(t.Context(), callers[1], nil, nothing)
 		if err == nil {
 			return

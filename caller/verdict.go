@@ -23,11 +23,14 @@ const (
 	Transient
 	// Canceled: the call's own context ended.
 	Canceled
+	// Pending: the beginning of a 2xx body doesn't show yet whether the call succeeded. Profile.Judge returns it for a body
+	// that is incomplete. A body that ends while it is Pending has no answer in it, and the attempt failed.
+	Pending
 )
 
 // String returns the outcome's name, for metrics and messages.
 func (o Outcome) String() string {
-	names := [...]string{"success", "throttled", "overloaded", "out of credit", "key rejected", "client error", "transient", "canceled"}
+	names := [...]string{"success", "throttled", "overloaded", "out of credit", "key rejected", "client error", "transient", "canceled", "pending"}
 	if o < 0 || int(o) >= len(names) {
 		return "unknown"
 	}
@@ -52,4 +55,10 @@ type Verdict struct {
 	RetryAfter time.Duration
 	// Reason is the provider's own code or status, for people.
 	Reason string
+	// ModelOnly narrows ScopeAccount to the call's model: the account serves other models as before. For a call without a
+	// model it has no effect. Defaults to false: the verdict applies to all models.
+	ModelOnly bool
+	// Elsewhere says, with ClientError, that another account may be able to serve the call. With ModelOnly, the account
+	// never serves the model. Defaults to false: the request fails on every account.
+	Elsewhere bool
 }

@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// Acquire waits for one permit. The error is an *Error that wraps ErrDeadline, ErrClosed, ErrUnavailable, or the end of ctx.
+// Acquire waits for one permit. The error is an *Error that wraps ErrDeadline, ErrMaxWait, ErrClosed,
+// ErrUnavailable, or the end of ctx. ctx bounds the wait alone; see Lease.Context.
 func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
 	return s.AcquireN(ctx, 1, opts...)
 }
 
 // AcquireN waits for n permits at once, at least 1. Requests of the same priority are served in the order in which they
-// came: small requests don't overtake a large one. The error is an *Error that wraps ErrDeadline, ErrNeverFits, ErrClosed,
-// ErrUnavailable, or the end of ctx.
+// came: small requests don't overtake a large one. The error is an *Error that wraps ErrDeadline, ErrMaxWait, ErrNeverFits,
+// ErrClosed, ErrUnavailable, or the end of ctx.
 func (s *Semaphore) AcquireN(ctx context.Context, n int, opts ...AcquireOption) (*Lease, error) {
 	return s.acquire(ctx, n, false, opts)
 }
@@ -45,6 +46,12 @@ func WithMaxHold(d time.Duration) AcquireOption {
 	return AcquireOption{func(w *waiter) { w.maxHold = max(d, 0) }}
 }
 
+// WithMaxWait sets the longest time that the request waits for its permits. After it, the error is ErrMaxWait. 0: no maximum
+// besides the context's end.
+func WithMaxWait(d time.Duration) AcquireOption {
+	return AcquireOption{func(w *waiter) { w.maxWait = max(d, 0) }}
+}
+
 func (s *Semaphore) fail(err error) error { return &Error{Semaphore: s.cfg.Name, Err: err} }
 
 func (s *Semaphore) acquire(ctx context.Context, n int, try bool, opts []AcquireOption) (*Lease, error) {
@@ -58,7 +65,8 @@ func (s *Semaphore) acquire(ctx context.Context, n int, try bool, opts []Acquire
 	if !ok {
 		w = &waiter{ready: make(chan outcome, 1)}
 	}
-	w.ctx, w.n, w.level, w.maxHold, w.try = ctx, int64(n), PriorityNormal.level(), s.cfg.MaxHold, try
+	w.ctx, w.n, w.level, w.try = ctx, int64(n), PriorityNormal.level(), try
+	w.maxWait, w.maxHold = 0, s.cfg.MaxHold
 	for _, o := range opts {
 		o.apply(w)
 	}
@@ -98,17 +106,18 @@ func (s *Semaphore) admit(w *waiter, now time.Time) (*Lease, error) {
 	if !blocked && s.canGrant(w.n) {
 		return s.grant(w, now), nil
 	}
-	if s.session.err != nil && s.session.ends.IsZero() && s.cfg.Outage == FailClosed {
+	if s.session.ends.IsZero() && s.session.failsClosed() {
 		s.degraded++
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, s.session.err)
+		return nil, s.session.unavailable()
 	}
-	if w.try && (blocked || s.session.waitingPriority <= w.level) {
+	if w.try && blocked {
 		return nil, ErrFull
 	}
 	w.afterSeq = s.session.seq
 	s.queue.push(w)
 	s.stats.Waits++
-	if w.level < s.session.waitingPriority {
+	// Without a waiter before w, Redis doesn't know of this demand: the one that waitingPriority stands for may be gone.
+	if !blocked || w.level < s.session.waitingPriority {
 		s.session.reportNow = true
 		s.signal()
 	}
@@ -130,25 +139,47 @@ func (s *Semaphore) refuse(w *waiter) error {
 	return nil
 }
 
-// wait waits until w is granted or refused, or its context ends.
+// wait waits until w is granted or refused, or its context or maximum wait ends.
 func (s *Semaphore) wait(w *waiter) (*Lease, error) {
-	var out outcome
+	var tooLong <-chan time.Time
+	if w.maxWait > 0 {
+		t := time.NewTimer(w.maxWait)
+		defer t.Stop()
+		tooLong = t.C
+	}
 	select {
-	case out = <-w.ready:
-	case <-w.ctx.Done():
-		s.mu.Lock()
-		if w.queued {
-			s.queue.remove(w)
-			s.serve(time.Now()) // a large request may have held up small ones
-			s.unlock()
-			return nil, contextError(w.ctx)
-		}
-		s.mu.Unlock()
-		// The grant came at the same moment: its permits go to the next waiter.
-		if out = <-w.ready; out.lease != nil {
+	case out := <-w.ready:
+		if out.lease != nil && w.ctx.Err() != nil { // both were ready: a context that ended before the grant counts
 			out.lease.Release()
 			return nil, contextError(w.ctx)
 		}
+		return out.lease, out.err
+	case <-w.ctx.Done():
+		return nil, s.abandon(w, contextError(w.ctx))
+	case <-tooLong:
+		return nil, s.abandon(w, ErrMaxWait)
 	}
-	return out.lease, out.err
+}
+
+// abandon takes w out of the queue. If w was served at the same moment, its permits go to the next waiter. It returns the
+// error with which w was refused, or else err.
+func (s *Semaphore) abandon(w *waiter, err error) error {
+	s.mu.Lock()
+	if w.queued {
+		s.queue.remove(w)
+		s.serve(time.Now()) // a large request may have delayed small ones
+		if w.afterSeq < s.session.seq && !s.session.demandFell {
+			s.session.demandFell = true
+			s.signal()
+		}
+		s.unlock()
+		return err
+	}
+	s.mu.Unlock()
+	out := <-w.ready
+	if out.lease == nil {
+		return out.err
+	}
+	out.lease.Release()
+	return err
 }

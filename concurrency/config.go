@@ -63,7 +63,8 @@ const (
 	// FailOpen grants every request at once.
 	FailOpen
 	// LocalShare grants each process its part of the limit: the limit divided by the number of processes. If only one
-	// process loses its connection, it adds at most that part to what the others use.
+	// process loses its connection, it adds at most that part to what the others use. A process that has never reached
+	// Redis doesn't know that number and grants no permits.
 	LocalShare
 )
 

@@ -14,6 +14,8 @@ var (
 	ErrFull = errors.New("no permit is free")
 	// ErrDeadline: the context's deadline passed before a permit was free. It is also a context.DeadlineExceeded.
 	ErrDeadline = fmt.Errorf("no permit before the deadline: %w", context.DeadlineExceeded)
+	// ErrMaxWait: the time of WithMaxWait passed before a permit was free.
+	ErrMaxWait = errors.New("no permit within the maximum wait")
 	// ErrNeverFits: the request is larger than the limit, so that it would wait for ever.
 	ErrNeverFits = errors.New("the request is larger than the limit")
 	// ErrUnavailable: Redis can't be reached, or refuses the script, and Config.Outage grants nothing.

@@ -2,6 +2,7 @@ package concurrency
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -33,10 +34,13 @@ func (l *Lease) Release() {
 	l.Done(Ignored)
 }
 
-// Context returns a context that ends with the lease. It has the values and the end of the context that was passed to
-// Acquire. Release cancels it. If the lease is lost, the context's cause is an ErrLeaseLost: the session wasn't renewed in
-// time or was revoked, the maximum hold has passed, or the semaphore was closed. The context ends before Redis allocates
-// the permits to another session.
+// Context returns a context that ends with the lease. Release cancels it. If the lease is lost, the context's cause is an
+// ErrLeaseLost: the session wasn't renewed in time or was revoked, the maximum hold has passed, or the semaphore was closed.
+// The context ends before Redis allocates the permits to another session.
+//
+// It has the values of the context that was passed to Acquire, and is cancelled with it. It doesn't have that context's
+// deadline, which bounds the wait alone. For a deadline of the work, derive a context from this one. If the context for the
+// wait must be cancelled before the work ends, use WithMaxWait instead.
 //
 // Its Done and Err compare the clock with the session's end. So a process that was stopped sees the loss when it continues,
 // before any timer has fired.
@@ -49,7 +53,8 @@ func (l *Lease) Context() context.Context {
 	}
 	// Without the mutex, because the parent may itself be a lease's context, which checks the session's end.
 	fresh := &leaseContext{lease: l}
-	fresh.Context, fresh.cancel = context.WithCancelCause(l.parent)
+	fresh.Context, fresh.cancelCause = context.WithCancelCause(context.WithoutCancel(l.parent))
+	fresh.stop = context.AfterFunc(l.parent, fresh.checkParent)
 	l.mu.Lock()
 	if l.ctx == nil {
 		l.ctx = fresh
@@ -92,8 +97,9 @@ func (l *Lease) end(cause error) {
 // after the process continues.
 type leaseContext struct {
 	context.Context
-	cancel context.CancelCauseFunc
-	lease  *Lease
+	cancelCause context.CancelCauseFunc
+	stop        func() bool // ends the watch of the parent
+	lease       *Lease
 }
 
 func (c *leaseContext) Done() <-chan struct{} {
@@ -103,7 +109,20 @@ func (c *leaseContext) Done() <-chan struct{} {
 
 func (c *leaseContext) Err() error {
 	c.lease.sem.checkEnd()
+	c.checkParent()
 	return c.Context.Err()
+}
+
+// checkParent ends the context if the parent was cancelled. If the parent's deadline has passed, it doesn't.
+func (c *leaseContext) checkParent() {
+	if err := c.lease.parent.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		c.cancelCause(context.Cause(c.lease.parent))
+	}
+}
+
+func (c *leaseContext) cancel(cause error) {
+	c.stop()
+	c.cancelCause(cause)
 }
 
 // leaseList holds the leases of a semaphore. The semaphore's mutex guards it.

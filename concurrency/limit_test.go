@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -176,4 +177,25 @@ func TestIdleProcess_LeavesNoKey(t *testing.T) {
 		})
 		acquire(t, s, 5).Release()
 	})
+}
+
+// Inspect, SetLimit and Revoke return when their context ends, also while Redis hangs.
+func TestAdministration_ObeysItsContext(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	s := newTest(t, server.Client(t), Config{Limit: 4})
+	acquire(t, s, 1).Release()
+	server.Pause()
+	defer server.Resume()
+	for name, call := range map[string]func(ctx context.Context) error{
+		"Inspect":  func(ctx context.Context) error { _, err := s.Inspect(ctx); return err },
+		"SetLimit": func(ctx context.Context) error { return s.SetLimit(ctx, 3) },
+		"Revoke":   func(ctx context.Context) error { _, err := s.Revoke(ctx, "x"); return err },
+	} {
+		start := time.Now()
+		err := call(testkit.ContextFor(t, 50*time.Millisecond))
+		if took := time.Since(start); !errors.Is(err, ErrDeadline) || took > 2*time.Second {
+			t.Errorf("%s with a deadline of 50ms: got %v after %v, want %v at once", name, err, took, ErrDeadline)
+		}
+	}
 }

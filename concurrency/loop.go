@@ -1,229 +1,184 @@
 package concurrency
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"container/heap"
+	"reflect"
+	"sync"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
+	"github.com/redis/go-redis/v9"
 )
 
-// The loop is the process's one conversation with Redis about the semaphore. It sends one report at a time, grants what the
-// reply allocates, and sleeps until the next report is due. Requests that arrive during a report are granted from what the
-// process has, or wait together for the next report.
+// loop is the one goroutine that holds the conversations of all semaphores of a Redis client. For each semaphore it sends
+// one report at a time, grants what the reply allocates, and sleeps until the next report is due. Requests that arrive during
+// a report are granted from what the process has, or wait together for the next report.
+type loop struct {
+	client   redis.UniversalClient // the key in loops
+	listener *listener
+	wakeup   chan struct{}
 
-// maxAbandoned bounds the script calls that the Redis client still runs, those included whose reply was given up.
-const maxAbandoned = 3
+	mu    sync.Mutex
+	ready []*Semaphore // to be looked at, each once
 
-// maxFinalReports is how often Close tries to report that the session holds nothing.
-const maxFinalReports = 3
+	members int // semaphores that haven't left; guarded by loops.mu
 
-// exchange is one report in flight.
-type exchange struct {
-	report *scripts.SemaphoreReport
-	sent   time.Time
-	until  time.Time // when the reply is given up
-	result chan response
+	due dueHeap // only the loop's goroutine uses it
 }
 
-// response is the end of an exchange: a reply or an error.
-type response struct {
-	reply    *scripts.SemaphoreReply
-	received time.Time
-	err      error
-}
+// loops has the loop of each client with semaphores in use.
+var loops = struct {
+	mu       sync.Mutex
+	byClient map[redis.UniversalClient]*loop
+}{byClient: map[redis.UniversalClient]*loop{}}
 
-// signal makes the loop look at the state. The first signal starts the loop. The mutex is held.
-func (s *Semaphore) signal() {
-	if !s.started {
-		s.started = true
-		go s.run()
+// joinLoop returns the loop of a semaphore's client, and starts it for the first semaphore.
+func joinLoop(s *Semaphore) *loop {
+	client := nodeOf(s.rdb, s.cfg.Name)
+	loops.mu.Lock()
+	defer loops.mu.Unlock()
+	shared := reflect.TypeOf(client).Comparable() // else it can't be a key
+	var l *loop
+	if shared {
+		l = loops.byClient[client]
 	}
+	if l == nil {
+		l = &loop{client: client, listener: newListener(client), wakeup: make(chan struct{}, 1)}
+		if shared {
+			loops.byClient[client] = l
+		}
+		go l.run()
+	}
+	l.members++
+	l.listener.add(s)
+	return l
+}
+
+// nodeOf returns the client whose subscription gets the semaphore's messages. The shards of a Ring don't forward messages to
+// each other.
+func nodeOf(rdb redis.UniversalClient, name string) redis.UniversalClient {
+	if ring, ok := rdb.(*redis.Ring); ok {
+		if shard, err := ring.GetShardClientForKey(scripts.SemaphoreKey(name)); err == nil {
+			return shard
+		}
+	}
+	return rdb
+}
+
+// leave removes an ended semaphore, and reports whether it was the last.
+func (l *loop) leave(s *Semaphore) bool {
+	if s.dueAt >= 0 {
+		heap.Remove(&l.due, s.dueAt)
+	}
+	l.listener.remove(s)
+	loops.mu.Lock()
+	defer loops.mu.Unlock()
+	l.members--
+	if l.members > 0 {
+		return false
+	}
+	if reflect.TypeOf(l.client).Comparable() {
+		delete(loops.byClient, l.client)
+	}
+	l.listener.end()
+	return true
+}
+
+// wake makes the loop look at the semaphore.
+func (l *loop) wake(s *Semaphore) {
+	l.mu.Lock()
+	if !s.isReady {
+		s.isReady = true
+		l.ready = append(l.ready, s)
+	}
+	l.mu.Unlock()
 	select {
-	case s.wakeup <- struct{}{}:
+	case l.wakeup <- struct{}{}:
 	default:
 	}
 }
 
-func (s *Semaphore) run() {
-	defer close(s.done)
-	// The session outlives the context of every request; Close ends it.
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go s.listen(ctx) // on its own goroutine, because subscribing may wait for a dial
-	timer := time.NewTimer(0)
+func (l *loop) takeReady() []*Semaphore {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ready := l.ready
+	for _, s := range ready {
+		s.isReady = false
+	}
+	l.ready = nil
+	return ready
+}
+
+func (l *loop) run() {
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var x *exchange
 	for {
-		var result chan response
-		next, stop := s.step(ctx, &x)
-		if stop {
-			return
-		}
-		if x != nil {
-			result = x.result
-		}
-		timer.Reset(next)
 		select {
-		case <-s.wakeup:
+		case <-l.wakeup:
 		case <-timer.C:
-		case a := <-result:
-			s.finish(x, a)
-			x = nil
 		}
-	}
-}
-
-// step does what is due, and returns for how long nothing else will be.
-func (s *Semaphore) step(ctx context.Context, x **exchange) (next time.Duration, stop bool) {
-	now := time.Now()
-	if *x != nil && !now.Before((*x).until) {
-		s.finish(*x, response{received: now, err: fmt.Errorf("no reply within %v", s.timeout())})
-		*x = nil
-	}
-	s.mu.Lock()
-	lost := s.expire(now)
-	at := s.session.nextReport(&s.queue, now)
-	s.watchesIdle = s.session.alloc > s.session.used
-	busy, begun := s.calls.Load() >= maxAbandoned, false
-	if s.closing && *x == nil && (!s.session.registered || s.session.failures >= maxFinalReports || busy) {
-		stop = true
-	} else if !at.IsZero() && *x == nil && !at.After(now) && !busy {
-		*x, begun = s.begin(now), true
-	}
-	at = s.nextStep(at, *x, now)
-	s.mu.Unlock()
-	s.endLeases(lost, errExpired)
-	if begun { // comparing x.sent with now would not do: two steps can see the same time
-		s.send(ctx, *x)
-	}
-	return max(at.Sub(now), 0), stop
-}
-
-// nextStep returns when the loop must look again: when the exchange is given up, or else when the next report is due, and
-// when the session ends. The mutex is held.
-func (s *Semaphore) nextStep(at time.Time, x *exchange, now time.Time) time.Time {
-	switch {
-	case x != nil:
-		at = x.until
-	case at.IsZero():
-		at = now.Add(time.Hour)
-	case s.calls.Load() >= maxAbandoned:
-		at = now.Add(s.timeout())
-	}
-	if ends := s.session.ends; !ends.IsZero() && ends.Before(at) {
-		at = ends
-	}
-	return at
-}
-
-// timeout is how long the loop waits for the reply to a report.
-func (s *Semaphore) timeout() time.Duration { return min(s.cfg.SessionTTL/4, time.Second) }
-
-// begin makes the next exchange. The report carries a deadline: when its reply is given up, or when the session ends by
-// the local clock. A report that ran later would allocate permits to leases that have ended. The mutex is held.
-func (s *Semaphore) begin(now time.Time) *exchange {
-	x := &exchange{sent: now, until: now.Add(s.timeout()), result: make(chan response, 1)}
-	latest := x.until
-	if ends := s.session.ends; !ends.IsZero() && ends.Before(latest) {
-		latest = ends
-	}
-	x.report = s.session.report(&s.queue, now)
-	x.report.Session = s.id
-	if deadline, known := s.clock.Server(latest); known {
-		x.report.Deadline = deadline
-	}
-	s.stats.ScriptCalls++
-	return x
-}
-
-// send runs the script on its own goroutine, because a client may wait for Redis beyond the end of the context.
-func (s *Semaphore) send(ctx context.Context, x *exchange) {
-	s.calls.Add(1)
-	go func() {
-		defer s.calls.Add(-1)
-		ctx, cancel := context.WithDeadline(ctx, x.until)
-		defer cancel()
-		reply, err := scripts.ReportSemaphore(ctx, s.rdb, s.cfg.Name, x.report)
-		x.result <- response{reply: reply, received: time.Now(), err: err}
-	}()
-}
-
-// finish applies the response to an exchange.
-func (s *Semaphore) finish(x *exchange, a response) {
-	if a.reply != nil {
-		s.clock.Observe(x.sent, a.received, a.reply.Now)
-	}
-	s.mu.Lock()
-	before := s.session.err
-	var lost []*Lease
-	switch {
-	case a.err != nil:
-		s.applyError(a.err, a.received)
-	case a.reply.Revoked:
-		lost = s.dropLeases()
-	default:
-		s.session.apply(x.report, a.reply, x.sent)
-		s.applyReply(x, a.received)
-	}
-	after := s.session.err
-	s.unlock()
-	s.endLeases(lost, errRevoked)
-	h := &s.cfg.Hooks
-	if h.ScriptCalled != nil {
-		h.ScriptCalled(ScriptCall{RoundTrip: a.received.Sub(x.sent), Err: a.err})
-	}
-	if before == nil && after != nil && h.RedisFailed != nil {
-		h.RedisFailed(after)
-	}
-	if before != nil && after == nil && h.RedisRecovered != nil {
-		h.RedisRecovered()
-	}
-}
-
-// applyReply grants what a reply allocated. The mutex is held.
-func (s *Semaphore) applyReply(x *exchange, now time.Time) {
-	s.publishEnd()
-	s.queue.drop(s.refuse)
-	s.serve(now)
-	if s.queue.tries > 0 {
-		s.queue.drop(func(w *waiter) error {
-			if w.try && w.afterSeq < x.report.Seq {
-				return ErrFull
+		ready := l.takeReady()
+		for now := time.Now(); len(l.due) > 0 && !l.due[0].next.After(now); {
+			s := l.due[0]
+			heap.Pop(&l.due)
+			ready = append(ready, s)
+		}
+		for _, s := range ready {
+			if l.look(s) {
+				return
 			}
-			return nil
-		})
+		}
+		if len(l.due) > 0 {
+			timer.Reset(max(time.Until(l.due[0].next), 0))
+		}
 	}
-	s.session.noteWaiting(x.report, &s.queue)
 }
 
-// applyError applies the outage policy after a failed report. The mutex is held.
-func (s *Semaphore) applyError(err error, now time.Time) {
-	if errors.Is(err, scripts.ErrLate) {
-		s.session.reportNow = true // one of the clocks was set; the reply has the new difference
+// look takes one step of a semaphore's conversation. It reports whether the semaphore was the last and has ended.
+func (l *loop) look(s *Semaphore) bool {
+	if s.ended { // a script call that was given up has ended after it
+		return false
 	}
-	s.session.fail(err, now)
-	if s.session.err != nil {
-		s.serve(now)
+	next, stop := s.step()
+	if stop {
+		s.ended = true
+		s.wasLast = l.leave(s)
+		close(s.done)
+		return s.wasLast
 	}
-	closed := s.session.err != nil && s.cfg.Outage == FailClosed
-	s.queue.drop(func(w *waiter) error {
-		if closed {
-			s.degraded++
-		}
-		if closed || w.try {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		return nil
-	})
+	s.next = next
+	if s.dueAt < 0 {
+		heap.Push(&l.due, s)
+	} else {
+		heap.Fix(&l.due, s.dueAt)
+	}
+	return false
 }
 
-// publishEnd copies the session's end for readers that don't hold the mutex. The mutex is held.
-func (s *Semaphore) publishEnd() {
-	if s.session.ends.IsZero() {
-		s.ends.Store(0)
-		return
-	}
-	s.ends.Store(int64(s.session.ends.Sub(s.base)))
+// dueHeap orders semaphores by when the loop must look at them again.
+type dueHeap []*Semaphore
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].next.Before(h[j].next) }
+
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].dueAt, h[j].dueAt = i, j
+}
+
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	s := x.(*Semaphore) //nolint:forcetypeassert // nothing else is pushed
+	s.dueAt = len(*h)
+	*h = append(*h, s)
+}
+
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	s.dueAt = -1
+	return s
 }

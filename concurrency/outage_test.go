@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
 	"github.com/penstock/penstock/internal/testkit"
+	"github.com/redis/go-redis/v9"
 )
 
 // While Redis is away, because it refuses or hangs, every request returns by its deadline, with what the policy grants. When
@@ -143,4 +145,31 @@ func TestHungRedis_KeepsGoroutinesBounded(t *testing.T) {
 		t.Errorf("goroutines: got %d, want at most %d", after, before+10)
 	}
 	f.Heal()
+}
+
+// A process that has never reached Redis grants no permits, also with LocalShare. Its error says so and what to check.
+func TestOutage_FailsClosedBeforeRedisWasReached(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, redistest.WithArgs("--requirepass", "right"))
+	wrong := *server.Options()
+	wrong.Password = "wrong"
+	for name, opts := range map[string]*redis.Options{
+		"dead address": {Addr: "127.0.0.1:1", DialerRetries: 1}, "wrong password": &wrong,
+	} {
+		for _, policy := range []OutagePolicy{FailClosed, LocalShare} {
+			t.Run(name+"/"+policy.String(), func(t *testing.T) {
+				t.Parallel()
+				rdb := redis.NewClient(opts)
+				t.Cleanup(func() { rdb.Close() })
+				s := newTest(t, rdb, Config{Limit: 4, Outage: policy, SessionTTL: time.Second})
+				for range 5 {
+					_, err := s.Acquire(testkit.Context(t))
+					if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "never reached") ||
+						!strings.Contains(err.Error(), "check the address, the password and the ACL") {
+						t.Errorf("Acquire: got %v, want %v that says why and what to do", err, ErrUnavailable)
+					}
+				}
+			})
+		}
+	}
 }

@@ -153,14 +153,10 @@ func (w *worker) lease(id int) *watched {
 }
 
 func (w *worker) acquire(c command) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-	defer cancel()
-	l, err := w.s.AcquireN(ctx, c.N)
+	l, err := w.s.AcquireN(context.Background(), c.N, WithMaxWait(c.Timeout))
 	if err != nil {
 		return err
 	}
-	// The lease outlives the command's context, which only bounds the wait.
-	l.parent = context.Background()
 	seen := &watched{Lease: l}
 	w.wg.Go(seen.watch)
 	w.mu.Lock()

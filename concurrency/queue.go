@@ -10,6 +10,7 @@ type waiter struct {
 	ctx        context.Context
 	n          int64 // permits
 	level      int
+	maxWait    time.Duration // 0: no maximum
 	maxHold    time.Duration // of the lease; 0: no maximum
 	try        bool          // waits for one reply of Redis at most
 	afterSeq   int64         // a report with a higher number includes this waiter

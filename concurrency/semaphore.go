@@ -23,12 +23,19 @@ type Semaphore struct {
 	base  time.Time     // ends counts from here
 	ends  atomic.Int64  // a copy of session.ends for readers that don't hold the mutex; 0: none
 	calls atomic.Int64  // script calls that the client still runs
-	done  chan struct{} // closed when the loop has ended
-
-	wakeup       chan struct{} // makes the loop look at the state
-	listenerDone chan struct{} // closed when the listener has ended
+	done  chan struct{} // closed when the loop has no more to do for the semaphore
+	loop  *loop         // set by the first signal
 
 	waiterPool sync.Pool
+
+	// Only the loop's goroutine uses these, and after done Close reads wasLast.
+	exchange *exchange // nil: no report is in flight
+	next     time.Time // when the loop must look again
+	dueAt    int       // index in the loop's heap; negative: none
+	ended    bool
+	wasLast  bool // the loop has ended with the semaphore
+
+	isReady bool // in loop.ready; guarded by loop.mu
 
 	mu          sync.Mutex
 	started     bool
@@ -52,10 +59,19 @@ func New(rdb redis.UniversalClient, cfg Config) (*Semaphore, error) {
 	}
 	s := &Semaphore{
 		rdb: rdb, id: rand.Text(), cfg: cfg, base: time.Now(),
-		wakeup: make(chan struct{}, 1), done: make(chan struct{}), listenerDone: make(chan struct{}),
+		done: make(chan struct{}), dueAt: -1,
 	}
 	s.session = newSession(&s.cfg)
 	return s, nil
+}
+
+// signal makes the loop look at the semaphore. The first signal joins the client's loop. The mutex is held.
+func (s *Semaphore) signal() {
+	if !s.started {
+		s.started = true
+		s.loop = joinLoop(s)
+	}
+	s.loop.wake(s)
 }
 
 // Name returns the semaphore's name.
@@ -208,7 +224,10 @@ func (s *Semaphore) unlock() {
 
 // Close ends all waits with ErrClosed, ends the contexts of leases still held, and returns every permit to Redis. It waits
 // for that until ctx ends. Permits whose return Redis hasn't confirmed are free after SessionTTL. Another Close waits
-// again. The semaphore's goroutines end with Close, except for script calls that the client still runs because Redis hangs.
+// again. Close the semaphore before its client.
+//
+// The semaphores of a client share a subscription and its goroutines, which end with the last Close. Script calls that the
+// client still runs because Redis hangs end with the client's own timeouts.
 func (s *Semaphore) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -237,9 +256,11 @@ func (s *Semaphore) Close(ctx context.Context) error {
 	if !returned {
 		return s.fail(fmt.Errorf("%w: the permits are free when the session ends: %w", ErrUnavailable, err))
 	}
-	select {
-	case <-s.listenerDone:
-	case <-ctx.Done():
+	if s.wasLast {
+		select {
+		case <-s.loop.listener.done:
+		case <-ctx.Done():
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -31,7 +32,9 @@ type session struct {
 	maxSessions      int64 // the highest number of sessions seen
 
 	registered      bool      // Redis may have a row of the session
+	reached         bool      // a report has succeeded, so maxSessions is known
 	reportNow       bool      // a report is due at once
+	demandFell      bool      // a waiter that Redis knows of has left the queue without its permits
 	contended       bool      // some session has less than its share, so unused permits must be returned at once
 	waitingPriority int       // highest priority (lowest level) with waiters after the last reply; noneWaiting: none
 	reportedAt      time.Time // when the last report was sent
@@ -68,10 +71,25 @@ func (s *session) fitsOutage(n int64) bool {
 	case FailOpen:
 		return true
 	case LocalShare:
-		return s.used+n <= s.localShare()
+		return s.reached && s.used+n <= s.localShare()
 	default:
 		return false
 	}
+}
+
+// failsClosed reports whether requests are refused while Redis is away. With LocalShare they are refused until the process
+// has reached Redis once: before, it doesn't know how many processes share the limit.
+func (s *session) failsClosed() bool {
+	return s.err != nil && (s.cfg.Outage == FailClosed || (s.cfg.Outage == LocalShare && !s.reached))
+}
+
+// unavailable describes why requests are refused while Redis is away.
+func (s *session) unavailable() error {
+	if s.reached {
+		return fmt.Errorf("%w: %w", ErrUnavailable, s.err)
+	}
+	return fmt.Errorf("%w: this process has never reached it: check the address, the password and the ACL: %w",
+		ErrUnavailable, s.err)
 }
 
 // localShare is the number of permits that the process may use while Redis is away and its session has no more.
@@ -119,6 +137,9 @@ func (s *session) nextReport(q *queue, now time.Time) time.Time {
 		}
 	}
 	waiting := q.head() != nil
+	if s.demandFell { // Redis sets permits aside for it; the delay bounds the reports of many waiters that leave
+		by(s.reportedAt.Add(s.cfg.PollInterval / 10))
+	}
 	if s.reportNow || s.hasSurplus(waiting) {
 		by(now)
 	}
@@ -157,7 +178,7 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	head := q.head()
 	s.seq++
 	s.alloc = s.allocationToKeep(head != nil, now)
-	s.reportNow, s.reportedAt, s.askAt = false, now, time.Time{}
+	s.reportNow, s.demandFell, s.reportedAt, s.askAt = false, false, now, time.Time{}
 	r := &scripts.SemaphoreReport{
 		Seq: s.seq, TTL: s.cfg.SessionTTL, Limit: int64(s.cfg.Limit), Version: s.cfg.LimitVersion,
 		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName,
@@ -186,7 +207,7 @@ func (s *session) guard() time.Duration { return s.cfg.SessionTTL / 20 }
 // apply takes in the reply to the report r. Redis counts the TTL from when it ran the script, so the process counts from
 // sent, which is earlier.
 func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreReply, sent time.Time) {
-	s.failures, s.retryAt, s.err = 0, time.Time{}, nil
+	s.failures, s.retryAt, s.err, s.reached = 0, time.Time{}, nil, true
 	s.contended = false
 	s.alloc, s.share = reply.Alloc, noShare
 	if reply.Share >= 0 {

@@ -1,5 +1,7 @@
--- The rate limit script for the most common call: operation a, alone, on one limit. It does what gcra.lua does, in
--- one straight line, because it is most of the work of a Redis that serves single calls.
+-- Operation a of gcra.lua alone, on one limit. It is most of the work of a Redis that serves single calls, so it is one
+-- straight line without functions.
+--
+-- Expects nothing.
 --
 -- KEYS  the limit's state, as in gcra.lua
 -- ARGV  1 count  2 interval  3 burst  4 cost  5 known state  6 deadline  7 now, for tests; all as in gcra.lua

@@ -1,4 +1,4 @@
--- Part of the pool's script: blocks, which keep a key or a whole lane out of use. One that cools down is free again at
+-- Part of the pool's script: blocks, which keep a key or a whole target out of use. One that cools down is free again at
 -- its time. One that is off is then on trial: a single call may use it, and whoever made that call says what came of
 -- it; until then, or for PROBATION seconds, it is off.
 

@@ -93,16 +93,16 @@ local function counter(limit, owner)
   return c
 end
 
--- counter_slots returns when a call of some cost could be booked, as if it cost one unit, and its slot: both 0 at
+-- counter_times returns when a call of some cost could be booked, as if it cost one unit, and its slot: both 0 at
 -- least. Nothing is booked on a count before it has started anew.
-local function counter_slots(c, units)
+local function counter_times(c, units)
   local l = c.limit
   if c.used then
     local at = c.used + units > l.burst and c.ends + horizon or 0
     return at, at
   end
   local tat, interval, burst = c.tat, l.interval, l.burst
-  return gcra_slot(tat, 0, interval, burst, 1), gcra_slot(tat, 0, interval, burst, units)
+  return gcra_send_at(tat, 0, interval, burst, 1), gcra_send_at(tat, 0, interval, burst, units)
 end
 
 -- counter_room returns how many times units fit now: the whole ones of that.
@@ -124,11 +124,11 @@ local function counter_changed(c)
   end
 end
 
-local function counter_charge(c, slot, units)
+local function counter_charge(c, send_at, units)
   if c.used then
     c.used = c.used + units
   else
-    c.tat = gcra_charge(c.tat, slot, c.limit.interval, units)
+    c.tat = gcra_charge(c.tat, send_at, c.limit.interval, units)
   end
   if not c.charged then
     counter_changed(c)

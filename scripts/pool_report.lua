@@ -14,10 +14,10 @@ if reports > 0 then -- most calls have none, and don't need the functions either
 
   -- block keeps something out of use. The later deadline wins, and what is off isn't turned into what cools down.
   local function block(kind, name, till, reason)
-    local old, was_off, _, trial = read_block(name)
-    was_off = was_off or trial
-    if till > now and (till > old or (kind == 'off' and not was_off)) then
-      write_block(name, math.max(till, old), was_off and 'off' or kind, reason)
+    local old, was_disabled, _, trial = read_block(name)
+    was_disabled = was_disabled or trial
+    if till > now and (till > old or (kind == 'off' and not was_disabled)) then
+      write_block(name, math.max(till, old), was_disabled and 'off' or kind, reason)
     end
   end
 
@@ -79,8 +79,8 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     local kind = arg()
     settled = settled or kind == 'settle'
     if kind == 'unless' then
-      local told = num()
-      counts = told == 0 or ran < told
+      local reported_by = num()
+      counts = reported_by == 0 or ran < reported_by
     elseif kind == 'clear' then
       local name = arg()
       if counts then
@@ -93,9 +93,9 @@ if reports > 0 then -- most calls have none, and don't need the functions either
       end
     elseif kind == 'adapt' then
       local account = accounts[num()]
-      local met = { ok = num(), dropped = num(), total = num(), peak = num(), first = num() }
+      local samples = { ok = num(), dropped = num(), total = num(), peak = num(), first = num() }
       if counts then
-        account.met = met
+        account.samples = samples
       end
     else
       local limit, owner, a, b, c = limits[num()], arg(), num()

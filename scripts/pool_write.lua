@@ -26,8 +26,8 @@ local function held_now()
 end
 
 local function write_session(ends)
-  local starved = binding == PERMITS and left or poll and 1 or 0
-  local value = string.format('%.17g %.0f %d %d %.17g %s', ends, seq, left, starved, turn, held_now())
+  local waiting_for_permits = binding == PERMITS and left or poll and 1 or 0
+  local value = string.format('%.17g %.0f %d %d %.17g %s', ends, seq, left, waiting_for_permits, turn, held_now())
   put(session_field, value, ends)
 end
 
@@ -56,12 +56,12 @@ if written > 0 then
 end
 
 -- Permits that came back wake those who wait for them and have least, each by a message of its own.
-if given_back > 0 and free > 0 and #starving > 0 then
-  table.sort(starving, function(a, b)
+if given_back > 0 and free > 0 and #permit_waiters > 0 then
+  table.sort(permit_waiters, function(a, b)
     return a.sum < b.sum or (a.sum == b.sum and a.name < b.name)
   end)
-  for i = 1, math.min(free, #starving) do
-    redis.call('PUBLISH', KEYS[1] .. ':' .. starving[i].name, '')
+  for i = 1, math.min(free, #permit_waiters) do
+    redis.call('PUBLISH', KEYS[1] .. ':' .. permit_waiters[i].name, '')
   end
 end
 

@@ -90,7 +90,7 @@ func (m *semModel) inspect(now int64) *SemaphoreState {
 
 // Many sessions, and numbers of several bytes: the columns are read in pieces, and are widened as need be. Not on
 // miniredis, whose Lua takes minutes for it under the race detector.
-func TestManySessions(t *testing.T) {
+func TestSemaphore_SharesAmongManySessions(t *testing.T) {
 	rdb := redistest.Client(t)
 	model, now := &semModel{}, int64(semStart)
 	for i := range 560 {

@@ -16,14 +16,15 @@ func IETF() caller.Profile {
 	return caller.Profile{
 		Name:      "ietf",
 		Authorize: bearer,
-		Estimate:  func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.Requests: 1} },
-		Judge:     judgeIETF,
+		Estimate:  estimateOne,
+		Judge:     ietfDialect.judge,
 		Quotas:    quotasIETF,
 	}
 }
 
-func judgeIETF(r *http.Response, body []byte) caller.Verdict {
-	return orReset(byCode(r, readFailure(body), nil), quotasIETF(r))
+var ietfDialect = &dialect{
+	wait:    func(r *http.Response) time.Duration { return afterReset(quotasIETF(r)) },
+	foreign: true,
 }
 
 func quotasIETF(r *http.Response) []caller.Quota {

@@ -14,10 +14,10 @@ import (
 
 // answer is one line of a Batch output or error file.
 type answer struct {
-	ID       string    `json:"id"`
+	ID       string    `json:"id"`        // empty in the output of some other tools
 	CustomID *string   `json:"custom_id"` // nil: the request's line could not be read
 	Response *response `json:"response"`  // nil: there is none
-	Error    *failure  `json:"error"`     // nil: there is a response, of any status
+	Error    *failure  `json:"error"`     // nil where there was an answer, of any status
 }
 
 type response struct {
@@ -31,15 +31,20 @@ type failure struct {
 	Message string `json:"message"`
 }
 
-// refusal is a response that isn't a success, as an error.
+// refusal is an answer that isn't a success, and doesn't become one.
 type refusal struct{ response *response }
 
 func (e *refusal) Error() string {
 	return fmt.Sprintf("the provider answered %d", e.response.StatusCode)
 }
 
-// settled reports whether the request isn't sent again: it has a successful response, or the provider refused it for a
-// reason other than the key, the quota or the load.
+// succeeded reports whether the line has an answer.
+func (a *answer) succeeded() bool {
+	return a.Response != nil && a.Error == nil && a.Response.StatusCode/100 == 2
+}
+
+// settled reports whether another attempt is of no use: the provider has answered the request, or has refused it for a
+// reason other than the key, the quota or the moment.
 func (a *answer) settled() bool {
 	if a.Response == nil {
 		return false
@@ -67,10 +72,10 @@ func newAnswer(req request, resp *response, err error) *answer {
 	return a
 }
 
-// noAnswer is the code of a request that has no response of the provider.
+// noAnswer is the code of a request that has no answer of the provider.
 const noAnswer = "no_answer"
 
-// code returns the code of an error that isn't a response of the provider.
+// code returns the code of an error that is no answer of the provider.
 func code(err error) string {
 	if e, ok := errors.AsType[*lineError](err); ok {
 		return e.code
@@ -84,7 +89,7 @@ func code(err error) string {
 	return noAnswer
 }
 
-// batchID is a request's name in the output. It is the same in every run.
+// batchID returns a request's name in the output, which is the same in every run.
 func batchID(req request) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", req.Line, req.CustomID))
 	return fmt.Sprintf("batch_req_%x", sum[:12])
@@ -111,7 +116,7 @@ func oneLine(body []byte) json.RawMessage {
 	return text
 }
 
-// learn returns the function that OpenJournal calls with each line of a file. It records and counts the done requests.
+// learn returns a visitor of OpenJournal that marks the requests of a file as done, and counts them.
 func learn(ids *batch.IDs, count *int64) func(line []byte) error {
 	return func(line []byte) error {
 		a, err := readAnswer(line)
@@ -128,7 +133,7 @@ func learn(ids *batch.IDs, count *int64) func(line []byte) error {
 
 func readAnswer(line []byte) (*answer, error) {
 	var a answer
-	if err := json.Unmarshal(line, &a); err != nil || a.ID == "" || a.Response == nil && a.Error == nil {
+	if err := json.Unmarshal(line, &a); err != nil || a.ID == "" && a.CustomID == nil || a.Response == nil && a.Error == nil {
 		return nil, errors.New("not a line of Batch output; is this the right file?")
 	}
 	return &a, nil

@@ -18,10 +18,11 @@ import (
 const (
 	busySettings = "latency: {min: 20ms, max: 80ms}\nfailures: {overloaded: 0.02}"
 	busyLimits   = "limits: [{metric: requests, limit: 200, per: 4s}]"
-	busyPool     = "limits:\n  - {metric: requests, limit: 200, per: 4s}\n"
+	busyPool     = "limits:\n  - {metric: requests, rate: 200, period: 4s}\n"
 )
 
-func TestTheWholeQuotaAndNoMore(t *testing.T) {
+// A run uses the whole quota, and gets no 429.
+func TestBatch_UsesTheWholeQuota(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 3, busySettings, busyLimits)
 	k := newTask(t, p.pool(3, busyPool), sampleRequests("r", 2000))
@@ -55,7 +56,8 @@ func audit(t *testing.T, p *provider, busy bool) {
 	}
 }
 
-func TestThreeProcessesShareTheQuota(t *testing.T) {
+// Processes with one Redis share the quota fairly.
+func TestBatch_SharesTheQuota(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	monitored := monitor(t, server.Addr())

@@ -25,7 +25,7 @@ type request struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// lineError is the error of a line that can't be sent, with the part of its request that could be read.
+// lineError is a line that can't be sent.
 type lineError struct {
 	file string
 	line int
@@ -37,7 +37,7 @@ func (e *lineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.file, e.l
 
 func (e *lineError) Unwrap() error { return e.err }
 
-// requests yields the requests in r that no earlier run has done. done counts the others.
+// requests yields the requests in r that no earlier run has done, and calls done for each of the others.
 func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[request, error] {
 	return func(yield func(request, error) bool) {
 		for line, err := range batch.Lines(r, maxLine) {
@@ -96,22 +96,18 @@ func (r *request) parse(text []byte) error {
 	return nil
 }
 
-// endpoint returns the URL of a request. If the base URL ends in /v1, as SDKs have it, the request's /v1 is left out.
-func endpoint(base *url.URL, path string) string {
-	if base.Path != "" && strings.HasPrefix(path, base.Path+"/") {
-		path = strings.TrimPrefix(path, base.Path)
-	}
-	return base.String() + path
-}
-
-// countLines returns the number of lines of r that aren't empty.
+// countLines returns the number of lines in r that aren't white space alone.
 func countLines(r io.Reader) (n int64, err error) {
 	buf := make([]byte, 1<<20)
-	blank := true
+	blank, start := true, true
 	for {
 		k, err := r.Read(buf)
-		for _, part := range bytes.SplitAfter(buf[:k], []byte("\n")) {
-			if len(bytes.TrimRight(part, "\r\n")) > 0 {
+		text := buf[:k]
+		if start && k > 0 {
+			text, start = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), false
+		}
+		for _, part := range bytes.SplitAfter(text, []byte("\n")) {
+			if len(bytes.TrimSpace(part)) > 0 {
 				blank = false
 			}
 			if bytes.HasSuffix(part, []byte("\n")) {

@@ -18,7 +18,7 @@ type summary struct {
 	Binding string `json:"binding"`
 }
 
-// mostly is the share of the run for which every worker is busy if the workers are the bottleneck.
+// mostly is the share of the run for which all workers must have been busy to count as what held it back.
 const mostly = 0.8
 
 func (j *job) summary() *summary {
@@ -35,10 +35,10 @@ func (j *job) summary() *summary {
 	return s
 }
 
-// left returns the number of requests with neither a response nor an error.
+// left returns the number of requests with neither an answer nor an error.
 func (s *summary) left() int64 { return s.Requests - s.Succeeded - s.Failed - s.Resumed }
 
-// Write writes the summary as tables.
+// Write writes the summary as text.
 func (s *summary) Write(w io.Writer) {
 	s.Summary.Write(w)
 	if s.Resumed > 0 {
@@ -51,5 +51,5 @@ func (s *summary) Write(w io.Writer) {
 
 // writeJSON writes the summary as one line.
 func (s *summary) writeJSON(w io.Writer) {
-	_ = json.NewEncoder(w).Encode(s) // an error, such as of a closed pipe, doesn't concern the files
+	_ = json.NewEncoder(w).Encode(s) // the pipe may be closed; the files count
 }

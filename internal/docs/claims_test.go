@@ -70,7 +70,7 @@ func TestACL(t *testing.T) {
 }
 
 func useLimiter(ctx context.Context, t *testing.T, rdb *redis.Client) {
-	limiter, err := ratelimit.New(rdb, ratelimit.Config{Away: ratelimit.LocalShare})
+	limiter, err := ratelimit.New(rdb, ratelimit.Config{Outage: ratelimit.LocalShare})
 	if err != nil {
 		t.Fatal(err)
 	}

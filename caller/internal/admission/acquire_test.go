@@ -82,3 +82,87 @@ func TestAcquire_WaitsForTheSendTime(t *testing.T) {
 		}
 	})
 }
+
+// dailyConfig returns the Config of a pool with a daily count.
+func dailyConfig() Config { return configOf([]Limit{daily(100, 0)}, "k") }
+
+// settlements returns the units that script calls settle.
+func settlements(calls []fakeCall) int64 {
+	var units int64
+	for _, call := range calls {
+		for _, r := range call.Reports {
+			if r.Kind == scripts.SettleCounter {
+				units += r.Units
+			}
+		}
+	}
+	return units
+}
+
+// If no waiter takes a booking that its call declines, the daily counts get their units back, soon.
+func TestDecline_RefundsDailyCounts(t *testing.T) {
+	bubble(t, dailyConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		a := begin(t, c, callOf(7), 0)
+		a.admitted(t)
+		a.Decline()
+		time.Sleep(time.Second)
+		calls := f.since(1)
+		if got := settlements(calls); got != -7 || calls[0].after != 20*time.Millisecond {
+			t.Errorf("got %d units settled, %+v, want 7 back after 20 ms", got, calls)
+		}
+	})
+}
+
+// The grant of a call that has left meanwhile goes to another waiter. If there is none, permit and daily counts go back.
+func TestDispatch_TheGrantOfACallThatHasLeft(t *testing.T) {
+	for name, other := range map[string]bool{"goes to another waiter": true, "goes back": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, dailyConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+				release := make(chan struct{})
+				f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {
+					<-release
+					return replyTo(call, 1), nil
+				})
+				left := begin(t, c, callOf(7), 0)
+				var next *attempt
+				if other {
+					next = begin(t, c, callOf(5), 0)
+				}
+				left.cancel()
+				if err := left.result(); !errors.Is(err, context.Canceled) {
+					t.Fatalf("got %v, want the context's error", err)
+				}
+				close(release)
+				time.Sleep(time.Second)
+				calls, inFlight := f.since(1), c.Stats().InFlight
+				if other {
+					next.admitted(t)
+					if len(calls) != 0 || inFlight != 1 || next.Units()[0] != 7 {
+						t.Errorf("got %+v, %d in flight, want the booking of 7 to go to the other call", calls, inFlight)
+					}
+				} else if got := settlements(calls); got != -7 || inFlight != 0 {
+					t.Errorf("got %d units settled, %d in flight, want 7 back and none", got, inFlight)
+				}
+			})
+		})
+	}
+}
+
+// A call whose send time is after its deadline is refused, and its grant goes back.
+func TestDispatch_ASendTimeAfterTheDeadlineIsRefused(t *testing.T) {
+	bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {
+			r := replyTo(call, 1)
+			r.Constraint = 0
+			for i := range r.Grants {
+				r.Grants[i].SendAt += 60_000_000
+			}
+			return r, nil
+		})
+		a := begin(t, c, anyCall, 30*time.Second)
+		want := Refusal{Err: ErrDeadline, RetryAfter: time.Minute, Limit: 0}
+		if got, ok := a.result().(*Refusal); !ok || *got != want || c.Stats().InFlight != 0 {
+			t.Errorf("got %v, %d in flight, want %+v and none", a.result(), c.Stats().InFlight, want)
+		}
+	})
+}

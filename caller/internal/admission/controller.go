@@ -112,17 +112,18 @@ func (c *Controller) Accounts() []Account {
 	return c.cfg.Accounts
 }
 
-// Block takes a key or account out of use in all processes. It returns when Redis has it.
+// Block takes a key or account out of use in all processes. It returns when Redis has confirmed that.
 func (c *Controller) Block(ctx context.Context, b Block) error {
 	return c.instruct(ctx, b.report("", time.Now()))
 }
 
-// Unblock ends what disabled a key or, if the key is empty, an account. It returns when Redis has it. A cooldown goes on.
+// Unblock ends what disabled a key or, if the key is empty, an account. It returns when Redis has confirmed
+// that. A cooldown goes on.
 func (c *Controller) Unblock(ctx context.Context, account, key string) error {
 	return c.instruct(ctx, unblockReport(account, key))
 }
 
-// instruct reports to Redis at once and waits until Redis has confirmed that.
+// instruct reports to Redis at once and waits for the confirmation.
 func (c *Controller) instruct(ctx context.Context, r report) error {
 	r.confirmed = make(chan struct{})
 	c.mu.Lock()
@@ -142,7 +143,7 @@ func (c *Controller) instruct(ctx context.Context, r report) error {
 	}
 }
 
-// State asks Redis what all processes know of the pool. It changes nothing.
+// State reads the state of the pool from Redis. It changes nothing.
 func (c *Controller) State(ctx context.Context) (*State, error) {
 	s, err := c.exchanger.Inspect(ctx)
 	if err != nil {
@@ -206,8 +207,8 @@ func (c *Controller) join(w *waiter) error {
 	return err
 }
 
-// leave takes w, whose context has ended, out of the queue. It reports whether w was still in, and returns why Redis
-// doesn't answer, if it doesn't.
+// leave takes w, whose context has ended, out of the queue. It reports whether w was still in, and returns the error of the
+// last script call if that failed.
 func (c *Controller) leave(w *waiter) (left bool, failure error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,8 +9,8 @@
 //	                                                     │
 //	                                                     └─► outbox, recovery, backoff
 //
-// It knows accounts, limits, permits, sessions and Redis. It knows neither HTTP nor secrets, providers, verdicts, retries
-// or hedging: package caller tells it what these mean as plain data (Config, Request, Block, Feedback).
+// It deals with accounts, limits, permits, sessions and Redis. HTTP, secrets, providers, verdicts, retries and hedging are
+// package caller's, which hands on what they mean as plain data: Config, Request, Block, Feedback.
 //
 // # The loop
 //

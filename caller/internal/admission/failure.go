@@ -51,7 +51,7 @@ func (c *Controller) leftBehind() error {
 		return fmt.Errorf("closed with %d calls in flight, whose permits stay taken for %v: allow Close more time",
 			c.permits.inFlight, c.cfg.SessionTTL)
 	case c.permits.reportedHeld > 0:
-		err := fmt.Errorf("closed before Redis heard of the last calls' end: up to %d permits stay taken for %v",
+		err := fmt.Errorf("closed before Redis confirmed the end of the last calls: up to %d permits stay taken for %v",
 			c.permits.reportedHeld, c.cfg.SessionTTL)
 		if c.failure != nil {
 			err = fmt.Errorf("%w: %w", err, c.failure)

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -118,6 +119,96 @@ func TestFailure_LostStateIsRestoredAtOnce(t *testing.T) {
 		}
 		if r := calls[1].Reports; len(r) != 1 || r[0].Kind != scripts.BookCounter || r[0].For != 5*time.Second {
 			t.Errorf("got %+v, want the counter booked for 5 s", r)
+		}
+	})
+}
+
+// What is restored includes blocks, and the use of daily counts as it was settled.
+func TestFailure_LostStateIsRestoredWithBlocksAndDailyUse(t *testing.T) {
+	bubble(t, dailyConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		a := begin(t, c, callOf(7), 0)
+		a.admitted(t)
+		a.Settle([]int64{-2})
+		if err := c.Block(t.Context(), Block{Key: "k", For: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		n := len(f.since(0))
+		f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {
+			if call.Expected != (scripts.StateVersion{}) {
+				return nil, &scripts.Error{Outcome: scripts.NotRun, Err: scripts.ErrLost}
+			}
+			return replyTo(call, 1), nil
+		})
+		begin(t, c, callOf(1), 0).admitted(t)
+		var restored []scripts.ReportKind
+		for _, r := range f.since(n)[1].Reports {
+			restored = append(restored, r.Kind)
+			if r.Kind == scripts.UsedCounter && r.Units != 5 {
+				t.Errorf("got %d units used, want 5", r.Units)
+			}
+		}
+		if want := []scripts.ReportKind{scripts.CoolBlock, scripts.UsedCounter}; !slices.Equal(restored, want) {
+			t.Errorf("got reports %v, want %v", restored, want)
+		}
+	})
+}
+
+// If a report finds that Redis has lost writes, the queue is asked for again at once, although it waits for a time.
+func TestFailure_LostStateMakesTheQueueAskAgain(t *testing.T) {
+	bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		a := begin(t, c, callOf(60), 0) // booked for a minute
+		a.admitted(t)
+		f.reply(in(time.Hour))
+		begin(t, c, anyCall, 0).waits(t)
+		n := len(f.since(0))
+		f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {
+			if call.Expected != (scripts.StateVersion{}) {
+				return nil, &scripts.Error{Outcome: scripts.NotRun, Err: scripts.ErrLost}
+			}
+			return in(time.Hour)(call)
+		})
+		a.Settle([]int64{1})
+		time.Sleep(time.Second)
+		if calls := f.since(n); len(calls) != 2 || calls[1].after != calls[0].after {
+			t.Errorf("got %+v, want a call with the report and another one at once", calls)
+		}
+	})
+}
+
+// A release whose report fails is reported again.
+func TestFailure_AReleaseIsReportedAgain(t *testing.T) {
+	bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		a := begin(t, c, anyCall, 0)
+		a.admitted(t)
+		f.reply(failing(scripts.NotRun, errTrouble))
+		a.Release()
+		time.Sleep(20 * time.Millisecond)
+		if calls := f.since(1); len(calls) != 1 {
+			t.Fatalf("got %+v, want one call", calls)
+		}
+		f.reply(nil)
+		time.Sleep(time.Second)
+		if calls := f.since(2); len(calls) != 1 || calls[0].Held[0] != 0 {
+			t.Errorf("got %+v, want the report again", calls)
+		}
+	})
+}
+
+// A waiter of a call whose outcome is unknown is withdrawn when it leaves, because Redis may count it.
+func TestFailure_UnknownCallIsWithdrawn(t *testing.T) {
+	cfg := limitedConfig()
+	cfg.Concurrency = 0
+	bubble(t, cfg, func(t *testing.T, c *Controller, f *fakeRedis) {
+		f.reply(failing(scripts.Unknown, errTrouble))
+		a := begin(t, c, anyCall, 5*time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
+		if err := a.result(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v, want the context's error", err)
+		}
+		f.reply(nil)
+		time.Sleep(time.Second)
+		if calls := f.since(1); len(calls) != 1 || demanded(calls[0].PoolCall) != 0 {
+			t.Errorf("got %+v, want one call without demands", calls)
 		}
 	})
 }
@@ -250,6 +341,24 @@ func TestClose_GivesUpAfterThreeFailures(t *testing.T) {
 		}
 		if calls := f.since(1); len(calls) != maxCloseAttempts {
 			t.Errorf("got %d calls, want %d", len(calls), maxCloseAttempts)
+		}
+	})
+}
+
+// Failures before Close don't count as attempts of Close.
+func TestClose_TriesAlsoAfterFailures(t *testing.T) {
+	bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		a := begin(t, c, anyCall, 0)
+		a.admitted(t)
+		f.reply(failing(scripts.NotRun, errTrouble))
+		a.Release()
+		time.Sleep(10 * time.Second)
+		if calls := f.since(1); len(calls) <= maxCloseAttempts {
+			t.Fatalf("got %d failures, want more than %d", len(calls), maxCloseAttempts)
+		}
+		f.reply(nil)
+		if err := c.Close(t.Context()); err != nil {
+			t.Errorf("got %v, want no error", err)
 		}
 	})
 }

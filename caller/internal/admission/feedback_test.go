@@ -22,7 +22,7 @@ func TestFeedback_IsReported(t *testing.T) {
 			t.Fatalf("got %+v, want no call", calls)
 		}
 		a.Feedback(Feedback{Quotas: []Quota{{Limit: 60, Remaining: 0}}, Sample: Served, Latency: time.Second, Initial: 7})
-		a.Feedback(Feedback{Pace: 0.75, Block: &Block{Account: "k", For: time.Minute, Reason: "429"}})
+		a.Feedback(Feedback{Works: true, Pace: 0.75, Block: &Block{Account: "k", For: time.Minute, Reason: "429"}})
 		calls := f.since(1)
 		if len(calls) != 1 || calls[0].after != 0 {
 			t.Fatalf("got %+v, want one call at once", calls)

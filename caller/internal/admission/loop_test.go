@@ -79,6 +79,22 @@ func TestLoop_EnqueueWhileTheQueueWaitsForATime(t *testing.T) {
 	}
 }
 
+// While the queue waits for a permit, a call that isn't served first waits for it, too, whatever its deadline.
+func TestLoop_EnqueueWhileTheQueueWaitsForAPermit(t *testing.T) {
+	bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		f.reply(permitsTaken)
+		begin(t, c, anyCall, 0).waits(t)
+		begin(t, c, anyCall, 10*time.Millisecond).waits(t)
+		if calls := f.since(1); len(calls) != 0 {
+			t.Errorf("got %+v, want no call", calls)
+		}
+		begin(t, c, Request{Priority: high}, 0).waits(t)
+		if calls := f.since(1); len(calls) != 1 || calls[0].after != 0 {
+			t.Errorf("with a higher priority: got %+v, want one call at once", calls)
+		}
+	})
+}
+
 // The first of another model group asks at once, although the queue waits for a time.
 func TestLoop_EnqueueOfAnotherModelGroupAsksAtOnce(t *testing.T) {
 	cfg := limitedConfig()
@@ -249,4 +265,37 @@ func TestLoop_ReplyRefusesWaiters(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A settlement reaches Redis soon, also if no other call follows.
+func TestLoop_ASettlementNeedsNoOtherCall(t *testing.T) {
+	cfg := limitedConfig()
+	cfg.Concurrency = 0
+	bubble(t, cfg, func(t *testing.T, c *Controller, f *fakeRedis) {
+		a := begin(t, c, anyCall, 0)
+		a.admitted(t)
+		a.Release()
+		time.Sleep(time.Hour)
+		a.Settle([]int64{3})
+		time.Sleep(time.Hour)
+		calls := f.since(1)
+		if len(calls) != 1 || calls[0].after != time.Hour+20*time.Millisecond || settlements(calls) != 3 {
+			t.Errorf("got %+v, want one call 20 ms after the settlement", calls)
+		}
+	})
+}
+
+// After the reset of a daily count the script gets the next one.
+func TestLoop_ADailyCountIsReset(t *testing.T) {
+	bubble(t, dailyConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+		begin(t, c, anyCall, 0).admitted(t)
+		time.Sleep(time.Hour)
+		begin(t, c, anyCall, 0).admitted(t)
+		time.Sleep(24 * time.Hour)
+		begin(t, c, anyCall, 0).admitted(t)
+		calls := f.since(0)
+		if len(calls) != 3 || calls[0].Config != calls[1].Config || calls[1].Config == calls[2].Config {
+			t.Errorf("got %d calls, want three, the last with another configuration", len(calls))
+		}
+	})
 }

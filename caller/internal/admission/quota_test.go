@@ -23,7 +23,7 @@ func TestUsedByOthers_SlowsDownBelowHalfOfTheUnused(t *testing.T) {
 	}
 }
 
-// A limit of which a unit or less is left unused can't be told from one that others use.
+// A limit of which the pool leaves a unit or less unused isn't slowed down: the use of others doesn't show.
 func TestUsedByOthers_NeedsMoreThanAUnitUnused(t *testing.T) {
 	t.Parallel()
 	l := bucket(10, time.Minute, 1) // leaves a sixtieth of a unit unused

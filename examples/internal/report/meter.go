@@ -18,6 +18,7 @@ type Sample struct {
 	Skipped int64 // those of them that an earlier run did
 	Failed  int64
 	Retries int64
+	Note    string // why the run waits; empty while it goes on
 }
 
 // Meter shows the progress of a run: on a terminal as a bar, elsewhere as a line every 5 s.
@@ -97,6 +98,9 @@ func (m *Meter) describe(s Sample) string {
 		parts = append(parts, "ETA "+eta.Round(time.Second).String())
 	} else if left <= 0 {
 		parts = append(parts, elapsed.Round(100*time.Millisecond).String())
+	}
+	if s.Note != "" {
+		parts = append(parts, s.Note)
 	}
 	return strings.Join(parts, " · ")
 }

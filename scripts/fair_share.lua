@@ -1,15 +1,17 @@
--- Max-min fair shares of a limit among sessions, as pure functions over Lua tables: nothing here asks Redis.
+-- Max-min fair shares of a limit among sessions. Pure functions over Lua tables, without a call of Redis.
 --
--- The sessions are in the order of their turns: the one that has had, or lacked, what it has for the longest time stands
+-- Sessions stand in the order of their turns: the session whose allocation has stayed the same for the longest time stands
 -- first. So nothing is sorted.
+--
+-- Expects nothing. Leaves SHARE_TURN, SHARE_QUICK, fair_shares, share_of and share_owed.
 
--- A session that lacks its part of what doesn't divide evenly gets its turn after SHARE_TURN. One that has
--- nothing at all, or whose next request is larger than an even part, gets it after SHARE_QUICK: long enough to let the
--- one before make use of its turn, short beside any remote call. Milliseconds.
+-- Milliseconds. What doesn't divide evenly rotates: a session that lacks its part of it gets a turn after SHARE_TURN. A
+-- session that has nothing, or whose next request is larger than an even part, gets it after SHARE_QUICK. That is long
+-- enough for the session before it to use its turn, and short beside a remote call.
 local SHARE_TURN, SHARE_QUICK = 500, 2
 
--- share_level returns the even part that left units are for the sessions that want more than it, once all others have got
--- what they want, and what remains beyond those parts. All want more than left together.
+-- share_level returns the even part of left units for the sessions that want more than that part, after all others got
+-- what they want, and the remainder. Together all want more than left.
 local function share_level(want, n, left)
   local part, rest, count = math.floor(left / n), nil, nil
   repeat
@@ -28,9 +30,11 @@ local function share_level(want, n, left)
   return part, rest - part * count
 end
 
--- share_rank returns where a session that wants more than an even part stands when what doesn't divide evenly is offered:
--- first those whose turn it is, the one that waited longest first (1); then those that have it, the one that got it last
--- first (2); then the rest (3).
+-- share_rank returns the rank of session i, which wants more than an even part, when the remainder is offered.
+--
+--   1  the session's turn has come; the session that has waited longest first
+--   2  it has a unit of the remainder; the session that got it last first
+--   3  all others
 local function share_rank(s, i, part)
   if s.ahead[i] > part then
     return 2
@@ -38,8 +42,9 @@ local function share_rank(s, i, part)
   return (i <= s.due or (i <= s.quick and (s.lack and s.lack[i] or 1) > part)) and 1 or 3
 end
 
--- share_cuts offers rest units to the sessions that want more than an even part, and notes up to where in the order of
--- turns those of each rank get one. These loops are most of what a report costs, and so they call nothing.
+-- share_cuts offers rest units to the sessions that want more than an even part. It notes up to which position the
+-- sessions of each rank get one: s.cut1, s.cut2, s.cut3. These loops are most of the cost of a report, so they call no
+-- function.
 local function share_cuts(s, want, part, rest)
   local ahead, lack, due, quick, n = s.ahead, s.lack, s.due, s.quick, s.n
   s.cut1, s.cut2, s.cut3 = 0, n + 1, 0
@@ -80,15 +85,15 @@ local function share_cuts(s, want, part, rest)
   end
 end
 
--- share_units shares left units among sessions that want more than that together, and whose requests are for single
--- units: each gets what it wants up to an even part, and some get one more.
+-- share_units shares left units among sessions that together want more, and whose requests are for single units. Each
+-- session gets what it wants, up to an even part; some get one unit more.
 local function share_units(s, want, left)
   local part, rest = share_level(want, s.n, left)
   s.split, s.part = want, part
   share_cuts(s, want, part, rest)
 end
 
--- share_order returns the sessions that want more than an even part, in the order in which the rest is offered to them.
+-- share_order returns the sessions that want more than an even part, in the order in which the remainder is offered.
 local function share_order(s, want, part)
   local order, later = {}, {}
   for i = 1, s.n do
@@ -110,8 +115,8 @@ local function share_order(s, want, part)
   return order
 end
 
--- share_beyond sets s.ahead, what each session has beyond base, what it gets at higher priorities, and s.lack, what it
--- lacks for its next request, nil if that is 1.
+-- share_beyond sets s.ahead, what each session has beyond base, its part at higher priorities, and s.lack, what it lacks
+-- for its next request. s.lack is nil if every session lacks 1.
 local function share_beyond(s, base)
   s.ahead, s.lack = s.alloc, nil
   if base then
@@ -123,11 +128,11 @@ local function share_beyond(s, base)
   end
 end
 
--- share_aside serves large requests, which wait for more than an even part: the others, who could be served all the
--- time, would else keep them waiting for ever. It sets aside what the next request of every session needs that has
--- nothing to serve it with, in the order in which they began to wait, notes them in s.aside, and returns what is left.
--- Once a large request is served, it is the others' turn again.
-local function share_aside(s, want, left)
+-- set_aside_for_large serves requests that are larger than an even part. Small requests can be served at any time, so
+-- without it they would starve the large ones. It sets aside what the next request of each idle session needs, in the
+-- order in which they began to wait, lists these sessions in s.set_aside and returns what is left. After a large request
+-- is served, the other sessions have their turn.
+local function set_aside_for_large(s, want, left)
   local open, base, need, due, large = 0, s.base, s.need, {}, false
   for i = 1, s.n do
     open = want[i] > 0 and open + 1 or open
@@ -144,22 +149,22 @@ local function share_aside(s, want, left)
     local lack = need[i] - base[i]
     if lack > 0 and lack <= left and lack <= want[i] then
       base[i], want[i], left = base[i] + lack, want[i] - lack, left - lack
-      s.aside[#s.aside + 1] = i
+      s.set_aside[#s.set_aside + 1] = i
     end
   end
   return left
 end
 
--- share_requests is share_units for requests of any size: the sessions get, in the order, an even part of what is left,
--- rounded up, or what their next request needs if that is more. A session whose next request can't be met gets nothing,
--- rather than units that it couldn't use; they go to the others.
+-- share_requests is share_units for requests of any size. In the order of share_order, each session gets an even part of
+-- what is left, rounded up, or what its next request needs if that is more. A session whose next request doesn't fit gets
+-- nothing, since it couldn't use a part of it.
 local function share_requests(s, want, left)
   local base, need, parked = {}, s.need, {}
   for i = 1, s.n do
     base[i], need[i] = s.base and s.base[i] or 0, math.max(need[i], 1)
   end
   s.base = base
-  left = share_aside(s, want, left)
+  left = set_aside_for_large(s, want, left)
   local part = share_level(want, s.n, left)
   share_beyond(s, base)
   local order = share_order(s, want, part)
@@ -187,22 +192,26 @@ local function share_requests(s, want, left)
   end
 end
 
--- fair_shares works out the sessions' fair shares of limit units, for share_of, and returns whether the sessions want
--- more than the limit together.
+-- fair_shares computes the sessions' fair shares of limit units, for share_of. It returns whether the sessions together
+-- want more than the limit.
 --
--- s holds the sessions 1..s.n, in the order of their turns. s.alloc, what each has; s.need, the size of its next
--- request, or 0, which stands for 1, and may be missing if all are 0; in s.want, for each priority from the highest to the lowest, what it could use at that
--- priority; s.total has the sum of each of those. s.want is used up, and an array of it may be missing if its sum is 0.
--- The turns of the first s.due sessions have lasted for SHARE_TURN, those of the first s.quick for SHARE_QUICK.
+-- Fields of s that it expects, with sessions 1..s.n in the order of their turns:
+--   alloc  what each session has
+--   need   size of each session's next request; 0 stands for 1; nil if all are 0
+--   want   for each priority, highest first, what each session could use at that priority; an array may be missing if its
+--          sum is 0; the arrays are consumed
+--   total  the sum of each of these arrays
+--   due    how many sessions, from the first, have had their turn for SHARE_TURN
+--   quick  how many have had it for SHARE_QUICK
+-- It leaves, beside what share_of reads:
+--   set_aside  sessions for which free units are set aside, in order. A session behind or outside the list may not take
+--              units that they lack, even within its share, while other sessions still have more than theirs.
 --
--- s.aside lists, in order, the sessions for which free units are set aside: nobody behind or outside that list may take
--- units that they lack, even within its share, while others still have more than theirs.
---
--- A higher priority is served before a lower one. Within a priority the shares are max-min fair: no session gets more
--- by having more demand while another gets less than it could use.
+-- A higher priority is served before a lower one. Within a priority the shares are max-min fair: a session's share doesn't
+-- grow with its demand while another session gets less than it could use.
 local function fair_shares(limit, s)
   local left = limit
-  s.base, s.split, s.aside = nil, nil, {}
+  s.base, s.split, s.set_aside = nil, nil, {}
   for level = 1, #s.total do
     local want, total, base = s.want[level], s.total[level], s.base
     if total > left then
@@ -224,7 +233,7 @@ local function fair_shares(limit, s)
   return false
 end
 
--- share_of returns the fair share of session i. It isn't worked out for all, since most reports need few.
+-- share_of returns the fair share of session i. Most reports need few shares, so it is computed on demand.
 local function share_of(s, i)
   local share, want = s.base and s.base[i] or 0, s.split and s.split[i] or 0
   if want == 0 or want <= s.part then
@@ -239,11 +248,11 @@ local function share_of(s, i)
   return share + s.part + (more and 1 or 0)
 end
 
--- share_owed returns how many free units must be left for sessions before session me, or before all others if me is nil.
+-- share_owed returns how many free units are set aside for sessions before session me; me nil: for all.
 local function share_owed(s, me)
   local owed = 0
-  for k = 1, #s.aside do
-    local i = s.aside[k]
+  for k = 1, #s.set_aside do
+    local i = s.set_aside[k]
     if i == me then
       break
     end

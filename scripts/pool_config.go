@@ -6,47 +6,47 @@ import (
 	"time"
 )
 
-// PoolConfig is what one process says of a pool with every call, and what changes only with the configuration.
+// PoolConfig is the part of a call that changes only with the configuration of a process.
 //
-// Its lanes are the ways that a call can take: keys that share all their limits, for one family of models. The lanes of
-// a family are the accounts, or if some limit is each key's, the keys. A lane's index counts them by family, and in each
-// by account and key.
+// A target is what a call can be sent with: keys that share all their limits, for one model group. The targets of a model
+// group are the accounts, or the keys if some limit is per key. The index of a target counts model groups, in each the
+// accounts, and in each of these the keys.
 type PoolConfig struct {
 	Session     string
 	TTL         time.Duration // until the session ends unless it calls again
-	Horizon     time.Duration // how far ahead a place may be booked
+	Horizon     time.Duration // how far ahead a call may be booked
 	Strategy    Strategy
 	Metrics     int // how many metrics a cost has
 	Concurrency int // calls in flight that each account may have, over all processes; 0: any number
-	// Adaptive makes that number follow what calls meet, with Concurrency as its upper bound. Its OK, Dropped, Total and
-	// Peak don't count here. nil: it is Concurrency.
+	// Adaptive makes the number of permits of an account follow its samples, up to Concurrency. Its OK, Dropped, Total and
+	// Peak aren't used. nil: the number is Concurrency.
 	Adaptive    *SemaphoreAdaptive
 	Limits      []PoolLimit
 	ModelGroups []PoolModelGroup
 	Accounts    []PoolAccount
 }
 
-// Strategy says which of the lanes that can serve a call now is taken. Where none can, it is the one that can first.
+// Strategy chooses among the targets that can serve a call now. If none can, the target that can serve it first is chosen.
 type Strategy string
 
-// Strategies.
+// Values of Strategy.
 const (
-	LeastLoaded    Strategy = "least_loaded"    // the one that has been ready for longest, times its weight
+	LeastLoaded    Strategy = "least_loaded"    // the target that has been ready for longest, times its weight
 	RoundRobin     Strategy = "round_robin"     // in turn, by weight
 	FirstAvailable Strategy = "first_available" // the first
 )
 
-// LimitScope is what has a limit.
+// LimitScope is what has a limit of its own.
 type LimitScope string
 
-// Scopes of limits.
+// Values of LimitScope.
 const (
 	PerAccount LimitScope = "account"
 	PerKey     LimitScope = "key"
 	PerPool    LimitScope = "pool"
 )
 
-// PoolLimit is one limit, for each account, each key or the pool: GCRA, or a count that starts anew at a given time.
+// PoolLimit is one limit of each account, each key or the pool: a GCRA limit, or a count that starts anew at a given time.
 type PoolLimit struct {
 	Name     string // unique among the limits of its scope
 	Scope    LimitScope
@@ -58,7 +58,7 @@ type PoolLimit struct {
 	End      int64   // 0: GCRA; else Burst units may be used until then, in microseconds since 2017
 }
 
-// PoolFamily is the models that the same limits count.
+// PoolModelGroup is the models that the same limits count.
 type PoolModelGroup struct {
 	Name   string
 	Limits []int // indices in PoolConfig.Limits
@@ -70,20 +70,20 @@ type PoolAccount struct {
 	Keys []PoolKeyWeight
 }
 
-// PoolKeyWeight is a key, and how much of the calls it gets. A lane has the greatest weight of its keys.
+// PoolKeyWeight is a key and its share of the calls. A target has the greatest weight of its keys.
 type PoolKeyWeight struct {
 	ID     string
 	Weight int // at least 1
 }
 
-// PoolShape is a PoolConfig made ready for sending. It is safe for concurrent use.
+// EncodedConfig is a PoolConfig encoded for sending. It is safe for concurrent use.
 type EncodedConfig struct {
 	args    []any
 	metrics int
-	lanes   []int // of each family, in order: how many keys each has
+	targets []int // of each group, in order: how many keys each has
 }
 
-// NewPoolShape makes a PoolConfig ready for sending.
+// EncodeConfig encodes a PoolConfig.
 func EncodeConfig(c *PoolConfig) *EncodedConfig {
 	s := &EncodedConfig{metrics: c.Metrics}
 	s.text(c.Session)
@@ -166,15 +166,15 @@ func (s *EncodedConfig) account(a PoolAccount, byKey bool) {
 	for _, k := range a.Keys {
 		s.text(k.ID)
 		if byKey {
-			s.lanes = append(s.lanes, 1)
+			s.targets = append(s.targets, 1)
 		}
 	}
 	if !byKey {
-		s.lanes = append(s.lanes, len(a.Keys))
+		s.targets = append(s.targets, len(a.Keys))
 	}
 }
 
-// weigh adds the weights of lanes, unless all are 1.
+// weigh adds the weights of targets, unless all are 1.
 func (s *EncodedConfig) weigh(accounts []PoolAccount, byKey bool) {
 	var weights []int
 	for _, a := range accounts {
@@ -199,28 +199,28 @@ func (s *EncodedConfig) weigh(accounts []PoolAccount, byKey bool) {
 	}
 }
 
-// has reports whether there is such a lane in a family, and such a key.
-func (s *EncodedConfig) has(lane, key int) bool {
-	return lane >= 0 && lane < len(s.lanes) && key >= 0 && key < s.lanes[lane]
+// has reports whether a model group has such a target, and that target such a key.
+func (s *EncodedConfig) has(target, key int) bool {
+	return target >= 0 && target < len(s.targets) && key >= 0 && key < s.targets[target]
 }
 
-// local returns what the script calls a lane of a family: its number in that, from 1.
-func (s *EncodedConfig) local(family, lane int) int { return lane - family*len(s.lanes) + 1 }
+// local returns the script's number of a target: within its model group, from 1.
+func (s *EncodedConfig) local(group, target int) int { return target - group*len(s.targets) + 1 }
 
 // KeyBlock names the block of a key.
 func KeyBlock(key string) string { return "k:" + wireName(key) }
 
-// AccountBlock names the block of an account, or with a family of models of that family alone.
-func AccountBlock(account, family string) string {
-	if family == "" {
+// AccountBlock names the block of an account. With a model group, it names the block of that group on the account.
+func AccountBlock(account, group string) string {
+	if group == "" {
 		return "a:" + wireName(account)
 	}
-	return "m:" + wireName(account) + ":" + wireName(family)
+	return "m:" + wireName(account) + ":" + wireName(group)
 }
 
-// LaneName names the lane of an account for a family of models, and of one key alone where key isn't empty.
-func TargetName(account, family, key string) string {
-	return wireName(account) + ":" + wireName(family) + ":" + wireName(key)
+// TargetName names the target of an account for a model group, or of one key where key isn't empty.
+func TargetName(account, group, key string) string {
+	return wireName(account) + ":" + wireName(group) + ":" + wireName(key)
 }
 
 // PoolLimitName names the counter of a limit of the whole pool.

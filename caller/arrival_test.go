@@ -9,8 +9,8 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// A call that arrives during a script call is asked for right after it, and not at the time set for the others.
-func TestAdmission_AsksAtOnceForALaterCall(t *testing.T) {
+// A call that comes during a script call for others is asked for at once, and not when those are.
+func TestAdmission_ACallThatComesDuringAScriptCallIsAskedForAtOnce(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	prime(t, rdb)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A call that costs more than a limit of other models is served.
+// What costs more than a limit of other models allows is still served.
 func TestLimit_OfOtherModelsDoesNotRefuse(t *testing.T) {
 	t.Parallel()
 	l := Limit{Metric: Tokens, Rate: 100, Period: time.Minute, Models: []string{"small-*"}}

@@ -11,7 +11,7 @@ import (
 )
 
 // shareScript calls fair_shares alone.
-var shareScript = newScript("share", shareLua, `
+var shareScript = newScript("share", fairShareLua, `
 local large
 local s = { n = (#ARGV - 2) / 6, alloc = {}, need = {}, want = { {}, {}, {} }, total = { 0, 0, 0 }, due = 0, quick = 0 }
 for i = 1, s.n do
@@ -90,7 +90,8 @@ func (s *sharer) upTo(level int) (sum int64) {
 	return sum
 }
 
-func TestFairShares(t *testing.T) {
+// The script and the model share a limit alike.
+func TestFairShares_MatchTheModel(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		rapid.Check(t, func(t *rapid.T) {
 			limit := rapid.Int64Range(0, 40).Draw(t, "limit")
@@ -151,9 +152,9 @@ func checkLack(t *rapid.T, sessions []*sharer, s *sharer, level int) {
 	}
 }
 
-// However large its requests and however many there are, every session is served again and again: sessions that have
+// Every session is served again and again, however large its requests and however many there are: sessions that have
 // more than their share release what they have, one permit or all at a time, and sessions that lack take what is free.
-func TestNobodyStarves(t *testing.T) {
+func TestFairShares_ServeEverySession(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.Int64Range(1, 20).Draw(t, "limit")
 		n := rapid.IntRange(2, 8).Draw(t, "sessions")

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// The model of share.lua in plain Go: the same answers by a different arrangement.
+// The model of fair_share.lua in plain Go: the same answers by a different arrangement.
 
 const (
 	modelTurn  = 500 // ms
@@ -17,9 +17,9 @@ type sharer struct {
 	alloc, need, turn int64
 	want              [3]int64
 
-	place int // in the order of the turns
-	share int64
-	aside int // position, from 1, among those for whom free units are set aside; 0: not among them
+	place    int // in the order of the turns
+	share    int64
+	setAside int // position, from 1, among those for whom free units are set aside; 0: not among them
 }
 
 // fairShares fills in the shares and reports whether the sessions want more than the limit together. They are in the
@@ -27,7 +27,7 @@ type sharer struct {
 func fairShares(limit int64, sessions []*sharer, now int64) bool {
 	left := limit
 	for i, s := range sessions {
-		s.place, s.share, s.aside = i, 0, 0
+		s.place, s.share, s.setAside = i, 0, 0
 		defer func(want [3]int64) { s.want = want }(s.want)
 	}
 	for level := range 3 {
@@ -105,7 +105,7 @@ func shareLevel(left int64, sessions []*sharer, level int, now int64) {
 	}
 }
 
-// shareLarge sets aside what large requests need whose turn it is.
+// shareLarge sets setAside what large requests need whose turn it is.
 func shareLarge(left int64, open []*sharer, level int, now int64) int64 {
 	if !slices.ContainsFunc(open, func(s *sharer) bool { return s.need > 1 }) {
 		return left
@@ -117,14 +117,14 @@ func shareLarge(left int64, open []*sharer, level int, now int64) int64 {
 	if !slices.ContainsFunc(due, func(s *sharer) bool { return s.need-s.share > part }) {
 		return left
 	}
-	aside := 0
+	setAside := 0
 	for _, s := range due {
 		if lack := s.need - s.share; lack > 0 && lack <= left && lack <= s.want[level] {
 			s.share += lack
 			s.want[level] -= lack
 			left -= lack
-			aside++
-			s.aside = aside
+			setAside++
+			s.setAside = setAside
 		}
 	}
 	return left
@@ -133,7 +133,7 @@ func shareLarge(left int64, open []*sharer, level int, now int64) int64 {
 // owed is how many free units s must leave for others.
 func (s *sharer) owed(sessions []*sharer) (units int64) {
 	for _, o := range sessions {
-		if o.aside > 0 && (s.aside == 0 || o.aside < s.aside) {
+		if o.setAside > 0 && (s.setAside == 0 || o.setAside < s.setAside) {
 			units += max(0, o.share-o.alloc)
 		}
 	}
