@@ -14,7 +14,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// shouldRetry is a header that tells client libraries of providers whether to retry. Without it they retry after any
+// shouldRetry is a header by which client libraries of providers decide on a retry. Without it they retry after any
 // error of a transport and most statuses from 408 on. The pool sets it to false when it has given up a call.
 const shouldRetry = "X-Should-Retry"
 

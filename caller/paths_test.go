@@ -115,7 +115,7 @@ func TestSecret_IsOnlyInRequestsOnOptionalPaths(t *testing.T) {
 	}
 }
 
-// streamsBeginning is what the stream tells before its text.
+// streamsBeginning is the stream's part before its text.
 var streamsBeginning, _, _ = strings.Cut(stream, "event: content")
 
 // A stream that its reader cancels releases the permit at once. The usage reported by then is settled if it is above

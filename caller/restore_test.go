@@ -44,7 +44,7 @@ func TestRestore_Limits(t *testing.T) {
 	}
 }
 
-// A key that this process found revoked isn't tried again because Redis has forgotten it.
+// A key that this process found revoked isn't tried again because Redis has lost the block.
 func TestRestore_Blocks(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)

@@ -272,7 +272,7 @@ func TestError_ShowsTheRefusalAndTheFailure(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) { return 0, io.ErrUnexpectedEOF })
-	if !errors.Is(err, caller.ErrDeadline) || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if !errors.Is(err, caller.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
 	text := err.Error()
