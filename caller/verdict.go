@@ -30,7 +30,9 @@ const (
 
 // String returns the outcome's name, for metrics and messages.
 func (o Outcome) String() string {
-	names := [...]string{"success", "throttled", "overloaded", "out of credit", "key rejected", "client error", "transient", "canceled", "pending"}
+	names := [...]string{
+		"success", "throttled", "overloaded", "out of credit", "key rejected", "client error", "transient", "canceled", "pending",
+	}
 	if o < 0 || int(o) >= len(names) {
 		return "unknown"
 	}

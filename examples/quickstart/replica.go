@@ -57,7 +57,9 @@ func newReplica(name string, d *demo) (*replica, error) {
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close())
 	}
-	return &replica{d, rdb, c, &http.Client{Transport: c.Transport(charging{d, caller.NewHTTPTransport(0)}, caller.TransportConfig{ReturnErrors: true})}}, nil
+	base := charging{d, caller.NewHTTPTransport(0)}
+	client := &http.Client{Transport: c.Transport(base, caller.TransportConfig{ReturnErrors: true})}
+	return &replica{d, rdb, c, client}, nil
 }
 
 // run sends the requests.

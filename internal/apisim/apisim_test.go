@@ -135,7 +135,8 @@ func (f *fixture) control(path, body string, status int) string {
 	return b.String()
 }
 
-func TestAnswer(t *testing.T) {
+// A chat completion has OpenAI's shape, the usage, and the pseudo-translated text.
+func TestServer_RespondsLikeOpenAI(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	resp, err := f.call(request{})
@@ -154,7 +155,8 @@ func TestAnswer(t *testing.T) {
 		`"content":"Héll"`, `"finish_reason":"length"`)
 }
 
-func TestRefusesNonsense(t *testing.T) {
+// An invalid body gets a 400, and an unknown path a 404.
+func TestServer_RefusesInvalidRequests(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	for _, body := range []string{"{", `{"model":"m"}`, `{"model":"m","messages":[{"role":"user","content":7}]}`} {
@@ -170,7 +172,8 @@ func TestRefusesNonsense(t *testing.T) {
 	}
 }
 
-func TestRequestLimitAndHeaders(t *testing.T) {
+// Requests above the limit get a 429 with Retry-After, and each response has the quota's headers.
+func TestServer_LimitsRequestsAndSetsHeaders(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 3, Per: time.Hour}, Limit{Metric: Tokens, Limit: 1000, Per: time.Minute}))
 	for i := range 3 {

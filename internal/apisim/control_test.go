@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func TestControlsOverHTTP(t *testing.T) {
+// Each control has the same effect over HTTP as its method.
+func TestControls_WorkOverHTTP(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 100, Per: time.Hour}))
 	for _, step := range []struct {
@@ -54,7 +55,8 @@ func TestControlsOverHTTP(t *testing.T) {
 	}
 }
 
-func TestConfigErrors(t *testing.T) {
+// A configuration that is out of range is an error.
+func TestConfig_RefusesMistakes(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		change func(*Config)
@@ -84,7 +86,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-func TestTokenCost(t *testing.T) {
+// The cost in tokens is the larger of the longest answer and a quarter of the characters.
+func TestTokenCost_FollowsOpenAIsRule(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]int64{
 		`{"model":"m","messages":[{"role":"user","content":"12345"}]}`:                                                    2,

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func TestTokenLimit(t *testing.T) {
+// A limit on tokens counts each call's cost.
+func TestLimits_CountTokens(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Tokens, Limit: 10, Per: time.Hour}))
 	f.want(request{}, 200) // 12 characters are 3 tokens
@@ -23,7 +24,8 @@ func TestTokenLimit(t *testing.T) {
 	}
 }
 
-func TestLimitOfOneModel(t *testing.T) {
+// A limit with a model counts calls of that model only.
+func TestLimits_OfOneModel(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 1, Per: time.Hour, Model: "m"}))
 	other := `{"model":"other","messages":[{"role":"user","content":"x"}]}`
@@ -33,7 +35,8 @@ func TestLimitOfOneModel(t *testing.T) {
 	f.want(request{body: other}, 200)
 }
 
-func TestRefusedCallsCost(t *testing.T) {
+// With ThrottledCount a refused call counts as a request, else not.
+func TestLimits_ChargeRefusedCallsIfConfigured(t *testing.T) {
 	t.Parallel()
 	for count, left := range map[bool]string{false: "1", true: "0"} {
 		f := start(t, func(c *Config) {
@@ -48,7 +51,8 @@ func TestRefusedCallsCost(t *testing.T) {
 	}
 }
 
-func TestForeignUse(t *testing.T) {
+// ForeignUse takes units as far as they fit.
+func TestForeignUse_IsCharged(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 5, Per: time.Hour}))
 	if n, err := f.ForeignUse("org", Requests, 3); n != 3 || err != nil {
@@ -66,7 +70,8 @@ func TestForeignUse(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsExact(t *testing.T) {
+// After Retry-After a call fits, and a moment earlier it doesn't.
+func TestLimits_RetryAfterIsExact(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 2, Per: 150 * time.Millisecond}))
 	served := 0
@@ -92,10 +97,10 @@ func TestRetryAfterIsExact(t *testing.T) {
 	}
 }
 
-// TestNeverAboveTheLimit calls an account from many goroutines with two keys. The admitted calls within one window, by the
+// TestLimits_AreNeverExceeded calls an account from many goroutines with two keys. The admitted calls within one window, by the
 // client's clock, must not exceed the limit. A request starts before its admission and its response ends after it. So only
 // calls that began after t and ended before t+Per are surely in one window.
-func TestNeverAboveTheLimit(t *testing.T) {
+func TestLimits_AreNeverExceeded(t *testing.T) {
 	t.Parallel()
 	const limit, per, inFlight = 50, 200 * time.Millisecond, 8
 	f := start(t, func(c *Config) {
@@ -150,8 +155,8 @@ func TestNeverAboveTheLimit(t *testing.T) {
 	}
 }
 
-// TestPermitReuseAtTheEnd: a client that sends its next call at the end of a response never exceeds the concurrency.
-func TestPermitReuseAtTheEnd(t *testing.T) {
+// TestConcurrency_ReusesAPermitAtTheEnd: a client that sends its next call at the end of a response never exceeds the concurrency.
+func TestConcurrency_ReusesAPermitAtTheEnd(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { c.Accounts[0].Concurrency = 1 })
 	for range 300 {
@@ -163,7 +168,8 @@ func TestPermitReuseAtTheEnd(t *testing.T) {
 	}
 }
 
-func TestConcurrencyLimit(t *testing.T) {
+// Calls above the concurrency limit get a 429.
+func TestConcurrency_IsLimited(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) {
 		c.Accounts[0].Concurrency = 1
@@ -187,7 +193,8 @@ func TestConcurrencyLimit(t *testing.T) {
 	wg.Wait()
 }
 
-func TestMeanInFlight(t *testing.T) {
+// MeanInFlight is the average over time.
+func TestLedger_AveragesCallsInFlight(t *testing.T) {
 	t.Parallel()
 	now := time.Second
 	a := newAccount(Account{ID: "org"}, func() time.Duration { return now })

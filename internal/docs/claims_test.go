@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// TestConfiguration reads the README's pool as the batch program would.
-func TestConfiguration(t *testing.T) {
+// TestReadme_ConfigurationIsRead reads the README's pool as the batch program would.
+func TestReadme_ConfigurationIsRead(t *testing.T) {
 	t.Parallel()
 	found := blocks(read(t, root+"/README.md"), "yaml")
 	if len(found) != 1 {
@@ -32,8 +32,8 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestACL does everything that touches Redis as a user with no more permissions than the README says.
-func TestACL(t *testing.T) {
+// TestReadme_ACLSuffices does everything that touches Redis as a user with no more permissions than the README says.
+func TestReadme_ACLSuffices(t *testing.T) {
 	t.Parallel()
 	rule := regexp.MustCompile(`ACL SETUSER (\S+) .*>(\S+) .*`).FindStringSubmatch(read(t, root+"/README.md"))
 	if rule == nil {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestNothingOutlivesTheTestBinary: however a test binary dies, its servers and their folders go with it.
-func TestNothingOutlivesTheTestBinary(t *testing.T) {
+// TestWatchdog_LeavesNothingOfATestBinary: however a test binary dies, its servers and their folders go with it.
+func TestWatchdog_LeavesNothingOfATestBinary(t *testing.T) {
 	t.Parallel()
 	needServer(t)
 	c := Process(t, "abandon")

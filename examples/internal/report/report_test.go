@@ -51,7 +51,8 @@ func sample(t *testing.T) *report.Summary {
 	return &s
 }
 
-func TestSummary(t *testing.T) {
+// The summary counts attempts, retries and latencies of all hooks' calls.
+func TestSummary_CountsAttempts(t *testing.T) {
 	s := sample(t)
 	if s.Attempts != 10 || s.Retries != 1 || s.Throttled != 1 || s.Utilization != 1 || s.Errors["503 overloaded"] != 1 {
 		t.Errorf("%+v", s)
@@ -63,7 +64,8 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestTable(t *testing.T) {
+// Write writes the summary as aligned tables.
+func TestSummary_WritesTables(t *testing.T) {
 	var out bytes.Buffer
 	sample(t).Write(&out)
 	const want = `
@@ -101,7 +103,8 @@ Attempts that failed
 	}
 }
 
-func TestNothingSent(t *testing.T) {
+// Without attempts the summary is one line.
+func TestSummary_WithoutAttemptsIsOneLine(t *testing.T) {
 	s := report.NewTally(config.Keys).Summarize(config, 0)
 	var out bytes.Buffer
 	if s.Write(&out); strings.Count(out.String(), "\n") != 2 {
@@ -109,7 +112,8 @@ func TestNothingSent(t *testing.T) {
 	}
 }
 
-func TestCount(t *testing.T) {
+// Count groups digits by commas.
+func TestCount_GroupsDigits(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", 100000: "100,000"} {
 		if got := report.Count(n); got != want {
 			t.Errorf("Count(%d) = %s", n, got)

@@ -15,7 +15,8 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-func TestRunPrintsAddressAndLedger(t *testing.T) {
+// The program prints its address first and its ledger when it ends.
+func TestRun_PrintsAddressAndLedger(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -59,7 +60,8 @@ func TestRunPrintsAddressAndLedger(t *testing.T) {
 	}
 }
 
-func TestConfigureFromFile(t *testing.T) {
+// -config reads a file, and -addr and -seed override it.
+func TestConfigure_ReadsAFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "sim.yaml")
 	write := func(s string) {
@@ -95,7 +97,8 @@ accounts:
 	}
 }
 
-func TestConfigureFlags(t *testing.T) {
+// The flags make accounts with one key each.
+func TestConfigure_ReadsFlags(t *testing.T) {
 	t.Parallel()
 	cfg, err := configure([]string{"-latency", "5ms-7ms", "-reset", "0.5", "-tokens", "10"})
 	if err != nil {
