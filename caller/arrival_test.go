@@ -28,11 +28,11 @@ func TestAdmission_ACallThatComesDuringAScriptCallIsAskedForAtOnce(t *testing.T)
 	testkit.Eventually(t, "both wait", func() bool { return c.Stats().CallsWaiting == 2 })
 	reply.Release()
 	if err := <-quick; err != nil {
-		t.Errorf("the call that nothing limits: %v", err)
+		t.Errorf("got %v for the call that nothing limits, want success", err)
 	}
 	select {
 	case err := <-waits:
-		t.Errorf("the call that waits for an hour ended with %v", err)
+		t.Errorf("got %v for the call that waits for an hour, want it to wait", err)
 	default:
 	}
 }

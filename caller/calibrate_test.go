@@ -106,7 +106,7 @@ func (f *fleet) until(ctx context.Context, t *testing.T, done <-chan struct{}, w
 						return
 					}
 					if err != nil {
-						t.Errorf("replica %d: %v", r, err)
+						t.Errorf("replica %d: got %v, want success", r, err)
 					}
 				}
 			})

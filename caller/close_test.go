@@ -40,20 +40,20 @@ func TestClose_ReturnsEveryPermit(t *testing.T) {
 		}
 		select {
 		case err := <-closed:
-			t.Errorf("Close returned %v with a call in flight", err)
+			t.Errorf("got %v from Close with a call in flight, want it to wait", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 		end()
 		for range cap(closed) {
 			if err := <-closed; err != nil {
-				t.Errorf("Close: %v", err)
+				t.Errorf("got %v from Close, want success", err)
 			}
 		}
 		if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
-			t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
+			t.Errorf("got %d permits and %d waiters in Redis, want none", held, waiting)
 		}
 		if err := c.Close(t.Context()); err != nil {
-			t.Errorf("Close again: %v", err)
+			t.Errorf("got %v from the second Close, want success", err)
 		}
 	})
 }
@@ -79,7 +79,7 @@ func TestClose_WithCallsInFlight(t *testing.T) {
 	}
 	end()
 	if err := c.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "up to 1 permits") || strings.Contains(err.Error(), "%!") {
-		t.Errorf("after the end of the call: %v", err) // which Redis hasn't confirmed
+		t.Errorf("got %v after the call has ended, want an error that counts the permit", err) // which Redis hasn't confirmed
 	}
 }
 
@@ -118,7 +118,7 @@ func TestClose_AfterALostReply(t *testing.T) {
 		t.Error(err)
 	}
 	if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
-		t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
+		t.Errorf("got %d permits and %d waiters in Redis, want none", held, waiting)
 	}
 }
 
@@ -148,10 +148,10 @@ func TestClose_DuringAdmissions(t *testing.T) {
 		}
 		wg.Wait()
 		if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
-			t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
+			t.Errorf("got %d permits and %d waiters in Redis, want none", held, waiting)
 		}
 		if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 || s.Calls != s.CallsSucceeded+s.CallsFailed {
-			t.Errorf("stats %+v", s)
+			t.Errorf("got %+v, want no call waiting or in flight", s)
 		}
 	})
 }

@@ -74,7 +74,7 @@ func TestConfig_MistakesAreNamed(t *testing.T) {
 				t.Fatalf("got %v, want %q in it", err, test.want)
 			}
 			if strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), "secret of") {
-				t.Errorf("a secret is in the message: %v", err)
+				t.Errorf("got a message with a secret, want none: %v", err)
 			}
 		})
 	}
@@ -92,7 +92,7 @@ func TestConfig_AllMistakesAreInOneError(t *testing.T) {
 		}
 	}
 	if _, err := caller.New(nil, caller.Config{}); err == nil || !strings.Contains(err.Error(), "Redis client") {
-		t.Errorf("without a client: %v", err)
+		t.Errorf("got %v without a client, want an error", err)
 	}
 }
 

@@ -138,7 +138,7 @@ func TestDeadline_AtTheMomentOfAdmission(t *testing.T) {
 				defer cancel()
 				_, err := caller.Do(ctx, c, nil, nop)
 				if err != nil && !errors.Is(err, caller.ErrDeadline) && !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("call %d: %v", i, err)
+					t.Errorf("call %d: got %v, want success, ErrDeadline or context.DeadlineExceeded", i, err)
 				}
 				done <- err
 			}()

@@ -71,7 +71,7 @@ func TestTransport_RespondsToItsErrors(t *testing.T) {
 			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://host.invalid/", nil)
 			var err error
 			if res, err = client.Do(req); err != nil {
-				t.Fatalf("%s: %v", name, err)
+				t.Fatalf("%s: got %v, want a response", name, err)
 			}
 		}
 		if res.StatusCode != test.status || res.Header.Get("Penstock-Error") != test.code ||

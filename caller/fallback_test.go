@@ -79,7 +79,7 @@ func TestFallbackTransport_TriesRoutesInOrder(t *testing.T) {
 			strings.NewReader(`{"model":"large","n":1}`))
 		res, err := (&http.Client{Transport: both}).Do(req)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want a response", name, err)
 		}
 		res.Body.Close()
 		if got := strings.Join(seen, ", "); res.StatusCode != test.want || got != test.seen {

@@ -32,7 +32,7 @@ func charged(t *testing.T, rdb *redis.Client, interval time.Duration) int {
 			return int((tat-now)/interval.Seconds() + 1) // rounded up: a little time has passed
 		}
 	}
-	t.Fatalf("no counter in %v", fields)
+	t.Fatalf("got no counter in %v, want one", fields)
 	return 0
 }
 
@@ -86,7 +86,7 @@ func TestFault_OfOneScriptCallIsHidden(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			if len(failures) == 0 {
-				t.Error("nobody was told of the failure")
+				t.Error("got no call of Hooks.RedisFailed, want one")
 			}
 		})
 	}
@@ -129,17 +129,17 @@ func TestFault_BlackholeKeepsDeadlines(t *testing.T) {
 		_, err := caller.Do(ctx, c, nil, nop)
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a call: %v", err)
+			t.Errorf("got %v for a call, want context.DeadlineExceeded", err)
 		}
 	}
 	end()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := c.Close(ctx); err == nil || !strings.Contains(err.Error(), "permits stay taken") {
-		t.Errorf("Close: %v", err)
+		t.Errorf("got %v from Close, want an error that counts the permits", err)
 	}
 	if d := time.Since(begun); d > 2900*time.Millisecond { // go-redis' read timeout is 3 s, for each
-		t.Errorf("all of it took %v", d)
+		t.Errorf("got an end after %v, want it by the deadlines", d)
 	}
 }
 
@@ -172,10 +172,10 @@ func TestFault_CloseReturnsWithoutRedis(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			if err := c.Close(ctx); err == nil || !strings.Contains(err.Error(), "in flight") {
-				t.Errorf("Close: %v", err)
+				t.Errorf("got %v from Close, want an error that counts the calls in flight", err)
 			}
 			if d := time.Since(begun); d > 2900*time.Millisecond {
-				t.Errorf("Close took %v", d)
+				t.Errorf("got the end of Close after %v, want it by its deadline", d)
 			}
 			if err := <-waiter; !errors.Is(err, caller.ErrClosed) {
 				t.Errorf("the waiter got %v", err)

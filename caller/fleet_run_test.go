@@ -103,7 +103,7 @@ func (f *fleet) runUntil(t *testing.T, done <-chan struct{}, workers int) {
 					default:
 					}
 					if err := f.post(t.Context(), r, fmt.Sprintf("call-%d-%d-%d", r, w, i)); err != nil {
-						t.Errorf("replica %d: %v", r, err)
+						t.Errorf("replica %d: got %v, want success", r, err)
 					}
 				}
 			})

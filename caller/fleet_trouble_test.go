@@ -28,10 +28,10 @@ func TestFleet_AvoidsAnAccountThatAnotherClientUses(t *testing.T) {
 	l := f.sim.Ledger()
 	// One refusal to each replica at most, and of the calls that were under way with it.
 	if n := l.Account("org-0").Throttled[apisim.OverRequests]; n < 1 || n > 20 {
-		t.Errorf("%d calls were refused", n)
+		t.Errorf("got %d calls refused, want 1 to 20", n)
 	}
 	if l.Account("org-1").Throttled[apisim.OverRequests] != 0 || l.Account("org-1").Admitted < 30 {
-		t.Errorf("the other account: %+v", l.Account("org-1").Counts)
+		t.Errorf("got %+v of the other account, want no refusal and at least 30 calls", l.Account("org-1").Counts)
 	}
 }
 
@@ -55,7 +55,7 @@ func TestFleet_SharesCooldowns(t *testing.T) {
 	}
 	for range 10 {
 		if account := used(t, there); account == first {
-			t.Fatalf("%s was used while it cools down", account)
+			t.Fatalf("got a call on %s during its cooldown, want none", account)
 		}
 	}
 	// A shorter cooldown doesn't end a longer one.
@@ -115,12 +115,12 @@ func TestFleet_StopsUsingARejectedKey(t *testing.T) {
 	at := slices.IndexFunc(l.Account("org-0").Keys, func(k apisim.KeyLedger) bool { return k.ID == "org-0-key-0" })
 	k := l.Account("org-0").Keys[at]
 	if !k.Revoked || k.AfterRevocation > 20 {
-		t.Errorf("%d calls on the revoked key, more than were under way", k.AfterRevocation)
+		t.Errorf("got %d calls on the rejected key, want at most 20", k.AfterRevocation)
 	}
 	after := k.AfterRevocation
 	f.run(t, 20, 5)
 	if n := f.sim.Ledger().Account("org-0").Keys[at].AfterRevocation; n != after {
-		t.Errorf("%d more calls on the revoked key", n-after)
+		t.Errorf("got %d more calls on the rejected key, want none", n-after)
 	}
 }
 
@@ -142,7 +142,7 @@ func TestFleet_StopsUsingAnAccountWithoutCredit(t *testing.T) {
 	f.run(t, 40, 4)
 	a := f.sim.Ledger().Account("org-0")
 	if n := a.Throttled[apisim.NoCredit]; a.Admitted != 0 || n < 1 || n > 8 {
-		t.Errorf("%d calls admitted and %d refused, more than were under way", a.Admitted, n)
+		t.Errorf("got %d calls admitted and %d refused, want none and 1 to 8", a.Admitted, n)
 	}
 }
 
@@ -165,7 +165,7 @@ func TestFleet_FailsAtOnceWithoutKeys(t *testing.T) {
 			t.Fatalf("got %v, want ErrNoKeys", err)
 		}
 		if e.RetryAfter < 50*time.Minute || e.RetryAfter > 70*time.Minute || (e.Attempts == 4) != (i == 0) {
-			t.Errorf("call %d: %+v", i, e)
+			t.Errorf("call %d: got %+v, want about an hour, and 4 attempts of the first call alone", i, e)
 		}
 		if want := "401"; !contains(err, want) {
 			t.Errorf("%v doesn't say %q", err, want)

@@ -115,7 +115,7 @@ func TestHedge_SendsOneRequestWhereItMust(t *testing.T) {
 			return ok(r), nil
 		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want a response", name, err)
 		}
 		res.Body.Close()
 		if sent != 1 {

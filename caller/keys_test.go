@@ -48,29 +48,29 @@ func TestDisable_InAllProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := served(t, there, 10); n["a"] != 0 {
-		t.Errorf("calls by key %v, although a is disabled", n)
+		t.Errorf("got the calls by key %v, want none with a", n)
 	}
 	state, err := there.Inspect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a := state.Keys[0]; a.ID != "a" || a.Ready() || a.Reason != "leaked in a log" || a.Disabled < 24*time.Hour {
-		t.Errorf("key a: %+v", a)
+		t.Errorf("got %+v for key a, want it disabled", a)
 	}
 	if b := state.Keys[1]; b.ID != "b" || !b.Ready() {
-		t.Errorf("key b: %+v", b)
+		t.Errorf("got %+v for key b, want it ready", b)
 	}
 	if err := here.Disable(t.Context(), "b", "so is this"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := caller.Do(t.Context(), there, nil, nop); !errors.Is(err, caller.ErrNoKeys) || !strings.Contains(err.Error(), "so is this") {
-		t.Errorf("all keys disabled: %v", err)
+		t.Errorf("got %v with all keys disabled, want ErrNoKeys", err)
 	}
 	if err := there.Enable(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if n := served(t, here, 10); n["a"] != 10 {
-		t.Errorf("calls by key %v, although a alone is enabled", n)
+		t.Errorf("got the calls by key %v, want all with a", n)
 	}
 }
 
@@ -100,16 +100,16 @@ func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 		return err == nil && len(seen) == 2
 	})
 	if seen["b"] != "rotated" || seen["c"] != "new" {
-		t.Errorf("secrets by key %v", seen)
+		t.Errorf("got the secrets by key %v, want the new ones", seen)
 	}
 	if err := c.SetKeys(nil); err == nil {
-		t.Error("no keys at all were accepted")
+		t.Error("got success without keys, want an error")
 	}
 	if err := c.SetKeys(append(fresh, fresh[0])); err == nil || strings.Contains(err.Error(), "rotated") {
-		t.Errorf("the same key twice: %v", err)
+		t.Errorf("got %v for a key that is there twice, want an error without its secret", err)
 	}
 	if n := served(t, c, 4); n["b"]+n["c"] != 4 {
-		t.Errorf("calls by key %v after a set that was refused", n)
+		t.Errorf("got the calls by key %v after a refused set, want no change", n)
 	}
 }
 
@@ -138,17 +138,17 @@ func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 			})
 		}()
 		if err := <-done; err.Error() != "that was all" {
-			t.Errorf("ended with %v", err)
+			t.Errorf("got the end %v, want the context's cause", err)
 		}
 		if len(failed) != 2 || !errors.Is(failed[0], broken) || !strings.Contains(failed[1].Error(), "appears twice") {
-			t.Errorf("failures %v", failed)
+			t.Errorf("got the failures %v, want one for each bad set", failed)
 		}
 	})
 	if n := served(t, c, 2); n["c"] != 2 {
-		t.Errorf("calls by key %v", n)
+		t.Errorf("got the calls by key %v, want some with the loaded keys", n)
 	}
 	if err := c.WatchKeys(t.Context(), 0, nil); err == nil {
-		t.Error("an interval of 0 was accepted")
+		t.Error("got success with an interval of 0, want an error")
 	}
 }
 

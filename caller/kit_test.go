@@ -67,9 +67,9 @@ func hold(t *testing.T, c *caller.Pool) (end func()) {
 	select {
 	case <-begun:
 	case err := <-done:
-		t.Fatalf("the call ended early: %v", err)
+		t.Fatalf("got %v for the call, want it in flight", err)
 	case <-time.After(testkit.Patience):
-		t.Fatalf("the call isn't admitted: %+v", c.Stats())
+		t.Fatalf("got %+v, want the call admitted", c.Stats())
 	}
 	ended := false
 	end = func() {
@@ -79,7 +79,7 @@ func hold(t *testing.T, c *caller.Pool) (end func()) {
 		ended = true
 		close(over)
 		if err := <-done; err != nil {
-			t.Errorf("the call: %v", err)
+			t.Errorf("got %v for the call, want success", err)
 		}
 	}
 	t.Cleanup(end)
@@ -130,7 +130,7 @@ func (l *load) call(context.Context, *caller.Grant) (int, error) {
 func (l *load) check(t *testing.T) {
 	t.Helper()
 	if most := l.most.Load(); most > l.limit {
-		t.Errorf("%d in flight, limit %d", most, l.limit)
+		t.Errorf("got %d calls in flight, want at most %d", most, l.limit)
 	}
 }
 

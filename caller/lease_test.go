@@ -43,7 +43,7 @@ func TestLease_LossEndsTheCallFirst(t *testing.T) {
 			close(begun)
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), caller.ErrLeaseLost) {
-				t.Errorf("the call's context ended with %v", context.Cause(ctx))
+				t.Errorf("got the cause %v of the call's end, want ErrLeaseLost", context.Cause(ctx))
 			}
 			close(ended)
 			return 0, ctx.Err()
@@ -56,7 +56,7 @@ func TestLease_LossEndsTheCallFirst(t *testing.T) {
 		select {
 		case <-ended:
 		default:
-			t.Error("the permit was granted while the call that had it went on")
+			t.Error("got the permit before its call ended, want it after")
 		}
 		return 0, nil
 	})

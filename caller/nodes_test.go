@@ -65,7 +65,7 @@ func onNodes(t *testing.T, over int64, client func() redis.UniversalClient, do f
 		t.Logf("%s: %d of %d requests in a window at most, %d of %d in flight", a.ID, a.Limits[0].Peak, limit, a.MostInFlight, concurrency)
 	}
 	if rdb, key := client(), scripts.PoolKey("pool"); rdb.TTL(t.Context(), key).Val() <= 0 {
-		t.Errorf("%s never expires", key)
+		t.Errorf("got %s without an expiry, want one", key)
 	}
 	return failures.Load()
 }
@@ -100,7 +100,7 @@ func TestCluster_MigrationDelaysNoCall(t *testing.T) {
 		goesOn()
 	})
 	if failures > 0 {
-		t.Errorf("%d script calls failed", failures)
+		t.Errorf("got %d failed script calls, want none", failures)
 	}
 }
 

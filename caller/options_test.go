@@ -16,7 +16,7 @@ import (
 func TestOptions_TravelInTheContext(t *testing.T) {
 	t.Parallel()
 	if got := caller.OptionsFrom(t.Context()); got != (caller.Options{}) {
-		t.Errorf("without options: %+v", got)
+		t.Errorf("got %+v without options, want the zero Options", got)
 	}
 	want := caller.Options{Model: "m", Priority: caller.PriorityLow, Idempotency: caller.IdempotencyNo}
 	ctx := caller.WithOptions(caller.WithOptions(t.Context(), caller.Options{Affinity: "gone"}), want)

@@ -74,9 +74,9 @@ func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 						seen++
 					}
 				case err := <-ended:
-					t.Fatalf("the call didn't wait: %v", err)
+					t.Fatalf("got %v at once, want the call to wait", err)
 				case <-time.After(testkit.Patience):
-					t.Fatalf("nothing is refused with %s", name)
+					t.Fatalf("got no refusal with %s, want one", name)
 				}
 			}
 			test.end(t, rdb)
@@ -110,17 +110,17 @@ func TestRedisHangs_NothingGathers(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				if _, err := caller.Do(ctx, c, nil, nop); err == nil {
-					t.Error("admitted without Redis")
+					t.Error("got an admission without Redis, want none")
 				}
 			})
 		}
 		wg.Wait()
 	}
 	if after := runtime.NumGoroutine(); after > before+20 {
-		t.Errorf("%d goroutines, %d before", after, before)
+		t.Errorf("got %d goroutines, want at most 20 more than %d", after, before)
 	}
 	if n := c.Stats().CallsWaiting; n != 0 {
-		t.Errorf("%d calls still wait", n)
+		t.Errorf("got %d calls waiting, want 0", n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -165,16 +165,16 @@ func TestCooldown_IsSpreadAboveTheFloor(t *testing.T) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: floor}}
 		})
 		if err == nil {
-			t.Fatal("no error")
+			t.Fatal("got no error, want one")
 		}
 	}
 	for d := range cooled {
 		if d < floor || d > floor*11/10+time.Millisecond {
-			t.Errorf("cooled down for %v, asked for %v", d, floor)
+			t.Errorf("got a cooldown of %v, want %v to a tenth more", d, floor)
 		}
 	}
 	if len(cooled) < 15 {
-		t.Errorf("20 cooldowns have only %d different ends", len(cooled))
+		t.Errorf("got %d different ends of 20 cooldowns, want at least 15", len(cooled))
 	}
 }
 
@@ -192,7 +192,7 @@ func TestOverloaded_SlowsTheAccount(t *testing.T) {
 				return 0, verdict{caller.Verdict{Outcome: caller.Overloaded, Scope: scope}}
 			})
 			if err == nil {
-				t.Fatal("no error")
+				t.Fatal("got no error, want one")
 			}
 			pace := func() float64 {
 				s, err := c.Inspect(t.Context())
@@ -204,7 +204,7 @@ func TestOverloaded_SlowsTheAccount(t *testing.T) {
 			if slowed {
 				testkit.Eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
 			} else if p := pace(); p != 1 {
-				t.Errorf("the pace is %v", p)
+				t.Errorf("got the pace %v, want 1", p)
 			}
 		}
 	})

@@ -105,12 +105,12 @@ func TestSecret_IsOnlyInRequestsOnOptionalPaths(t *testing.T) {
 	text := out.text.String()
 	for _, word := range []string{"caller.Usage", "caller.QuotaReport", "caller.Circuit", "caller.Attempt", "caller.Admission"} {
 		if !strings.Contains(text, word) {
-			t.Errorf("nothing was seen of %s", word)
+			t.Errorf("got no %s, want some", word)
 		}
 	}
 	for name, text := range map[string]string{"what got out": text, "MONITOR": monitored()} {
 		if at := strings.Index(text, canary); at >= 0 {
-			t.Errorf("%s has the canary: %q", name, text[max(0, at-300):min(len(text), at+100)])
+			t.Errorf("got the canary in %s, want it in requests only: %q", name, text[max(0, at-300):min(len(text), at+100)])
 		}
 	}
 }
@@ -153,13 +153,13 @@ func TestTransport_SettlesACancelledStream(t *testing.T) {
 	testkit.Eventually(t, "Redis knows of the permit", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 	cancel()
 	if _, err := res.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
-		t.Errorf("read on: %v", err)
+		t.Errorf("got %v from the cancelled stream, want context.Canceled", err)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight", n)
+		t.Errorf("got %d calls in flight, want 0", n)
 	}
 	if u := <-used; !reflect.DeepEqual(u.Settled, caller.Cost{caller.InputTokens: 15}) {
-		t.Errorf("settled %+v", u)
+		t.Errorf("got %+v, want the usage above the estimate settled", u)
 	}
 	testkit.Eventually(t, "Redis knows that it is back", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 0 })
 	// A token of 1,000 an hour takes 3.6 s. A little time has passed.

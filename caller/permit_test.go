@@ -52,7 +52,7 @@ func TestPermits_OfADeadProcessComeBackAfterTheTTL(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := time.Since(begun); d < 900*time.Millisecond {
-		t.Errorf("the permits were back after %v, before the TTL", d)
+		t.Errorf("got the permits after %v, want them after SessionTTL", d)
 	}
 	// The dead one comes back to life: it holds what it holds, and gives it back.
 	faults.Heal()

@@ -40,8 +40,8 @@ func TestPriority_HighOvertakesLow(t *testing.T) {
 			}
 		})
 	}
-	testkit.Eventually(t, "bulk waits", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
-	for name, c := range map[string]*caller.Pool{"its own": a, "another": b} {
+	testkit.Eventually(t, "calls of PriorityLow wait", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
+	for name, c := range map[string]*caller.Pool{"its own process": a, "another process": b} {
 		var overtaken []int64
 		for range 5 {
 			before := bulk.Load()
@@ -53,11 +53,11 @@ func TestPriority_HighOvertakesLow(t *testing.T) {
 		slices.Sort(overtaken)
 		// Those that were booked already, a few, go first; a wait in line would be for hundreds.
 		if median := overtaken[2]; median > 20 {
-			t.Errorf("in %s replica %v bulk calls went before, %d waited", name, overtaken, waiting)
+			t.Errorf("%s: got %v calls of PriorityLow served before, of %d that waited, want a median of at most 20", name, overtaken, waiting)
 		}
 	}
 	if bulk.Load() == waiting {
-		t.Error("bulk no longer waits: the test says nothing")
+		t.Error("got no call of PriorityLow that still waits, want some: otherwise the test shows nothing")
 	}
 	cancel()
 	wg.Wait()
@@ -83,10 +83,10 @@ func TestPriority_AgingLetsLowThrough(t *testing.T) {
 			}
 		})
 	}
-	testkit.Eventually(t, "urgent calls wait", func() bool { return a.Stats().CallsWaiting > 20 })
+	testkit.Eventually(t, "calls of PriorityHigh wait", func() bool { return a.Stats().CallsWaiting > 20 })
 	for name, c := range map[string]*caller.Pool{"the same": a, "another": b} {
 		if _, err := caller.Do(withPriority(testkit.Context(t), caller.PriorityLow), c, nil, nop); err != nil {
-			t.Errorf("bulk in %s replica: %v", name, err)
+			t.Errorf("%s process: got %v for a call of PriorityLow, want success", name, err)
 		}
 	}
 	cancel()
@@ -102,7 +102,7 @@ func TestMaxWaiting_RefusesFurtherCalls(t *testing.T) {
 	for range 3 {
 		wg.Go(func() {
 			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
-				t.Errorf("a call in the queue: %v", err)
+				t.Errorf("got %v for a call in the queue, want success", err)
 			}
 		})
 	}
@@ -111,13 +111,13 @@ func TestMaxWaiting_RefusesFurtherCalls(t *testing.T) {
 		_, err := caller.Do(testkit.Context(t), c, nil, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrQueueFull) || !as(err, &e) || e.Pool != "p" {
-			t.Fatalf("the fourth: %v", err)
+			t.Fatalf("got %v for the fourth call, want ErrQueueFull", err)
 		}
 	}
 	end()
 	wg.Wait()
 	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
-		t.Errorf("with room again: %v", err)
+		t.Errorf("got %v after the queue has room again, want success", err)
 	}
 }
 

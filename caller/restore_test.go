@@ -55,7 +55,7 @@ func TestRestore_Blocks(t *testing.T) {
 		return 0, &caller.StatusError{StatusCode: http.StatusUnauthorized}
 	}
 	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); err == nil {
-		t.Fatal("the key is good")
+		t.Fatal("got success with a rejected key, want an error")
 	}
 	testkit.Eventually(t, "the key is disabled", func() bool {
 		s, err := c.Inspect(t.Context())
@@ -65,7 +65,7 @@ func TestRestore_Blocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
-		t.Errorf("after the flush: %v, and %d requests with the revoked key", err, sent)
+		t.Errorf("got %v after the flush, and %d requests with the rejected key, want none", err, sent)
 	}
 	// And one that was enabled again stays so.
 	if err := c.Enable(testkit.Context(t), "k"); err != nil {
@@ -75,7 +75,7 @@ func TestRestore_Blocks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
-		t.Errorf("enabled, and after another flush: %v", err)
+		t.Errorf("got %v after Enable and another flush, want success", err)
 	}
 }
 

@@ -44,11 +44,11 @@ func TestSecret_IsRedacted(t *testing.T) {
 		encode(&out, v)
 		for _, text := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary)} {
 			if strings.Contains(out.String(), text) {
-				t.Errorf("value %d shows the secret as %q in:\n%s", i, text, out.String())
+				t.Errorf("value %d: got the secret as %q, want it redacted, in:\n%s", i, text, out.String())
 			}
 		}
 		if strings.Contains(out.String(), fmt.Sprint([]byte(canary))) {
-			t.Errorf("value %d shows the secret's bytes", i)
+			t.Errorf("value %d: got the secret's bytes, want them redacted", i)
 		}
 	}
 }
@@ -77,9 +77,9 @@ func TestSecret_RevealsAndCompares(t *testing.T) {
 	a, same, b := caller.NewSecret("a"), caller.NewSecret("a"), caller.NewSecret("b")
 	var none caller.Secret
 	if a.Reveal() != "a" || a != same || a == b {
-		t.Error("a secret reveals and compares by what it holds")
+		t.Error("got a Secret that doesn't reveal or compare by its value, want it to")
 	}
 	if !none.IsZero() || none.Reveal() != "" || caller.NewSecret("") != none || a.IsZero() {
-		t.Error("an empty secret is the zero Secret")
+		t.Error("got an empty Secret that isn't the zero Secret, want it to be")
 	}
 }

@@ -104,11 +104,11 @@ func TestServer_RefusalsAreReturned(t *testing.T) {
 				}
 			}
 			if after := rdb.Dump(t.Context(), scripts.PoolKey("p")).Val(); after != before {
-				t.Error("the state was changed")
+				t.Error("got the state changed, want it as before")
 			}
 			test.mend(t, rdb)
 			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
-				t.Errorf("after it was mended: %v", err)
+				t.Errorf("got %v after the repair, want success", err)
 			}
 		})
 	}

@@ -129,7 +129,7 @@ func TestUsage_RefundsUnusedTokens(t *testing.T) {
 					continue
 				}
 				if err != nil {
-					t.Fatalf("settled %v, call %d: %v", settled, n, err)
+					t.Fatalf("settled %v, call %d: got %v, want success", settled, n, err)
 				}
 				_, _ = io.Copy(io.Discard, res.Body)
 				res.Body.Close()

@@ -90,7 +90,7 @@ func TestTransport_ReturnsTheLastResponse(t *testing.T) {
 		})
 		res, err := client.Get(server.URL)
 		if err != nil {
-			t.Fatalf("%d: %v", status, err)
+			t.Fatalf("%d: got %v, want a response", status, err)
 		}
 		body, err := io.ReadAll(res.Body)
 		if res.StatusCode != status || len(body) != 110_000 || err != nil {

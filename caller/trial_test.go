@@ -42,17 +42,17 @@ func TestTrial_IsOneCallOfTwoProcesses(t *testing.T) {
 			tries++
 			for range 5 {
 				if _, err := Do(t.Context(), callers[1], nil, nothing); !errors.Is(err, ErrNoKeys) {
-					t.Errorf("during the trial: %v", err)
+					t.Errorf("got %v during the trial, want ErrNoKeys", err)
 				}
 			}
 			return 0, outcome
 		})
 		if tries != 1 || (err == nil) != (outcome == nil) {
-			t.Errorf("%d tries that end with %v: %v", tries, outcome, err)
+			t.Errorf("got %d trials that end with %v: %v, want one", tries, outcome, err)
 		}
 		if outcome != nil {
 			if _, err := Do(t.Context(), callers[1], nil, nothing); !errors.Is(err, ErrNoKeys) {
-				t.Errorf("after the trial failed: %v", err)
+				t.Errorf("got %v after the trial failed, want ErrNoKeys", err)
 			}
 		}
 	}
@@ -62,7 +62,7 @@ func TestTrial_IsOneCallOfTwoProcesses(t *testing.T) {
 			return
 		}
 		if !errors.Is(err, ErrNoKeys) || time.Now().After(end) {
-			t.Fatalf("after the trial succeeded: %v", err)
+			t.Fatalf("got %v after the trial succeeded, want success", err)
 		}
 	}
 }
