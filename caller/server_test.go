@@ -92,6 +92,7 @@ func TestServer_RefusalsAreReturned(t *testing.T) {
 			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
+			testkit.Eventually(t, "the release is reported", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 			test.change(t, rdb)
 			before := rdb.Dump(t.Context(), scripts.PoolKey("p")).Val()
 			for range 3 {
