@@ -102,6 +102,8 @@ func (s *Server) accountLedger(a *account) AccountLedger {
 	if a.changed > a.first {
 		l.MeanInFlight = a.area / (a.changed - a.first).Seconds()
 	}
+	s.keysLock.RLock()
+	defer s.keysLock.RUnlock()
 	for _, k := range s.keys {
 		if k.account == a {
 			l.Keys = append(l.Keys, KeyLedger{
