@@ -34,7 +34,7 @@ const (
 
 // parts are the members of requests to any of the providers here. Their names don't contradict each other.
 var parts = map[string]part{
-	"messages": prompt, "input": prompt, "prompt": prompt, "instructions": prompt, "system": prompt, "suffix": prompt, // OpenAI, Anthropic, Qwen
+	"messages": prompt, "input": prompt, "prompt": prompt, "instructions": prompt, "system": prompt, "suffix": prompt,
 	"contents": prompt, "systemInstruction": prompt, "system_instruction": prompt, "instances": prompt, // Gemini, Vertex
 	"content": prompt, "requests": prompt, "inputs": prompt, "texts": prompt, // embeddings
 	"query": prompt, "documents": prompt, // reranking

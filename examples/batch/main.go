@@ -123,7 +123,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.redis, "redis", "", "`URL` of the Redis that processes share (default: one embedded in this process)")
 	fs.IntVar(&o.workers, "workers", 200, "`calls` going at once, those that wait for quota included")
 	fs.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest `time` without a byte of an answer")
-	fs.DurationVar(&o.patience, "patience", 30*time.Minute, "longest `time` to wait for a provider that is overloaded, throttles or doesn't answer")
+	fs.DurationVar(&o.patience, "patience", 30*time.Minute,
+		"longest `time` to wait for a provider that is overloaded, throttles or doesn't answer")
 	fs.BoolVar(&o.json, "json", false, "print the figures as one line of JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
