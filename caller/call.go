@@ -10,16 +10,17 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// Do makes one call of the given cost. It waits for admission, runs call with the granted key, and runs it again, with
-// another key if that may help, as long as its error is worth it and the retry policy and ctx allow.
+// Do makes one call of a cost. It waits for admission and runs call with the granted key. While the error of call is worth
+// a retry and the retry policy and ctx allow it, Do runs call again, with another key if that may help.
 //
-// What an error means is said by its method Verdict() Verdict if it has one (StatusError and errors of CheckResponse
-// are judged by the pool's Profile); else failures of the network count as transient, and everything else as the
-// caller's own fault. An error marked by retry.Permanent isn't tried again. call must be safe to repeat, unless
-// Options.Repeatable says Once, must not keep the grant, and must obey its context. The permit goes back when call
-// returns.
+// An error's method Verdict() Verdict, if it has one, says what the error means. The pool's Profile judges a *StatusError,
+// which CheckResponse returns, too. Other errors of the network are transient, and all others are client errors. An error
+// marked by retry.Permanent isn't retried.
 //
-// An error of Do is an *Error. Do returns the value that the last attempt returned beside it.
+// call must be idempotent unless Options.Idempotency is IdempotencyNo. It must obey its context and not keep the grant. The
+// permit is returned when call returns.
+//
+// The error of Do is an *Error. Do returns the value of the last attempt beside it.
 func Do[T any](ctx context.Context, c *Pool, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
 	opts := OptionsFrom(ctx)
 	c.plan.identify(&opts)
@@ -42,14 +43,14 @@ func Do[T any](ctx context.Context, c *Pool, cost Cost, call func(context.Contex
 	value, err := together(ctx, &c.flights, opts.DedupKey, func(ctx context.Context) (T, error) {
 		return do(ctx, c, opts, cost, send, func(T) {})
 	})
-	if _, ok := err.(*Error); err != nil && !ok { // this caller has left
+	if _, ok := err.(*Error); err != nil && !ok { // its own context ended
 		err = &Error{Pool: c.plan.Name, Err: err}
 	}
 	return value, err
 }
 
-// do is the life of a call. send makes one attempt and sees to it that the grant is released. discard takes the
-// values of attempts that are followed by another.
+// do makes the attempts of a call. send makes one attempt and releases the grant. discard gets the values of attempts that
+// another attempt follows.
 func do[T any](ctx context.Context, c *Pool, opts Options, cost Cost,
 	send func(context.Context, *Grant) (T, Verdict, error), discard func(T),
 ) (T, error) {
@@ -114,13 +115,13 @@ func attempt[T any](ctx context.Context, c *Pool, opts Options, at course,
 		Latency: time.Since(begun), Status: status(value, err),
 	}
 	c.applyVerdict(g, verdict, m.last.Latency)
-	if !errors.Is(err, ErrLeaseLost) { // which says nothing about the endpoint
+	if !errors.Is(err, ErrLeaseLost) { // which isn't the endpoint's failure
 		c.tripped(g, opts.endpoint, verdict.Outcome)
 	}
 	return m
 }
 
-// guarded calls send, and gives the permit back if it panics.
+// guarded calls send, and returns the permit if send panics.
 func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *Grant) (T, Verdict, error)) (T, Verdict, error) {
 	returned := false
 	defer func() {
@@ -133,7 +134,7 @@ func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *G
 	return value, verdict, err
 }
 
-// attempted counts an attempt and shows it to the hook.
+// attempted counts an attempt and calls Hooks.Attempted.
 func (c *Pool) attempted(a Attempt, retrying bool) {
 	if a.Number == 0 {
 		return
@@ -172,7 +173,7 @@ func lastError(err error) error {
 	return err
 }
 
-// outcomeError is an answer that isn't a success, where nothing else is the error.
+// outcomeError stands for a response that isn't a success.
 type outcomeError struct{ verdict Verdict }
 
 func (e *outcomeError) Error() string {

@@ -14,8 +14,8 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// Close ends those who wait, lets those in flight finish, gives everything back, and may be repeated.
-func TestClose(t *testing.T) {
+// Close ends calls that wait, lets calls in flight finish, returns every permit, and can be repeated.
+func TestClose_ReturnsEveryPermit(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1))
@@ -57,8 +57,8 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// Close that may not wait any longer says what it leaves behind, each time.
-func TestCloseWithCallsInFlight(t *testing.T) {
+// If its context ends first, Close says what it leaves behind, each time.
+func TestClose_WithCallsInFlight(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 2})
@@ -78,11 +78,11 @@ func TestCloseWithCallsInFlight(t *testing.T) {
 	}
 	end()
 	if err := c.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "up to 1 permits") || strings.Contains(err.Error(), "%!") {
-		t.Errorf("after the end of the call: %v", err) // of which Redis hasn't heard
+		t.Errorf("after the end of the call: %v", err) // which Redis hasn't confirmed
 	}
 }
 
-func TestCloseOfAnUnusedCaller(t *testing.T) {
+func TestClose_OfAnUnusedPool(t *testing.T) {
 	t.Parallel()
 	c, err := caller.New(unreachable(t), caller.Config{Name: "p", Keys: []caller.Key{key("k")}})
 	if err != nil {
@@ -94,7 +94,7 @@ func TestCloseOfAnUnusedCaller(t *testing.T) {
 }
 
 // A call whose admission is lost leaves permits that this process doesn't know of. Close gives them back.
-func TestCloseAfterALostReply(t *testing.T) {
+func TestClose_AfterALostReply(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -122,7 +122,7 @@ func TestCloseAfterALostReply(t *testing.T) {
 }
 
 // Close beside callers that come and go: each gets an answer, and nothing is left.
-func TestCloseInTheMiddle(t *testing.T) {
+func TestClose_DuringAdmissions(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 500, Period: time.Second}))

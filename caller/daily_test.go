@@ -20,7 +20,7 @@ func accountsNamed(names ...string) (keys []Key) {
 	return keys
 }
 
-// leave closes a Caller that a test is through with.
+// leave closes a Pool.
 func leave(c *Pool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -37,7 +37,7 @@ func zone(t *testing.T, name string) *time.Location {
 }
 
 // The next reset is at the wall clock's time there, also on days of 23 and 25 hours.
-func TestNextReset(t *testing.T) {
+func TestNextReset_IsAtTheWallClocksTime(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		zone, now, want string // UTC
@@ -72,7 +72,7 @@ func TestNextReset(t *testing.T) {
 }
 
 // Through two years of days, short and long ones, resets come once a day, at the same time of day where there is one.
-func TestResetsComeOnceADay(t *testing.T) {
+func TestNextReset_ComesOnceADay(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"America/Los_Angeles", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago"} {
 		l := Limit{Location: zone(t, name), ResetAt: 2*time.Hour + 15*time.Minute}
@@ -88,7 +88,7 @@ func TestResetsComeOnceADay(t *testing.T) {
 }
 
 // In a process where a call waits for the next day, others that fit into today go on.
-func TestOthersGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
+func TestDaily_SmallerCallsGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
 	t.Parallel()
 	// The limit starts anew in half a day, whenever the test runs.
 	limit := Limit{Metric: Tokens, Rate: 100, Algorithm: Daily}

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-func TestCostsThatCannotBe(t *testing.T) {
+func TestCost_ThatNeverFitsIsRefused(t *testing.T) {
 	t.Parallel()
 	c := join(t, unreachable(t), limits(perMinute(10), caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Minute}))
 	for name, cost := range map[string]caller.Cost{
@@ -35,8 +35,8 @@ func TestCostsThatCannotBe(t *testing.T) {
 	}
 }
 
-// A call whose turn can't come in time is told so at once, whoever waits already, and what stands in the way.
-func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
+// A call without capacity before its deadline is refused at once, whatever waits already, and its error names the limit.
+func TestDeadline_IsRefusedBehindOthers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
@@ -65,8 +65,8 @@ func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
 	})
 }
 
-// A large call may be admitted far ahead of its slot. If that comes too late, the call is told so at once.
-func TestLateSlotsAreRefused(t *testing.T) {
+// A large call may be admitted far ahead of its send time. If that is after its deadline, the call is refused at once.
+func TestDeadline_ASendTimeBehindItIsRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour, Burst: 2}))
@@ -82,8 +82,8 @@ func TestLateSlotsAreRefused(t *testing.T) {
 	})
 }
 
-// Who gives up, at whatever moment, leaves no permit behind.
-func TestGivingUpLeavesNoPermit(t *testing.T) {
+// A call whose context ends at any moment leaves no permit behind.
+func TestCancel_LeavesNoPermit(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("changed my mind")
 	type moment struct {
@@ -126,7 +126,7 @@ func TestGivingUpLeavesNoPermit(t *testing.T) {
 }
 
 // Many callers with deadlines all around the moment of their admission: what is charged and held adds up in the end.
-func TestDeadlinesAtTheMomentOfAdmission(t *testing.T) {
+func TestDeadline_AtTheMomentOfAdmission(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 100, Period: time.Second}))

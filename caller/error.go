@@ -25,8 +25,8 @@ var (
 	ErrClosed = errors.New("the caller is closed")
 )
 
-// ErrLeaseLost ended an attempt: Redis couldn't be told of it for a TTL, or this process stood still for as long, so
-// that other processes get its permit. The call is tried again where that is safe. See Config.OutliveLease.
+// ErrLeaseLost ended an attempt: this process couldn't renew its session for Tuning.SessionTTL, so other processes may get
+// the permit. The call is retried if that is safe. See Tuning.ContinueOnLeaseLoss.
 var ErrLeaseLost = concurrency.ErrLeaseLost
 
 // errNoOther is what a call gets that may not use the accounts that could serve it.

@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// throttledFor is the cooldown where the provider doesn't say for how long.
+	// throttledFor is the cooldown if the provider gives no time.
 	throttledFor = time.Second
-	// disabledFor is how long a disabled key or account stays so before one call tries it again.
+	// disabledFor is the time after which one call tries a disabled key or account.
 	disabledFor = time.Hour
 	// A 429 within the limit shows that another client uses the account. The limit then runs at throttledPace of its pace
 	// and recovers linearly over ten periods, which converges on the unused share.
@@ -66,8 +66,8 @@ func sampleOf(v Verdict) admission.Sample {
 	}
 }
 
-// coolDown returns the cooldown of a throttled key, or of its account. It is a little longer than the provider says, and
-// not the same for all, so that the calls don't come back all at once.
+// coolDown returns the cooldown of a throttled key, or of its account. Jitter of up to a tenth keeps the calls from coming
+// back all at once.
 func coolDown(g *Grant, v Verdict) Block {
 	d := v.RetryAfter
 	if d <= 0 {
@@ -87,7 +87,7 @@ func blockOf(g *Grant, v Verdict, d time.Duration) Block {
 	return b
 }
 
-// observe reports to all processes what an answer's headers say is left of the limits.
+// observe reports to all processes the quotas in a response's headers.
 func (c *Pool) observe(g *Grant, res *http.Response) {
 	if c.plan.Profile.Quotas == nil {
 		return
@@ -102,7 +102,7 @@ func (c *Pool) observe(g *Grant, res *http.Response) {
 	}
 }
 
-// applyQuotas reports quotas of the limits' metrics. What is left of Requests is where an adaptive limit may begin.
+// applyQuotas reports the quotas of metrics that limits count. An adaptive limit may begin at what is left of Requests.
 func (c *Pool) applyQuotas(g *Grant, quotas []Quota) {
 	var f admission.Feedback
 	var few [8]admission.Quota

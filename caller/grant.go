@@ -8,24 +8,24 @@ import (
 	"github.com/penstock/penstock/caller/internal/admission"
 )
 
-// Grant is what an admitted call gets: a key, a booking in its limits, a permit. Its methods are safe for concurrent use.
+// Grant is what an admitted call has: a key, a booking in its limits, a permit. Its methods are safe for concurrent use.
 type Grant struct {
 	Key     string // key ID
 	Account string
 	Attempt int // from 1
-	// IdempotencyKey is the call's, the same for all its attempts; empty where none is wanted.
+	// IdempotencyKey is the same for all attempts of a call. Empty if the call has none.
 	IdempotencyKey string
 
 	admission admission.Grant
 	pool      *Pool
 	secret    Secret
 	model     string
-	prompt    int64 // tokens that Estimate takes the prompt for, to learn from; 0: nothing is to be learned
+	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
 	settled   atomic.Bool
 	ctx       attemptContext
 }
 
-// acquire waits for admission and the send time. A key that is gone by then is declined, and another one asked for.
+// acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.
 func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
 	g := &Grant{pool: c}
 	for {
@@ -44,24 +44,25 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 // Secret returns the secret of the granted key.
 func (g *Grant) Secret() string { return g.secret.Reveal() }
 
-// release returns the permit. Only the first call counts.
+// release returns the permit. Only its first call has an effect.
 func (g *Grant) release() { g.admission.Release() }
 
-// Settle tells what the call really cost, where its answer says so and Do is used; Transport finds it by itself. For each
-// metric in actual, what the estimate had too much may be used again by the fleet, and what it had too little is charged.
-// So leave out what the provider doesn't give back. Only the first call of it counts.
+// Settle corrects the units that the call was charged to what it really cost, for each metric in actual: an excess is
+// refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
+// first call of Settle has an effect. It is for functions of Do; Transport settles by Profile.Usage.
 func (g *Grant) Settle(actual Cost) {
 	g.correct(actual, true, func(Metric, int64) bool { return true })
 }
 
-// settle corrects what was charged by what the call really cost, for the metrics that the provider corrects, too. Of an
-// answer that isn't whole only what is above the estimate counts: the rest of the call's cost isn't known.
+// settle corrects the charged units for the metrics that the provider corrects, too. Of a response that isn't whole only
+// a shortfall counts, because the rest of the call's cost is unknown.
 func (g *Grant) settle(actual Cost, whole bool) {
 	g.correct(actual, whole, func(m Metric, difference int64) bool {
 		return (whole || difference > 0) && slices.Contains(g.pool.plan.Profile.Settled, m)
 	})
 }
 
+// correct settles the differences that count, and calls Hooks.UsageRead.
 func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) {
 	if g.settled.Swap(true) {
 		return

@@ -5,50 +5,50 @@ import (
 	"time"
 )
 
-// State is what the fleet knows of a pool.
+// State is the state of a pool that all processes share.
 type State struct {
-	Keys     []KeyState
-	Limits   []LimitState
-	Sessions []SessionState
-	// Permits is how many calls each account may have in flight, where Config.Adaptive makes that follow what calls meet;
-	// an account of which nothing is known yet is missing. Its whole part counts.
+	Keys     []KeyState     // of this process's configuration
+	Limits   []LimitState   // of its accounts and keys, and of the pool
+	Sessions []SessionState // of all processes
+	// Permits is the number of calls that each account may have in flight, by account, rounded down. It is empty without
+	// Config.Adaptive. An account without samples is missing.
 	Permits map[string]float64
 }
 
 // KeyState is a key of this process's configuration.
 type KeyState struct {
 	ID, Account string
-	// CoolingDown and Disabled are for how long, from now, the key or its account isn't used. A key that is disabled is
-	// then tried by one call; until that succeeds, Disabled isn't positive and Trial is set. Both are 0 for a key in use.
+	// CoolingDown and Disabled are the time from now for which the key or its account isn't used; 0 for a key in use.
+	// After Disabled one call tries the key. Until that call succeeds, Disabled isn't positive and Trial is set.
 	CoolingDown, Disabled time.Duration
 	Trial                 bool
-	Reason                string // of either
+	Reason                string // why the key isn't used
 }
 
 // Ready reports whether the key is in use.
 func (k KeyState) Ready() bool { return k.CoolingDown <= 0 && k.Disabled <= 0 && !k.Trial }
 
-// LimitState is a limit of an account or key, or of the pool.
+// LimitState is the state of a limit of an account or key, or of the pool.
 type LimitState struct {
 	Limit   Limit
 	Account string // empty for a limit of the pool
 	Key     string // empty for a limit of an account or the pool
-	// Booked is how far ahead of now the limit is used up: 0 where the next unit may be used now, 10 s where it may in
-	// 10 s, less what the burst allows at once.
+	// Booked is the time from now until the limit's theoretical arrival time (GCRA), when all that was used has been
+	// refilled. At least 0. The burst can be used before.
 	Booked time.Duration
-	Used   int64   // units of a Daily limit used since it started anew
-	Pace   float64 // share of its pace at which the limit is used; less than 1 after the provider said it was too much
+	Used   int64   // units of a Daily limit used since its last reset
+	Pace   float64 // share of its rate at which the limit is used, up to 1: less after the provider reported too much use
 }
 
 // SessionState is a process that holds permits or waits.
 type SessionState struct {
-	Name    string // Config.Session and a random suffix
-	Waiting int    // calls
-	Ends    time.Duration
+	Name    string         // Tuning.SessionName and a random suffix
+	Waiting int            // calls that wait
+	Ends    time.Duration  // time from now until the session ends, unless it is renewed
 	Held    map[string]int // permits by account
 }
 
-// Inspect asks Redis what the fleet knows of the pool. It changes nothing.
+// Inspect reads the state of the pool from Redis. It changes nothing.
 func (c *Pool) Inspect(ctx context.Context) (*State, error) {
 	s, err := c.admission.State(ctx)
 	if err != nil {

@@ -70,7 +70,7 @@ func (c *Pool) judgeError(ctx context.Context, err error) Verdict {
 	if over(ctx) {
 		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}
 	}
-	if retry.Network(err) || retry.Worth(err) {
+	if retry.Network(err) || retry.Retryable(err) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "network"}
 	}
 	return Verdict{Outcome: ClientError}

@@ -67,27 +67,27 @@ func checkKeys(all []Key) error {
 		case k.ID == "":
 			errs = append(errs, fmt.Errorf("Keys[%d] has no ID: give each key a public name", i))
 		case keys[k.ID]:
-			errs = append(errs, fmt.Errorf("key %q is there twice: give each key an ID of its own", k.ID))
+			errs = append(errs, fmt.Errorf("key %q appears twice: give each key its own ID", k.ID))
 		}
 		if k.Secret.IsZero() {
-			errs = append(errs, fmt.Errorf("key %q has no Secret", k.ID))
+			errs = append(errs, fmt.Errorf("key %q has no Secret: set it", k.ID))
 		} else if showsSecret(k) {
 			// Neither name is quoted: one holds the secret.
-			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret: both are public, use other names", i))
+			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret, and both are public: use other names", i))
 			continue
 		}
 		if first, ok := secrets[k.Secret]; ok && !k.Secret.IsZero() {
-			errs = append(errs, fmt.Errorf("Keys[%d] has the Secret of Keys[%d]: its calls would count twice, take one out", i, first))
+			errs = append(errs, fmt.Errorf("Keys[%d] has the Secret of Keys[%d]: remove one, or its calls count twice", i, first))
 		}
 		if k.Weight < 0 {
-			errs = append(errs, fmt.Errorf("key %q has the Weight %d: use 0 for 1, or more", k.ID, k.Weight))
+			errs = append(errs, fmt.Errorf("the Weight of key %q is %d: use 0 for the default of 1, or more", k.ID, k.Weight))
 		}
 		keys[k.ID], secrets[k.Secret] = true, i
 	}
 	return errors.Join(errs...)
 }
 
-// showsSecret reports whether a key's public names give its secret away. A secret of a few letters may stand in a name
+// showsSecret reports whether a public name of a key contains its secret. A secret of a few letters may be part of a name
 // by chance.
 func showsSecret(k Key) bool {
 	secret := k.Secret.Reveal()
@@ -99,9 +99,9 @@ func showsSecret(k Key) bool {
 	return false
 }
 
-// SetKeys puts keys in the place of those that there are, while calls go on: keys that are gone get no new calls, new
-// ones do from now on, and those that stay keep their state and get their new secret and weight. It changes this
-// process alone; the other processes of the pool need the same. An error leaves everything as it was.
+// SetKeys replaces the keys of this process while calls go on. A key that is gone gets no new calls. A key that stays
+// keeps its state and gets its new secret and weight. The other processes of the pool need the same keys. If SetKeys
+// returns an error, nothing has changed.
 func (c *Pool) SetKeys(keys []Key) error {
 	if err := checkKeys(keys); err != nil {
 		return fmt.Errorf("caller: the keys of pool %q: %w", c.plan.Name, err)
@@ -113,12 +113,12 @@ func (c *Pool) SetKeys(keys []Key) error {
 	return nil
 }
 
-// WatchKeys loads the keys again and again, every so often, and calls SetKeys with them, until ctx ends. What load
-// returns is used as long as it is a usable set of keys; its errors and those of SetKeys go to Hooks.KeysFailed, and
-// the keys stay as they were. WatchKeys returns the cause of ctx's end, or an error for an interval that isn't positive.
+// WatchKeys calls load at an interval, and SetKeys with its keys, until ctx ends. An error of load or SetKeys goes to
+// Hooks.KeysFailed, and the keys stay as they were. WatchKeys returns the cause of ctx's end, or an error if the interval
+// isn't more than 0.
 func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(context.Context) ([]Key, error)) error {
 	if every <= 0 {
-		return fmt.Errorf("caller: keys can't be loaded every %v: use more than 0", every)
+		return fmt.Errorf("caller: the interval of WatchKeys is %v: use more than 0", every)
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -138,20 +138,21 @@ func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(con
 	}
 }
 
-// Disable takes a key out of use in the whole fleet until Enable. It returns when Redis knows; calls that have been
-// admitted go on. The reason is for whoever asks Inspect, or gets ErrNoKeys.
+// Disable takes a key out of use in all processes until Enable. It returns when Redis has confirmed it. Calls that have
+// been admitted go on. Inspect and ErrNoKeys show the reason.
 func (c *Pool) Disable(ctx context.Context, key, reason string) error {
 	b := admission.Block{Key: key, For: operatorFor, Disabled: true, Reason: reason}
 	return c.instructed(key, c.admission.Block(ctx, b))
 }
 
-// Enable lets a key be used again that was disabled, by an operator or because the provider refused it. It returns when
-// Redis knows. A cooldown that goes on isn't ended.
+// Enable puts a key that was disabled, by Disable or because the provider rejected it, back into use. It returns when Redis
+// has confirmed it. A cooldown goes on.
 func (c *Pool) Enable(ctx context.Context, key string) error {
 	return c.instructed(key, c.admission.Unblock(ctx, "", key))
 }
 
-// EnableAccount lets an account be used again that was disabled because it couldn't pay. It returns when Redis knows.
+// EnableAccount puts an account that was disabled because it was out of credit back into use. It returns when Redis has
+// confirmed it.
 func (c *Pool) EnableAccount(ctx context.Context, account string) error {
 	return c.instructed(account, c.admission.Unblock(ctx, account, ""))
 }

@@ -3,6 +3,7 @@ package caller_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 func secretKeys(ids ...string) []caller.Key {
@@ -34,7 +36,7 @@ func served(t *testing.T, c *caller.Pool, n int) map[string]int {
 	return count
 }
 
-func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
+func TestDisable_InAllProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	here := join(t, rdb, keys(secretKeys("a", "b")...))
@@ -72,7 +74,7 @@ func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
 	}
 }
 
-func TestKeysChangeWhileCallsGoOn(t *testing.T) {
+func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), keys(secretKeys("a", "b")...), concurrency(1))
 	endA, endB := hold(t, c), hold(t, c) // one on each
@@ -111,7 +113,7 @@ func TestKeysChangeWhileCallsGoOn(t *testing.T) {
 	}
 }
 
-func TestKeysAreWatched(t *testing.T) {
+func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var failed []error
@@ -138,7 +140,7 @@ func TestKeysAreWatched(t *testing.T) {
 		if err := <-done; err.Error() != "that was all" {
 			t.Errorf("ended with %v", err)
 		}
-		if len(failed) != 2 || !errors.Is(failed[0], broken) || !strings.Contains(failed[1].Error(), "there twice") {
+		if len(failed) != 2 || !errors.Is(failed[0], broken) || !strings.Contains(failed[1].Error(), "appears twice") {
 			t.Errorf("failures %v", failed)
 		}
 	})
@@ -148,4 +150,43 @@ func TestKeysAreWatched(t *testing.T) {
 	if err := c.WatchKeys(t.Context(), 0, nil); err == nil {
 		t.Error("an interval of 0 was accepted")
 	}
+}
+
+// A call that is admitted with a key that is gone by the send time is made with another key, and once.
+func TestSetKeys_AKeyThatIsGoneByTheSendTimeIsReplaced(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, server *testkit.BubbleServer) {
+		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
+		c := join(t, server.Client(t), keys(secretKeys("old")...), limits(hourly), func(c *caller.Config) {
+			c.Tuning.Horizon = 2 * time.Hour
+		})
+		urgent := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
+		if _, err := caller.Do(urgent, c, nil, nop); err != nil {
+			t.Fatal(err)
+		}
+		var used []string
+		done := make(chan error, 1)
+		go func() { // booked an hour ahead
+			_, err := caller.Do(urgent, c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
+				used = append(used, g.Key+": "+g.Secret())
+				return 0, nil
+			})
+			done <- err
+		}()
+		time.Sleep(time.Minute)
+		if s := c.Stats(); s.CallsInFlight != 1 {
+			t.Fatalf("got %+v, want a call that is admitted", s)
+		}
+		if err := c.SetKeys(secretKeys("new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want no error", err)
+		}
+		if want := []string{"new: the secret of new"}; !slices.Equal(used, want) {
+			t.Errorf("got calls with %q, want %q", used, want)
+		}
+		if s := c.Stats(); s.CallsInFlight != 0 {
+			t.Errorf("got %d calls in flight afterwards, want 0", s.CallsInFlight)
+		}
+	})
 }

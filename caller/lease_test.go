@@ -14,7 +14,7 @@ import (
 )
 
 // A process that can't reach Redis ends its calls before another process gets their permits.
-func TestALostLeaseEndsTheCallFirst(t *testing.T) {
+func TestLease_LossEndsTheCallFirst(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -61,12 +61,12 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 		t.Errorf("the call that lost its lease: %v after %d attempts, want success at the second", err, attempts.Load())
 	}
 	if lost.Load() != 1 {
-		t.Errorf("the hook heard of %d calls", lost.Load())
+		t.Errorf("the hook got %d calls", lost.Load())
 	}
 }
 
-// Whoever prefers to finish its calls may. Redis is told of their permits when it is back.
-func TestOutliveLease(t *testing.T) {
+// Calls go on if that is configured. Redis gets their permits when it is back.
+func TestLease_CallsContinueIfConfigured(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -84,7 +84,7 @@ func TestOutliveLease(t *testing.T) {
 }
 
 // A call by HTTP that loses its lease ends, and is tried again as far as that is safe.
-func TestALostLeaseOverHTTP(t *testing.T) {
+func TestLease_LossOverHTTP(t *testing.T) {
 	t.Parallel()
 	for name, method := range map[string]string{"safe to repeat": http.MethodGet, "not safe": http.MethodPost} {
 		t.Run(name, func(t *testing.T) {

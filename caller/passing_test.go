@@ -92,7 +92,7 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 }
 
 // While Redis hangs, calls come and go by their deadlines, and nothing gathers: neither goroutines nor waiters.
-func TestNothingGathersWhileRedisHangs(t *testing.T) {
+func TestRedisHangs_NothingGathers(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
 	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
@@ -149,7 +149,7 @@ func TestTheBoundAfterLostState(t *testing.T) {
 }
 
 // A cooldown is never shorter than the provider says, a little longer at most, and not the same for all.
-func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
+func TestCooldown_IsSpreadAboveTheFloor(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var all []caller.Key
@@ -182,7 +182,7 @@ func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
 
 // A provider that asks an account to slow down gets half its pace, which comes back; one that is overloaded for everybody
 // doesn't slow the account.
-func TestOverloadSlowsTheAccount(t *testing.T) {
+func TestOverloaded_SlowsTheAccount(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for scope, slowed := range map[caller.Scope]bool{caller.ScopeAccount: true, caller.ScopeProvider: false} {

@@ -14,7 +14,7 @@ import (
 )
 
 // However many processes and calls there are, no more are in flight than the limit says, and each process gets some.
-func TestConcurrencyIsNeverExceeded(t *testing.T) {
+func TestConcurrency_IsNeverExceeded(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		load := newLoad(4)
@@ -36,7 +36,7 @@ func TestConcurrencyIsNeverExceeded(t *testing.T) {
 }
 
 // A process that is cut off from Redis loses its permits after the TTL, and no earlier.
-func TestPermitsOfTheDeadComeBack(t *testing.T) {
+func TestPermits_OfADeadProcessComeBackAfterTheTTL(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -60,7 +60,7 @@ func TestPermitsOfTheDeadComeBack(t *testing.T) {
 }
 
 // The heartbeat keeps permits for as long as the call takes.
-func TestPermitsOfLongCallsStay(t *testing.T) {
+func TestPermits_OfLongCallsStay(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	short := func(cfg *caller.Config) { cfg.Tuning.SessionTTL = time.Second }
@@ -78,7 +78,7 @@ func TestPermitsOfLongCallsStay(t *testing.T) {
 }
 
 // A permit that comes back is used at once, also where another account waits for a rate for much longer.
-func TestAPermitComesBackWhileAnotherAccountIsRateLimited(t *testing.T) {
+func TestPermits_AReleaseIsUsedWhileAnotherAccountIsRateLimited(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for _, holder := range []string{"here", "there"} {
 			t.Run(holder, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/penstock/penstock/caller/internal/admission"
 )
 
-// Caller makes calls with the keys of one pool.
+// Pool makes calls with the keys of one pool.
 type Pool struct {
 	plan      *settings
 	admission *admission.Controller
@@ -22,8 +22,8 @@ type Pool struct {
 	flights   flights
 }
 
-// New joins the pool that cfg describes, with the state that rdb's Redis has of it. It checks the whole configuration,
-// and doesn't talk to Redis yet. Close leaves the pool.
+// New returns a Pool whose shared state is in the Redis of rdb. It checks the whole configuration. It doesn't call Redis:
+// the first call does. Close ends the Pool.
 func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	if rdb == nil {
 		return nil, errors.New("caller: New needs a Redis client")
@@ -40,8 +40,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	return c, nil
 }
 
-// Close refuses new calls, ends those that wait with ErrClosed, waits until ctx ends for the calls in flight, and
-// gives every permit back. It returns an error if calls were still in flight.
+// Close refuses new calls, ends the calls that wait with ErrClosed, waits until ctx ends for the calls in flight, and
+// returns every permit. Its error says what stays taken in Redis until the session ends.
 func (c *Pool) Close(ctx context.Context) error {
 	if err := c.admission.Close(ctx); err != nil {
 		return &Error{Pool: c.plan.Name, Err: err}
@@ -49,7 +49,7 @@ func (c *Pool) Close(ctx context.Context) error {
 	return nil
 }
 
-// Stats returns what the Caller did so far.
+// Stats returns what the Pool did so far.
 func (c *Pool) Stats() Stats {
 	s := c.stats.read()
 	s.PromptRatios = c.plan.prompts.read()
@@ -59,7 +59,7 @@ func (c *Pool) Stats() Stats {
 	return s
 }
 
-// admitted calls the hook.
+// admitted calls Hooks.Admitted.
 func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
 	if hook := c.plan.Hooks.Admitted; hook != nil {
 		hook(Admission{Key: g.Key(), Account: g.Account(), Waited: waited})

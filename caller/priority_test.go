@@ -17,8 +17,8 @@ func withPriority(ctx context.Context, p caller.Priority) context.Context {
 	return caller.WithOptions(ctx, caller.Options{Priority: p})
 }
 
-// An interactive call goes before the bulk calls that wait, in its own replica and in another.
-func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
+// A call of high priority goes before calls of low priority that wait, in its own process and in another.
+func TestPriority_HighOvertakesLow(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	limit := caller.Limit{Metric: caller.Requests, Rate: 40, Period: time.Second}
@@ -62,8 +62,8 @@ func TestAnInteractiveCallOvertakesBulk(t *testing.T) {
 	wg.Wait()
 }
 
-// Where urgent calls take everything that there is, a bulk call gets its turn after it has aged.
-func TestAgingLetsBulkThrough(t *testing.T) {
+// If calls of high priority take all capacity, a call of low priority is served once it has aged.
+func TestPriority_AgingLetsLowThrough(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	limit := caller.Limit{Metric: caller.Requests, Rate: 50, Period: time.Second}
@@ -93,7 +93,7 @@ func TestAgingLetsBulkThrough(t *testing.T) {
 }
 
 // Calls above Config.Tuning.MaxWaiting are refused at once; those that wait are served, and then there is room again.
-func TestQueueFull(t *testing.T) {
+func TestMaxWaiting_RefusesFurtherCalls(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), concurrency(1), func(c *caller.Config) { c.Tuning.MaxWaiting = 3 })
 	end := hold(t, c)
@@ -121,7 +121,7 @@ func TestQueueFull(t *testing.T) {
 }
 
 // A permit that one process gives back is another's by a message, not by the next poll.
-func TestPermitsAreHandedOver(t *testing.T) {
+func TestPermits_AreHandedOverByPriority(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	long := func(c *caller.Config) { c.Tuning.SessionTTL = time.Hour } // no heartbeat finds it by chance

@@ -15,7 +15,7 @@ import (
 )
 
 // What a process knows of limits, it puts back where Redis has lost it, before it is admitted anything.
-func TestLostLimitsArePutBack(t *testing.T) {
+func TestRestore_Limits(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]caller.Limit{
 		"window": {Metric: caller.Requests, Rate: 1, Period: time.Hour},
@@ -44,7 +44,7 @@ func TestLostLimitsArePutBack(t *testing.T) {
 }
 
 // A key that this process found revoked isn't tried again because Redis has forgotten it.
-func TestLostBlocksArePutBack(t *testing.T) {
+func TestRestore_Blocks(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
@@ -79,7 +79,7 @@ func TestLostBlocksArePutBack(t *testing.T) {
 }
 
 // The calls in flight fall on overload and rise while they are used, the same for all processes, between the bounds.
-func TestAdaptiveConcurrency(t *testing.T) {
+func TestAdaptive_FollowsTheResults(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	adaptive := func(cfg *caller.Config) {
@@ -119,7 +119,7 @@ func TestAdaptiveConcurrency(t *testing.T) {
 }
 
 // What the provider would take at the moment is where it begins.
-func TestAdaptiveConcurrencyBeginsAtWhatIsLeft(t *testing.T) {
+func TestAdaptive_BeginsAtTheQuotaLeft(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	c := join(t, rdb, func(cfg *caller.Config) {

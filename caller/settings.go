@@ -14,15 +14,13 @@ import (
 	"github.com/penstock/penstock/caller/internal/admission"
 )
 
-// Defaults of Config.
+// Defaults of Tuning.
 const (
 	DefaultArrivalJitter = 100 * time.Millisecond
 	DefaultHorizon       = 200 * time.Millisecond
 	DefaultSessionTTL    = 10 * time.Second
-	// DefaultMaxWaiting is how many calls of a process may wait.
-	DefaultMaxWaiting = 100_000
-	// DefaultAging is how long a call waits until it counts as a priority higher.
-	DefaultAging = 30 * time.Second
+	DefaultMaxWaiting    = 100_000
+	DefaultAging         = 30 * time.Second
 )
 
 // settings are a Config that has been checked, with its defaults filled in.
@@ -36,7 +34,7 @@ type settings struct {
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
-// newSettings checks a Config. The error says everything that is wrong, and what to change.
+// newSettings checks a Config and fills in its defaults. Its error names everything that is wrong.
 func newSettings(cfg Config) (*settings, error) {
 	cfg.Keys, cfg.Limits = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits)
 	cfg.Tuning.ArrivalJitter = cmp.Or(cfg.Tuning.ArrivalJitter, DefaultArrivalJitter)
@@ -49,7 +47,7 @@ func newSettings(cfg Config) (*settings, error) {
 		host, _ := os.Hostname()
 		cfg.Tuning.SessionName = host + "-" + strconv.Itoa(os.Getpid())
 	}
-	// Two sessions never have the same name, whatever the processes are called.
+	// A suffix keeps the sessions of equal names apart.
 	cfg.Tuning.SessionName += "~" + strconv.FormatUint(rand.Uint64(), 36)
 	cfg.Profile = cfg.Profile.withDefaults()
 	p := &settings{Config: cfg}
@@ -61,35 +59,39 @@ func newSettings(cfg Config) (*settings, error) {
 	return p, nil
 }
 
+// checkPool checks the settings of the pool and of Tuning.
 func (p *settings) checkPool() error {
 	var errs []error
 	if p.Name == "" {
-		errs = append(errs, errors.New("Pool is empty: name the quota that the processes share"))
+		errs = append(errs, errors.New("Name is empty: name the quota that the processes share"))
 	}
 	if p.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("Concurrency is %d: use the provider's limit, or 0 for none", p.Concurrency))
 	}
 	if p.Tuning.ArrivalJitter < 0 {
-		errs = append(errs, fmt.Errorf("Slack is %v: use 0 for the default of %v, or more", p.Tuning.ArrivalJitter, DefaultArrivalJitter))
+		errs = append(errs, fmt.Errorf("Tuning.ArrivalJitter is %v: use 0 for the default of %v, or more",
+			p.Tuning.ArrivalJitter, DefaultArrivalJitter))
 	}
 	if p.Tuning.Horizon < 0 {
-		errs = append(errs, fmt.Errorf("Horizon is %v: use 0 for the default of %v, or more", p.Tuning.Horizon, DefaultHorizon))
+		errs = append(errs, fmt.Errorf("Tuning.Horizon is %v: use 0 for the default of %v, or more", p.Tuning.Horizon, DefaultHorizon))
 	}
 	if p.Tuning.SessionTTL < time.Second {
-		errs = append(errs, fmt.Errorf("TTL is %v: use 0 for the default of %v, or at least 1s", p.Tuning.SessionTTL, DefaultSessionTTL))
+		errs = append(errs, fmt.Errorf("Tuning.SessionTTL is %v: use 0 for the default of %v, or at least 1s",
+			p.Tuning.SessionTTL, DefaultSessionTTL))
 	}
 	if p.Tuning.MaxWaiting < 0 {
-		errs = append(errs, fmt.Errorf("MaxWaiting is %d: use 0 for the default of %d, or more", p.Tuning.MaxWaiting, DefaultMaxWaiting))
+		errs = append(errs, fmt.Errorf("Tuning.MaxWaiting is %d: use 0 for the default of %d, or more", p.Tuning.MaxWaiting, DefaultMaxWaiting))
 	}
 	if p.Tuning.Aging < 0 {
-		errs = append(errs, fmt.Errorf("Aging is %v: use 0 for the default of %v, or more", p.Tuning.Aging, DefaultAging))
+		errs = append(errs, fmt.Errorf("Tuning.Aging is %v: use 0 for the default of %v, or more", p.Tuning.Aging, DefaultAging))
 	}
 	if !p.Strategy.known() {
-		errs = append(errs, fmt.Errorf("the Strategy %q is unknown: use least_loaded, round_robin or first_available", p.Strategy))
+		errs = append(errs, fmt.Errorf("Strategy is %q: use least_loaded, round_robin or first_available", p.Strategy))
 	}
 	return errors.Join(errs...)
 }
 
+// addLimits checks the limits and computes their parameters.
 func (p *settings) addLimits() error {
 	var errs []error
 	seen := map[string]bool{}
@@ -102,7 +104,8 @@ func (p *settings) addLimits() error {
 		}
 		name := string(l.Scope) + " " + params.name
 		if seen[name] {
-			errs = append(errs, fmt.Errorf("Limits[%d]: there is another limit on %s per %v for each %s", i, l.Metric, l.Period, l.Scope))
+			errs = append(errs, fmt.Errorf("Limits[%d] is another limit on %s per %v for each %s: keep the lower one",
+				i, l.Metric, l.Period, l.Scope))
 		}
 		seen[name] = true
 		p.params = append(p.params, params)
@@ -122,7 +125,7 @@ func (p *settings) checkAdaptive() error {
 		return nil
 	}
 	if p.Concurrency < 1 {
-		return errors.New("Adaptive needs Concurrency: set the most calls that an account may ever have in flight")
+		return errors.New("Adaptive is set without Concurrency: set the most calls that an account may have in flight")
 	}
 	a, err := p.Adaptive.Checked(p.Concurrency, p.Tuning.SessionTTL)
 	p.Adaptive = &a
@@ -132,7 +135,7 @@ func (p *settings) checkAdaptive() error {
 	return nil
 }
 
-// checkSending checks what the configuration says about sending calls.
+// checkSending checks the settings of attempts.
 func (p *settings) checkSending() error {
 	var errs []error
 	if p.Timeout < 0 {

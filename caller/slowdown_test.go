@@ -12,7 +12,7 @@ import (
 )
 
 // A 429 that the provider sends slows the account's own limits, and neither the pool's nor other accounts'.
-func TestA429SlowsItsAccount(t *testing.T) {
+func TestThrottled_SlowsItsAccountAlone(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	own := Limit{Metric: Requests, Rate: 6000, Period: time.Minute}

@@ -8,28 +8,31 @@ import (
 	"github.com/penstock/penstock/caller/internal/admission"
 )
 
-// Stats is what a Caller did since New.
+// Stats is what a Pool did since New.
 type Stats struct {
 	Calls             int64 // calls begun
-	CallsSucceeded    int64
-	CallsFailed       int64
+	CallsSucceeded    int64 // calls that ended without an error
+	CallsFailed       int64 // calls that ended with an error
 	Attempts          int64 // attempts sent
-	AttemptsThrottled int64 // attempts that the provider answered with a limit exceeded
-	// Missed counts slots given up because this process was held up beyond the slack.
+	AttemptsThrottled int64 // attempts that exceeded a limit of the provider
+	// SlotsMissed is the number of send times that calls gave up because this process was late by more than
+	// Tuning.ArrivalJitter allows.
 	SlotsMissed int64
-	// Blocked is how long calls of this process waited for each constraint: a metric's name, "concurrency" or
-	// "cooldown". It is time on the clock, not a sum over calls.
+	// BlockedBy is the time for which calls of this process waited, by constraint: a metric's name, ConstraintConcurrency or
+	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[string]time.Duration
-	// Binding is the constraint that held calls back for more than half the time since the first call, if there is one.
+	// Bottleneck is the constraint that calls waited for during more than half of the time since the first call. Empty if
+	// there is none.
 	Bottleneck string
-	// Calibration is what the prompt's part of estimates is multiplied by, by model; of models without enough answers it
-	// has nothing. See Profile.Calibrated.
+	// PromptRatios is the factor of the prompt's part of estimates, by model. A model without enough responses is missing.
+	// See Profile.Calibrated.
 	PromptRatios map[string]float64
-	// Waiting is how many calls wait for admission now, and InFlight how many are admitted and not over.
+	// CallsWaiting is the number of calls that wait for admission now. CallsInFlight is the number of calls that are
+	// admitted and not over.
 	CallsWaiting, CallsInFlight int
 }
 
-// Names of constraints that aren't metrics.
+// Constraints that are no metrics.
 const (
 	ConstraintConcurrency = "concurrency"
 	ConstraintCooldown    = "cooldown"
@@ -73,8 +76,8 @@ func (s *stats) read() Stats {
 	}
 }
 
-// blockedBy returns the time for which calls waited by the constraints' names, and the one that held calls back for more
-// than half the time since the first call.
+// blockedBy returns the time for which calls waited, by the constraint's name, and the constraint that they waited for
+// during more than half of the time since the first call.
 func (c *Pool) blockedBy(total map[int]time.Duration) (byName map[string]time.Duration, bottleneck string) {
 	byName = make(map[string]time.Duration, len(total))
 	for constraint, d := range total {

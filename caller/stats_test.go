@@ -38,7 +38,7 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 }
 
 // What held calls back is named, and nothing is where nothing did.
-func TestStatsNameWhatBinds(t *testing.T) {
+func TestStats_NameTheBottleneck(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		requests := caller.Limit{Metric: caller.Requests, Rate: 20, Period: 500 * time.Millisecond}
@@ -72,7 +72,7 @@ func TestStatsNameWhatBinds(t *testing.T) {
 }
 
 // Every grant and every attempt is shown to the hooks, with its number, and whether another follows.
-func TestHooksSeeEverything(t *testing.T) {
+func TestHooks_ObserveEverything(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var admitted []caller.Admission
@@ -123,7 +123,7 @@ func TestHooksSeeEverything(t *testing.T) {
 }
 
 // What the caller's own function says about an error is obeyed.
-func TestVerdictsOfTheCaller(t *testing.T) {
+func TestVerdict_OfTheErrorItself(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, func(cfg *caller.Config) { cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond} })

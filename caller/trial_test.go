@@ -18,7 +18,7 @@ func (revoked) Verdict() Verdict {
 
 // Two processes, and a key whose time has come: one call tries, the others hear that it is disabled; when the try has
 // failed, everybody waits for the next; when one succeeds, the key is everybody's.
-func TestTrialsOfTwoProcesses(t *testing.T) {
+func TestTrial_IsOneCallOfTwoProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	callers := make([]*Pool, 2)
@@ -56,7 +56,7 @@ func TestTrialsOfTwoProcesses(t *testing.T) {
 			}
 		}
 	}
-	for end := time.Now().Add(20 * time.Second); ; { // Redis hears of it soon
+	for end := time.Now().Add(20 * time.Second); ; { // Redis gets the result soon
 		_, err := Do(t.Context(), callers[1], nil, nothing)
 		if err == nil {
 			return

@@ -12,24 +12,24 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// circuit keeps calls away from a Redis that doesn't answer. After some failures in a row it opens: calls are answered
-// without Redis at once, but for one now and then that tries. Its lane's lock guards it.
+// circuit is a circuit breaker for one shard. After circuitFailures failures in a row it is open: calls fail at once,
+// except for one probe from time to time. The shard's lock guards it.
 type circuit struct {
 	failures int
-	probe    time.Time // when the next call may try
+	probe    time.Time // when the next call may probe
 	err      error     // of the last failure
 }
 
 const (
-	circuitFailures = 3                      // in a row, to open
-	circuitFirst    = 100 * time.Millisecond // until the first try
-	circuitLongest  = 2 * time.Second        // between tries
+	circuitFailures = 3                      // in a row, to open the circuit
+	circuitFirst    = 100 * time.Millisecond // until the first probe
+	circuitLongest  = 2 * time.Second        // between probes
 )
 
-// open reports whether calls are kept away from Redis, but for those that try.
+// open reports whether calls fail without asking Redis, probes excepted.
 func (c *circuit) open() bool { return c.failures >= circuitFailures }
 
-// refuse returns an error if the circuit is open and a call isn't to try now.
+// refuse returns an error if the circuit is open and no probe is due.
 func (c *circuit) refuse() error {
 	if !c.open() {
 		return nil
@@ -42,19 +42,19 @@ func (c *circuit) refuse() error {
 	return nil
 }
 
-// pause is how long until the next try, with jitter, so that processes don't come back all at once.
+// pause returns the time until the next probe. Its jitter spreads the probes of many processes.
 func (c *circuit) pause() time.Duration {
 	d := circuitFirst << min(c.failures-circuitFailures, 5)
 	d = min(d, circuitLongest)
 	return d/2 + rand.N(d)
 }
 
-// note takes in how a script call ended. One that its caller gave up says nothing about Redis.
-func (c *circuit) note(err error) {
+// record updates the circuit with the result of a script call. A call that its caller gave up says nothing about Redis.
+func (c *circuit) record(err error) {
 	if errors.Is(err, context.Canceled) {
 		return
 	}
-	if err == nil || tryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
+	if err == nil || isTryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
 		c.failures = 0
 		return
 	}
@@ -65,8 +65,8 @@ func (c *circuit) note(err error) {
 	}
 }
 
-// passing reports whether the script was not run for a reason that passes soon, and a call may try again.
-func passing(err error) bool {
+// transient reports whether the script did not run for a reason that passes soon, so that a call may be retried.
+func transient(err error) bool {
 	if scripts.OutcomeOf(err) != scripts.NotRun {
 		return false
 	}
@@ -78,22 +78,22 @@ func passing(err error) bool {
 	return false
 }
 
-// apartFor is how long calls on different keys don't share a script call after one that found its keys on two nodes:
-// while a slot moves, scripts on a single key work, and others may not.
-const apartFor = time.Second
+// singleKeyFor is how long calls on different keys don't share a script call after one that found its keys on two
+// nodes. While a slot moves, only scripts on a single key are certain to work.
+const singleKeyFor = time.Second
 
-// tryAgain reports whether Redis refused a script because its keys are on two nodes just now.
-func tryAgain(err error) bool {
+// isTryAgain reports whether Redis refused a script because its keys are on two nodes at the moment.
+func isTryAgain(err error) bool {
 	return err != nil && redis.HasErrorPrefix(errors.Unwrap(err), "TRYAGAIN")
 }
 
 const (
-	tries     = 8 // of a call, when Redis says that it can't run scripts just now
+	tries     = 8 // of a call, while Redis temporarily can't run scripts
 	tryFirst  = 4 * time.Millisecond
 	tryLatest = 500 * time.Millisecond
 )
 
-// tryPause is how long to wait before try number n, from 1.
+// tryPause returns the wait before try n, which counts from 1.
 func tryPause(n int) time.Duration {
 	d := min(tryFirst<<n, tryLatest)
 	return d/2 + rand.N(d)

@@ -13,26 +13,26 @@ const (
 	sweepMin  = 4096
 )
 
-// entry is what this process knows of one key. Its lane's lock guards it, but for key, lane and exhausted.
+// entry is the local state of one key. The shard's lock guards it, except for key, shard and refusal.
 type entry struct {
-	key  string // in Redis
-	lane *lane
+	key   string // with prefix
+	shard *shard
 
-	exhausted atomic.Pointer[exhaustion]
+	refusal atomic.Pointer[refusal]
 
-	state  scripts.GCRAState // the latest seen
-	offset offset            // of the clock by which state is
-	batch  *batch            // the gathering batch that the entry was last put into
-	index  int               // of the entry among the keys of batch
-	last   *group            // the last group in batch that touches the entry
-	uses   int               // unfinished batches and adjustments that the entry is in
-	loose  int               // adjustments under way that may lower the state
-	freed  time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
-	away   *outage           // what was used when Redis was away last; nil: nothing
-	dead   bool              // swept out: look the key up again
+	state              scripts.GCRAState // the latest state received from Redis
+	offset             offset            // between the clock that state is by and the local one
+	batch              *batch            // the open batch that the entry was last added to
+	index              int               // of the entry among the keys of batch
+	last               *group            // the last group in batch that uses the entry
+	uses               int               // unfinished batches that contain the entry
+	pendingAdjustments int               // adjustments not yet applied, which may lower the state
+	lastLoweredAt      time.Duration     // when an adjustment or a Reset last ended, since the Limiter's start
+	outage             *outageUsage      // usage during the last outage of Redis; nil: none
+	evicted            bool              // removed from Limiter.entries: look the key up again
 }
 
-// entry returns the entry of the caller's key.
+// entry returns the entry of a key without prefix.
 func (l *Limiter) entry(key string) *entry {
 	slot := &l.front[maphash.String(l.seed, key)%frontSize]
 	prefix := len(l.cfg.Prefix)
@@ -51,21 +51,20 @@ func (l *Limiter) entry(key string) *entry {
 		if l.tagged {
 			tag = hashTag(full)
 		}
-		ln, ok := l.lanes[tag]
+		sh, ok := l.shards[tag]
 		if !ok {
-			ln = &lane{l: l, tag: tag}
-			l.lanes[tag] = ln
+			sh = &shard{l: l, tag: tag}
+			l.shards[tag] = sh
 		}
-		ln.entries++
-		e = &entry{key: full, lane: ln}
+		sh.entries++
+		e = &entry{key: full, shard: sh}
 		l.entries[full] = e
 	}
 	slot.Store(e)
 	return e
 }
 
-// sweep drops the entries that hold nothing worth remembering: limits that are at rest by now, and not in use. The
-// caller holds l.mu.
+// sweep removes the entries that are unused and at rest. The caller holds l.mu.
 func (l *Limiter) sweep() {
 	for key, e := range l.entries {
 		if !e.drop() {
@@ -73,21 +72,21 @@ func (l *Limiter) sweep() {
 		}
 		delete(l.entries, key)
 		l.front[maphash.String(l.seed, key[len(l.cfg.Prefix):])%frontSize].CompareAndSwap(e, nil)
-		if e.lane.entries--; e.lane.entries == 0 {
-			delete(l.lanes, e.lane.tag)
+		if e.shard.entries--; e.shard.entries == 0 {
+			delete(l.shards, e.shard.tag)
 		}
 	}
 	l.sweepAt = max(sweepMin, 2*len(l.entries))
 }
 
-// drop marks the entry as dead if nothing would be lost with it.
+// drop marks the entry as evicted if it holds no state that is still needed.
 func (e *entry) drop() bool {
-	e.lane.mu.Lock()
-	defer e.lane.mu.Unlock()
-	if e.uses > 0 || e.loose > 0 || e.state.TAT > e.lane.serverNow() {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	if e.uses > 0 || e.pendingAdjustments > 0 || e.state.TAT > e.shard.serverNow() {
 		return false
 	}
-	e.dead = true
-	e.exhausted.Store(nil)
+	e.evicted = true
+	e.refusal.Store(nil)
 	return true
 }

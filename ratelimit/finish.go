@@ -7,17 +7,17 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// finish hands out the answers. It returns what has gathered meanwhile and is to be sent; nil if there is nothing, and r
-// is then kept.
+// finish distributes the answers of the batch. It returns the next batch for the caller to send. If there is none, it
+// returns nil and keeps r for later.
 func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error, from, to time.Time) *batch {
-	ln := b.lane
-	ln.mu.Lock()
+	sh := b.shard
+	sh.mu.Lock()
 	abandoned := b.ended
 	var next *batch
 	if !abandoned {
 		b.err = err
 		if sent && err == nil {
-			b.answer(reply, from, to)
+			b.applyReply(reply, from, to)
 		}
 		next = b.end(sent)
 	}
@@ -25,39 +25,39 @@ func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error,
 		e.uses--
 	}
 	for i := range b.adjust {
-		b.adjust[i].e.loose--
-		b.adjust[i].e.freed = to.Sub(ln.l.start)
+		b.adjust[i].e.pendingAdjustments--
+		b.adjust[i].e.lastLoweredAt = to.Sub(sh.l.start)
 	}
 	switch {
 	case err != nil && scripts.OutcomeOf(err) == scripts.NotRun:
-		ln.putBack(b.adjust)
+		sh.putBack(b.adjust)
 	case sent:
 		b.settled(reply, err)
 	}
-	ln.mu.Unlock()
+	sh.mu.Unlock()
 	if sent && err == nil {
-		ln.l.presence.report(b.ctx, ln.l)
+		sh.l.presence.report(b.ctx, sh.l)
 	}
-	h := ln.l.cfg.Hooks.Batch
+	h := sh.l.cfg.Hooks.ScriptCalled
 	if h == nil || !sent {
 		if r != nil && next == nil {
-			ln.l.runners.keep(r) // before the callers are woken, who may need it
+			sh.l.runners.keep(r) // before the callers wake up, since they may need it
 		}
 		b.wake(abandoned)
 		return next
 	}
 	if next != nil {
-		ln.l.runners.start(next) // the hook may take its time
+		sh.l.runners.start(next) // the hook may be slow
 	}
 	b.wake(abandoned)
-	h(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	h(ScriptCall{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
 	if r != nil {
-		ln.l.runners.keep(r)
+		sh.l.runners.keep(r)
 	}
 	return nil
 }
 
-// settled ends the outages that Redis was told of. The caller holds ln.mu.
+// settled records the results of the outage reports in the batch. The caller holds sh.mu.
 func (b *batch) settled(reply scripts.GCRAReply, err error) {
 	for i := range b.adjust {
 		a := &b.adjust[i]
@@ -70,52 +70,52 @@ func (b *batch) settled(reply scripts.GCRAReply, err error) {
 				TAT: float64(reply.Now())/1e6 + reply.Ahead(a.key).Seconds(), Given: reply.Given(a.key),
 			}
 		}
-		b.lane.told(a.e, a.out, after)
+		b.shard.recordReport(a.e, a.out, after)
 	}
 }
 
-// wake lets the callers go on, unless it was done before.
+// wake wakes the callers, unless the batch was abandoned and they are awake.
 func (b *batch) wake(before bool) {
 	if b.done != nil && !before {
 		close(b.done)
 	}
 }
 
-// end settles how the batch has ended, lets the lane go on, and returns what it is to send next. The caller holds ln.mu,
-// and wakes the callers when it doesn't any more.
+// end records the result of the batch in the shard, and returns the next batch to send. The caller holds sh.mu and
+// wakes the callers after releasing it.
 func (b *batch) end(sent bool) *batch {
-	ln := b.lane
+	sh := b.shard
 	b.ended = true
 	if sent {
-		ln.circuit.note(b.err)
-		if tryAgain(b.err) && len(b.groups) > 1 {
-			ln.apart = time.Now().Add(apartFor)
+		sh.circuit.record(b.err)
+		if isTryAgain(b.err) && len(b.groups) > 1 {
+			sh.singleKeyUntil = time.Now().Add(singleKeyFor)
 		}
-		if b.err == nil && len(ln.away) > 0 {
-			ln.reconcile()
+		if b.err == nil && len(sh.inOutage) > 0 {
+			sh.reconcile()
 		}
-		if b.err == nil && len(ln.adjust) > 0 {
-			ln.flushSoon(flushAfter)
+		if b.err == nil && len(sh.adjust) > 0 {
+			sh.flushSoon(flushAfter)
 		}
 	}
-	ln.previous = b.calls
-	return ln.next()
+	sh.previous = b.calls
+	return sh.next()
 }
 
-// abandon ends the waiting for a batch whose script call takes too long. Its outcome is unknown until the script's
-// deadline, and then nothing.
+// abandon ends the wait for a script call that exceeds Config.Timeout. A script that starts after the timeout does
+// nothing.
 func (b *batch) abandon() {
-	ln := b.lane
-	ln.mu.Lock()
+	sh := b.shard
+	sh.mu.Lock()
 	if b.ended {
-		ln.mu.Unlock()
+		sh.mu.Unlock()
 		return
 	}
-	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, ln.l.cfg.Timeout)
+	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, sh.l.cfg.Timeout)
 	next := b.end(true)
-	ln.mu.Unlock()
+	sh.mu.Unlock()
 	if next != nil {
-		ln.l.runners.start(next)
+		sh.l.runners.start(next)
 	}
 	b.wake(false)
 }

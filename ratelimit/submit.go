@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// submit gets the answer to a call: from Redis, or by the policy for when Redis is away. until is the latest place that
-// a reservation may have. The items' entries are brought up to date.
+// submit returns the answer to a call, from Redis or by Config.Outage. until is the latest time of a booking. The items'
+// entries are updated.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	t, err := l.once(ctx, o, items, until)
-	if err == nil && t.g.batch.setback && t.g.held(t.i) {
+	if err == nil && t.g.batch.clockSetBack && t.g.delayed(t.i) {
 		l.giveBack(t.g.refund(t.i))
-		t, err = l.once(ctx, o, items, until) // in a batch that tells Redis of the step first
+		t, err = l.once(ctx, o, items, until) // in a batch that first reports the step
 	}
-	for n := 1; err != nil && n < tries && passing(err); n++ {
+	for n := 1; err != nil && n < tries && transient(err); n++ {
 		if !pause(ctx, tryPause(n)) {
 			return ticket{}, context.Cause(ctx)
 		}
@@ -26,7 +26,7 @@ func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Dur
 	return l.withoutRedis(o, items, until, err)
 }
 
-// pause waits, and reports whether it did so to the end.
+// pause waits for d. It returns false if the context ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -38,28 +38,28 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// once puts a call into a batch and returns when that has its answers.
+// once puts a call into a batch and waits for its answer.
 func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	done := ctx.Done()
 	if done != nil && ctx.Err() != nil {
 		return ticket{}, context.Cause(ctx)
 	}
-	// A call that can't be cut short needs no other goroutine to wait for Redis.
-	alone := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
-	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
+	// A call whose context can't end doesn't need a runner.
+	inline := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
+	t, ok := items[0].e.shard.join(ctx, o, items, until, inline)
 	for !ok {
-		runtime.Gosched() // the entry was just swept out
+		runtime.Gosched() // the entry was just evicted
 		for i := range items {
 			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
 		}
-		t, ok = items[0].e.lane.join(ctx, o, items, until, alone)
+		t, ok = items[0].e.shard.join(ctx, o, items, until, inline)
 	}
-	if t.broken != nil {
-		return ticket{}, t.broken
+	if t.err != nil {
+		return ticket{}, t.err
 	}
 	b := t.g.batch
 	switch {
-	case t.lead && alone:
+	case t.lead && inline:
 		if next := b.run(nil); next != nil {
 			l.runners.start(next)
 		}
@@ -76,7 +76,7 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 		return t, b.err
 	case <-done:
 	}
-	if b.lane.leave(t) {
+	if b.shard.leave(t) {
 		return ticket{}, context.Cause(ctx)
 	}
 	return t, b.err

@@ -70,7 +70,7 @@ func TestACL(t *testing.T) {
 }
 
 func useLimiter(ctx context.Context, t *testing.T, rdb *redis.Client) {
-	limiter, err := ratelimit.New(rdb, ratelimit.Config{Away: ratelimit.LocalShare})
+	limiter, err := ratelimit.New(rdb, ratelimit.Config{Outage: ratelimit.LocalShare})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func (v verdict) Verdict() caller.Verdict { return v.means }
 func useSemaphore(ctx context.Context, t *testing.T, rdb *redis.Client) {
 	var sems [2]*concurrency.Semaphore
 	for i := range sems {
-		sem, err := concurrency.NewSemaphore(rdb, "s", 1)
+		sem, err := concurrency.New(rdb, concurrency.Config{Name: "s", Limit: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

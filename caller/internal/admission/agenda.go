@@ -123,8 +123,8 @@ func (a *agenda) next(now time.Time) (s state, until time.Time) {
 	return lingering, time.Time{}
 }
 
-// drained reports whether Close has nothing left to wait for: no call is in flight, and Redis knows everything or failed
-// too often.
+// drained reports whether Close has nothing left to wait for: no call is in flight, and Redis has confirmed everything or
+// failed too often.
 func (a *agenda) drained() bool {
 	confirmed := !a.permits.counted() && !a.pending
 	return a.draining && a.permits.inFlight == 0 && (confirmed || a.closeAttempts >= maxCloseAttempts)

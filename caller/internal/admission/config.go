@@ -37,12 +37,14 @@ type Observer struct {
 	RedisFailed func(error)
 }
 
-// Types and names of the scripts that a Config consists of.
-type (
-	Scope    = scripts.LimitScope
-	Strategy = scripts.Strategy
-	Adaptive = scripts.SemaphoreAdaptive
-)
+// Scope is what has a limit.
+type Scope = scripts.LimitScope
+
+// Strategy says which account gets a call that several can serve.
+type Strategy = scripts.Strategy
+
+// Adaptive says how a limit on calls in flight follows the samples. Its OK, Dropped, Total and Peak don't count here.
+type Adaptive = scripts.SemaphoreAdaptive
 
 // Values of Scope.
 const (

@@ -2,7 +2,6 @@ package admission
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -113,17 +112,18 @@ func (c *Controller) Accounts() []Account {
 	return c.cfg.Accounts
 }
 
-// Block takes a key or account out of use in all processes. It returns when Redis has it.
+// Block takes a key or account out of use in all processes. It returns when Redis has confirmed that.
 func (c *Controller) Block(ctx context.Context, b Block) error {
 	return c.instruct(ctx, b.report("", time.Now()))
 }
 
-// Unblock ends what disabled a key or, if the key is empty, an account. It returns when Redis has it. A cooldown goes on.
+// Unblock ends what disabled a key or, if the key is empty, an account. It returns when Redis has confirmed
+// that. A cooldown goes on.
 func (c *Controller) Unblock(ctx context.Context, account, key string) error {
 	return c.instruct(ctx, unblockReport(account, key))
 }
 
-// instruct reports to Redis at once and waits until Redis has confirmed that.
+// instruct reports to Redis at once and waits for the confirmation.
 func (c *Controller) instruct(ctx context.Context, r report) error {
 	r.confirmed = make(chan struct{})
 	c.mu.Lock()
@@ -143,7 +143,7 @@ func (c *Controller) instruct(ctx context.Context, r report) error {
 	}
 }
 
-// State asks Redis what all processes know of the pool. It changes nothing.
+// State reads the state of the pool from Redis. It changes nothing.
 func (c *Controller) State(ctx context.Context) (*State, error) {
 	s, err := c.exchanger.Inspect(ctx)
 	if err != nil {
@@ -195,31 +195,6 @@ func (c *Controller) Close(ctx context.Context) error {
 	return c.leftBehind()
 }
 
-// leftBehind returns an error for permits that Redis still counts after Close.
-func (c *Controller) leftBehind() error {
-	switch {
-	case c.permits.inFlight > 0:
-		return fmt.Errorf("closed with %d calls in flight, whose permits stay taken for %v: allow Close more time",
-			c.permits.inFlight, c.cfg.SessionTTL)
-	case c.permits.reportedHeld > 0:
-		err := fmt.Errorf("closed before Redis heard of the last calls' end: up to %d permits stay taken for %v",
-			c.permits.reportedHeld, c.cfg.SessionTTL)
-		if c.failure != nil {
-			err = fmt.Errorf("%w: %w", err, c.failure)
-		}
-		return err
-	}
-	return nil
-}
-
-// signal ends the loop's sleep.
-func (c *Controller) signal() {
-	select {
-	case c.wakeup <- struct{}{}:
-	default:
-	}
-}
-
 // join puts w into the queue.
 func (c *Controller) join(w *waiter) error {
 	c.mu.Lock()
@@ -232,8 +207,8 @@ func (c *Controller) join(w *waiter) error {
 	return err
 }
 
-// leave takes w, whose context has ended, out of the queue. It reports whether w was still in, and returns why Redis
-// doesn't answer, if it doesn't.
+// leave takes w, whose context has ended, out of the queue. It reports whether w was still in, and returns the error of the
+// last script call if that failed.
 func (c *Controller) leave(w *waiter) (left bool, failure error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -366,10 +341,6 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 		w.wake()
 	}
 }
-
-// sleeping reports whether the loop sleeps, so that a new reason must end its sleep. Before it sleeps it looks for
-// reasons in any case.
-func (c *Controller) sleeping() bool { return c.state == idle || c.state == scheduled }
 
 // setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
 // long as calls of it are in flight.

@@ -8,7 +8,7 @@ import (
 )
 
 // Refusal is why a call isn't admitted.
-type Refusal struct {
+type Refusal struct { //nolint:errname // a refusal is an answer, and what the caller shows is its *Error
 	Err        error         // one of the errors below, an error of Redis, or why the context ended
 	RetryAfter time.Duration // until it is worth asking again; 0: unknown
 	Limit      int           // index of the limit in the way, or NoLimit
@@ -32,7 +32,7 @@ var (
 	ErrExcluded  = errors.New("every key is disabled or excluded")
 )
 
-// Constraints that are no limit, beside those of the scripts that a process can wait for.
+// Constraints that are no limit and that a call can wait for.
 const (
 	ConstraintPermits  = scripts.ConstraintPermits  // every permit is taken
 	ConstraintCooldown = scripts.ConstraintCooldown // every key cools down

@@ -21,6 +21,8 @@ const (
 	minBatch = 64
 )
 
+var errNoReply = fmt.Errorf("no answer from Redis within %v", 2*callTimeout)
+
 // exchanger is what a controller needs of Redis. Tests have a fake, so that the loop runs in a synctest bubble.
 type exchanger interface {
 	Admit(ctx context.Context, call *scripts.PoolCall) (*scripts.PoolReply, error)
@@ -92,8 +94,7 @@ func (c *Controller) drainSamples(now time.Time) []scripts.PoolReport {
 // reaches Redis after a newer call, it has no effect.
 func (c *Controller) exchange(ctx context.Context, x *exchange) (*scripts.PoolReply, error) {
 	x.sent = time.Now()
-	silent := fmt.Errorf("no answer from Redis within %v", 2*callTimeout)
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*callTimeout, silent)
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*callTimeout, errNoReply)
 	defer cancel()
 	select {
 	case c.scriptCallSlots <- struct{}{}:

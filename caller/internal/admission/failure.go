@@ -2,6 +2,7 @@ package admission
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -41,4 +42,21 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 	c.failures++
 	c.failure = err
 	c.retryAt = now.Add(backoff/2 + rand.N(backoff))
+}
+
+// leftBehind returns an error for permits that Redis still counts after Close.
+func (c *Controller) leftBehind() error {
+	switch {
+	case c.permits.inFlight > 0:
+		return fmt.Errorf("closed with %d calls in flight, whose permits stay taken for %v: allow Close more time",
+			c.permits.inFlight, c.cfg.SessionTTL)
+	case c.permits.reportedHeld > 0:
+		err := fmt.Errorf("closed before Redis confirmed the end of the last calls: up to %d permits stay taken for %v",
+			c.permits.reportedHeld, c.cfg.SessionTTL)
+		if c.failure != nil {
+			err = fmt.Errorf("%w: %w", err, c.failure)
+		}
+		return err
+	}
+	return nil
 }

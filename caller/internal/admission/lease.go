@@ -19,8 +19,13 @@ type lease struct {
 
 func newLease(ttl time.Duration, expire func()) *lease {
 	l := &lease{duration: ttl - ttl/20, expire: expire} // the rest is for clocks that drift, and for contexts to end in
-	l.ctx, l.end = context.WithCancel(context.Background())
+	l.begin()
 	return l
+}
+
+// begin makes the context of the calls that are admitted from now on.
+func (l *lease) begin() {
+	l.ctx, l.end = context.WithCancel(context.Background()) //nolint:gosec // expired hands end on, or nothing is held
 }
 
 // renew is for a script call, sent at a time, that succeeded: the session lives for a TTL from then. needed says whether
@@ -49,7 +54,7 @@ func (l *lease) expired(now time.Time) (end func()) {
 	}
 	end = l.end
 	l.ends = time.Time{}
-	l.ctx, l.end = context.WithCancel(context.Background())
+	l.begin()
 	return end
 }
 

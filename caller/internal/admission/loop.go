@@ -57,6 +57,18 @@ func (c *Controller) linger() {
 	}
 }
 
+// signal ends the loop's sleep.
+func (c *Controller) signal() {
+	select {
+	case c.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+// sleeping reports whether the loop sleeps, so that a new reason must end its sleep. Before it sleeps it looks for
+// reasons in any case.
+func (c *Controller) sleeping() bool { return c.state == idle || c.state == scheduled }
+
 // agenda returns what the reasons to call Redis are derived from.
 func (c *Controller) agenda() agenda {
 	a := agenda{

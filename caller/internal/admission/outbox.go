@@ -95,9 +95,9 @@ func (d *delivery) confirm() {
 	}
 }
 
-// encode returns the reports as the script wants them; those of an account that is gone are left out. memory is the time
-// for which Redis knows which call of the session was the last to run. After it Redis can't tell whether an unconfirmed
-// settlement counted: then a debt may count twice, and a refund is left out.
+// encode returns the reports in the script's form. It leaves out those of an account that is gone. memory is the time for
+// which Redis keeps the seq of the session's last call. After it the script can't skip a settlement that counted before.
+// Then a debt may count twice, and a refund is left out.
 func (d *delivery) encode(t *topology, now time.Time, memory time.Duration) []scripts.PoolReport {
 	var out []scripts.PoolReport
 	for _, r := range d.reports {

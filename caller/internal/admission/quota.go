@@ -19,8 +19,8 @@ func (q *Quota) concerns(l *Limit) bool {
 	return l.Metric == q.Metric && l.Scope != PerPool && (q.Period == 0 || q.Period == l.Period) && (q.Limit == 0 || q.Limit == l.Rate)
 }
 
-// usedByOthers returns what Redis must know of a limit of which that much is left, and whether it must know anything. It
-// only ever slows the pool down: the report may be late, and what is left may be less by the next call.
+// usedByOthers returns the report on a limit that other clients use according to a quota, and whether they do. The report
+// only ever slows the pool down, because the quota may be late and what is left may be less by the next call.
 //
 // Of a limit with a period P and an arrival jitter J the pool leaves J/(P+J) and the reserved part unused. If less than
 // half of that is left, another client also uses the limit.

@@ -9,7 +9,7 @@ import (
 // recovery is what this process restores if Redis has lost writes: after a flush, a restart without data, or a failover
 // to a replica that lagged.
 //
-// A process restores only its own part. Until every process has called, the fleet can exceed a limit by what the missing
+// A process restores only its own part. Until every process has called, calls can exceed a limit by what the missing
 // processes had used.
 type recovery struct {
 	version   scripts.StateVersion // of the state that the last reply came from

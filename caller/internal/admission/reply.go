@@ -122,24 +122,31 @@ func (c *Controller) refuseUnservable(reply *scripts.PoolReply, x *exchange) boo
 	for i, d := range x.batch.demands {
 		its := waiters[reply.Admitted[i]:d.Count]
 		waiters = waiters[d.Count:]
-		refusal := Refusal{RetryAfter: max(reply.Wake, 0), Limit: NoLimit}
-		switch reply.Blocked[i] {
-		case scripts.ConstraintDisabled:
-			refusal.Err, refusal.Detail = ErrNoKeys, reply.Reason
-		case scripts.ConstraintExcluded:
-			refusal.Err = ErrExcluded
-		default:
+		why := unservable(reply, i)
+		if why == nil {
 			servable = servable || len(its) > 0
 			continue
 		}
 		for _, w := range its {
 			if w.fifo != nil {
-				c.queue.refuse(w, &refusal)
+				c.queue.refuse(w, why)
 				refused = true
 			}
 		}
 	}
 	return refused && !servable
+}
+
+// unservable returns why the calls of a demand that aren't admitted can't be served at all; nil: they can.
+func unservable(reply *scripts.PoolReply, demand int) *Refusal {
+	switch reply.Blocked[demand] {
+	case scripts.ConstraintDisabled:
+		return &Refusal{Err: ErrNoKeys, Detail: reply.Reason, RetryAfter: max(reply.Wake, 0), Limit: NoLimit}
+	case scripts.ConstraintExcluded:
+		return &Refusal{Err: ErrExcluded, RetryAfter: max(reply.Wake, 0), Limit: NoLimit}
+	default:
+		return nil
+	}
 }
 
 // refuseExpired refuses the waiters whose deadline is no later than at, when the first of those that were asked for can

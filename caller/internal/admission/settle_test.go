@@ -15,7 +15,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// tokensCharged returns how many tokens of an hourly limit Redis has down as used.
+// tokensCharged returns the tokens of an hourly limit that are charged in Redis.
 func tokensCharged(t *testing.T, rdb *redis.Client) int {
 	t.Helper()
 	for name, value := range rdb.HGetAll(t.Context(), scripts.PoolKey("p")).Val() {
@@ -99,7 +99,7 @@ func TestSettle_CountsOnceThroughFaults(t *testing.T) {
 }
 
 // settledThrough settles a call of ten tokens by the difference and, once the first fault has struck the script call that
-// told it, by one more.
+// carries it, by one more.
 func settledThrough(t *testing.T, difference int64, set ...func(*redistest.Faults, redistest.Match) *redistest.Rule) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)

@@ -52,7 +52,7 @@ func (b *blocked) read(now time.Time) map[int]time.Duration {
 	return maps.Clone(b.total)
 }
 
-// State is what all processes know of a pool, together.
+// State is the state of a pool that all processes share.
 type State struct {
 	Keys     []KeyState
 	Limits   []LimitState
@@ -86,7 +86,7 @@ type SessionState struct {
 	Held    map[string]int // permits by account
 }
 
-// state returns what Redis knows of the topology's keys and limits.
+// state returns the state of the topology's keys and limits.
 func (t *topology) state(s *scripts.PoolState) *State {
 	out := &State{Permits: s.Permits}
 	for _, a := range t.accounts {

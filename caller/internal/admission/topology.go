@@ -9,7 +9,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// account is an account of a topology. Its counts outlive the topology.
+// account is an account of a topology. Its tally outlives the topology.
 type account struct {
 	id   string
 	keys []Key // empty: the account is gone, and calls of it are in flight
@@ -40,7 +40,7 @@ type counter struct {
 	key     string // empty: not a key's own
 }
 
-// owner returns whose the counter is, as the script knows it.
+// owner returns the key or account that has the counter; empty: the pool.
 func (c *counter) owner() string { return cmp.Or(c.key, c.account) }
 
 // topology is the accounts, model groups, targets and counters of a pool, and what the script's indices stand for. It is
@@ -90,7 +90,7 @@ func newTopology(cfg *Config, accounts []*account, groups []modelGroup, now time
 	return t
 }
 
-// limit returns a limit as the script wants it.
+// limit returns a limit in the script's form.
 func (t *topology) limit(l *Limit, now time.Time) scripts.PoolLimit {
 	out := scripts.PoolLimit{
 		Name: l.Name, Scope: l.Scope, Metric: l.Metric, Interval: l.Interval, Burst: l.Burst, Limit: l.Usable, Grows: l.Grows,

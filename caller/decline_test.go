@@ -33,18 +33,18 @@ func counts(t *testing.T, c *caller.Pool, waiting, admitted int) {
 	})
 }
 
-// The place of a call that doesn't want it any more goes to the next one, and isn't charged a second time.
-func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
+// The booking of a call that declines it goes to the next call, and is charged once.
+func TestDecline_BookingGoesToTheNextCall(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
 		c := join(t, rdb, limits(hourly), concurrency(2), func(c *caller.Config) { c.Tuning.Horizon = 90 * time.Minute })
-		interactive := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
-		if _, err := caller.Do(interactive, c, nil, nop); err != nil {
+		urgent := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
+		if _, err := caller.Do(urgent, c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
-		first, leave := context.WithCancel(interactive)
-		second, end := context.WithCancel(interactive)
+		first, leave := context.WithCancel(urgent)
+		second, end := context.WithCancel(urgent)
 		defer end()
 		its := booked(first, c)
 		counts(t, c, 0, 1) // an hour ahead
@@ -57,7 +57,7 @@ func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
 		}
 		counts(t, c, 0, 1)
 		if n := charged(t, rdb, time.Hour); n != 2 {
-			t.Errorf("%d calls are charged, want the first one, and one place for two", n)
+			t.Errorf("%d calls are charged, want the first one, and one booking for two", n)
 		}
 		end()
 		if err := <-others; !errors.Is(err, context.Canceled) {
@@ -67,8 +67,8 @@ func TestAPlaceThatIsGivenUpGoesToTheNext(t *testing.T) {
 	})
 }
 
-// What a call that was never sent was charged of a daily count is given back.
-func TestAPlaceThatIsGivenUpIsNotCounted(t *testing.T) {
+// The units of a daily count are refunded for a call that was never sent.
+func TestDecline_DailyCountIsRefunded(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}

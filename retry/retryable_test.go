@@ -25,23 +25,28 @@ type statusError int
 func (e statusError) Error() string   { return http.StatusText(int(e)) }
 func (e statusError) StatusCode() int { return int(e) }
 
-func TestStatus(t *testing.T) {
-	worth := map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true, 529: true,
+// Exactly the documented statuses are retryable, also as the StatusCode of a wrapped error.
+func TestStatus_KnowsTransientStatuses(t *testing.T) {
+	retryable := map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true, 529: true,
 		520: true, 521: true, 522: true, 523: true, 524: true}
 	for code := -1; code < 1000; code++ {
-		if retry.Status(code) != worth[code] || retry.Worth(fmt.Errorf("call: %w", statusError(code))) != worth[code] {
-			t.Errorf("status %d: %v, want %v", code, retry.Status(code), worth[code])
+		if got := retry.Status(code); got != retryable[code] {
+			t.Errorf("Status(%d): got %v, want %v", code, got, retryable[code])
+		}
+		if got := retry.Retryable(fmt.Errorf("call: %w", statusError(code))); got != retryable[code] {
+			t.Errorf("Retryable of status %d: got %v, want %v", code, got, retryable[code])
 		}
 	}
 }
 
-// busyError knows when to come back, and leaves the rest open.
+// busyError has a hint with a time and no advice.
 type busyError struct{}
 
 func (busyError) Error() string         { return "busy" }
 func (busyError) RetryHint() retry.Hint { return retry.Hint{After: time.Second} }
 
-func TestWorth(t *testing.T) {
+// A hint decides first, then a network failure. Unknown errors are not retryable.
+func TestRetryable_ByHintStatusAndNetwork(t *testing.T) {
 	op := func(err error) error { return &net.OpError{Op: "read", Net: "tcp", Err: err} }
 	for _, c := range []struct {
 		err  error
@@ -73,14 +78,14 @@ func TestWorth(t *testing.T) {
 		{errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1"), true},
 		{errors.New("stream error: stream ID 5; REFUSED_STREAM; received from peer"), true},
 	} {
-		if got := retry.Worth(c.err); got != c.want {
-			t.Errorf("%v: %v, want %v", c.err, got, c.want)
+		if got := retry.Retryable(c.err); got != c.want {
+			t.Errorf("Retryable(%v): got %v, want %v", c.err, got, c.want)
 		}
 	}
 }
 
-// What net/http really returns.
-func TestWorthOfRealFailures(t *testing.T) {
+// The errors that net/http really returns are classified as documented.
+func TestRetryable_ForFailuresOfNetHTTP(t *testing.T) {
 	reset := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
@@ -115,15 +120,15 @@ func TestWorthOfRealFailures(t *testing.T) {
 		if err == nil {
 			resp.Body.Close()
 		}
-		if err == nil || retry.Worth(err) != c.want {
-			t.Errorf("%s: Worth(%v) is %v, want %v", c.name, err, retry.Worth(err), c.want)
+		if err == nil || retry.Retryable(err) != c.want {
+			t.Errorf("%s: Retryable(%v): got %v, want %v", c.name, err, retry.Retryable(err), c.want)
 		}
 	}
 	strict := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	if _, err := strict.Get(secure.URL); err == nil || retry.Worth(err) {
-		t.Errorf("certificate that nobody knows: Worth(%v)", err)
+	if _, err := strict.Get(secure.URL); err == nil || retry.Retryable(err) {
+		t.Errorf("an unknown certificate: Retryable(%v): got true, want false", err)
 	}
-	if _, err := strict.Get("https" + hung.URL[len("http"):]); err == nil || retry.Worth(err) {
-		t.Errorf("server without TLS: Worth(%v)", err)
+	if _, err := strict.Get("https" + hung.URL[len("http"):]); err == nil || retry.Retryable(err) {
+		t.Errorf("a server without TLS: Retryable(%v): got true, want false", err)
 	}
 }

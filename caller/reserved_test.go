@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// A limit with headroom is kept like the smaller one, and yet is the one that the provider speaks of.
-func TestHeadroom(t *testing.T) {
+// A limit of which a share is reserved is kept like the smaller limit.
+func TestReserved_IsKeptLikeASmallerLimit(t *testing.T) {
 	t.Parallel()
-	const slack = 100 * time.Millisecond
+	const jitter = 100 * time.Millisecond
 	for _, algorithm := range []Algorithm{Window, Bucket, Daily} {
 		for _, metric := range []Metric{Requests, Tokens} {
 			l := Limit{Metric: metric, Rate: 1000, Period: time.Minute, Algorithm: algorithm, Reserved: 0.05}
@@ -18,8 +18,8 @@ func TestHeadroom(t *testing.T) {
 			}
 			small := l
 			small.Rate, small.Reserved = 950, 0
-			got, err := l.gcraParams(slack)
-			want, err2 := small.gcraParams(slack)
+			got, err := l.gcraParams(jitter)
+			want, err2 := small.gcraParams(jitter)
 			if got != want || err != nil || err2 != nil {
 				t.Errorf("%s %s: %+v, %v; want %+v, %v", algorithm, metric, got, err, want, err2)
 			}
@@ -39,7 +39,7 @@ func TestHeadroom(t *testing.T) {
 	}
 	for _, wrong := range []float64{-0.1, 1, 95} {
 		if err := (Limit{Metric: Tokens, Rate: 10, Period: time.Minute, Reserved: wrong}).withDefaults().check(); err == nil {
-			t.Errorf("a headroom of %v is taken", wrong)
+			t.Errorf("Reserved %v: got no error, want one", wrong)
 		}
 	}
 	if n := (Limit{Rate: 1, Reserved: 0.9}).Usable(); n != 1 {

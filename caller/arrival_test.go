@@ -8,8 +8,8 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// A call that comes while Redis is asked for others doesn't wait until it is worth asking for those again.
-func TestACallThatComesMeanwhileIsAskedForAtOnce(t *testing.T) {
+// A call that comes during a script call for others is asked for at once, and not when those are.
+func TestAdmission_ACallThatComesDuringAScriptCallIsAskedForAtOnce(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	prime(t, rdb)

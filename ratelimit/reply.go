@@ -6,13 +6,13 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// answer works out the calls' answers from the script's reply: it had sent the states before the calls and how many of
-// each group were admitted, and the rest follows. The script call was under way between from and to. The caller holds ln.mu.
-func (b *batch) answer(reply scripts.GCRAReply, from, to time.Time) {
-	ln := b.lane
-	b.setBack(reply, from.Sub(ln.l.start), to.Sub(ln.l.start))
+// applyReply computes the answers from the script's reply, which holds the states before the calls and the number of
+// admitted calls per group. The script call was in flight between from and to. The caller holds sh.mu.
+func (b *batch) applyReply(reply scripts.GCRAReply, from, to time.Time) {
+	sh := b.shard
+	b.setBack(reply, from.Sub(sh.l.start), to.Sub(sh.l.start))
 	b.at = reply.Now()
-	b.local, _ = ln.clock.Local(b.at)
+	b.local, _ = sh.clock.Local(b.at)
 	ahead := b.aheadBuf[:0]
 	b.given = b.givenBuf[:0]
 	for i := range b.entries {
@@ -21,7 +21,7 @@ func (b *batch) answer(reply scripts.GCRAReply, from, to time.Time) {
 	results := reply.Results()[len(b.adjust):]
 	for _, g := range b.groups {
 		if g.sent() > 0 {
-			results = g.answer(ahead, b.given, results)
+			results = g.applyReply(ahead, b.given, results)
 		}
 	}
 	now := float64(b.at) / 1e6
@@ -31,17 +31,17 @@ func (b *batch) answer(reply scripts.GCRAReply, from, to time.Time) {
 			e.state = s
 		}
 	}
-	b.remember(ahead, from)
+	b.cacheRefusals(ahead, from)
 	for _, g := range b.groups {
-		for _, i := range g.left {
-			ln.put(g.refund(i)...)
+		for _, i := range g.leftAfter {
+			sh.put(g.refund(i)...)
 		}
 	}
 }
 
-// answer takes the group's results from the front of results and returns the rest. ahead and given have the states, and
-// are brought up to date.
-func (g *group) answer(ahead []float64, given, results []int64) []int64 {
+// applyReply takes the group's results from the front of results and returns the rest. It updates the states in ahead
+// and given.
+func (g *group) applyReply(ahead []float64, given, results []int64) []int64 {
 	for i := range g.items {
 		it := &g.items[i]
 		it.units, it.given = scripts.GCRAUnits(ahead[it.key], it.interval), given[it.key]
@@ -63,7 +63,7 @@ func (g *group) answer(ahead []float64, given, results []int64) []int64 {
 	return results[1:]
 }
 
-// book works out the places of the group's reservations, as the script does.
+// book computes the bookings of the group's calls, by the same rule as the script.
 func (g *group) book(ahead []float64, given, results []int64) []int64 {
 	n, k := g.sent(), len(g.items)
 	words := 1
@@ -75,9 +75,9 @@ func (g *group) book(ahead []float64, given, results []int64) []int64 {
 		units[j] = g.items[j].units
 	}
 	after := make([]float64, 2*n*k)
-	g.places = make([]place, n)
-	for r := range g.places {
-		p := &g.places[r]
+	g.bookings = make([]booking, n)
+	for r := range g.bookings {
+		p := &g.bookings[r]
 		p.booked = !g.short || results[r/32]>>(r%32)&1 == 1
 		p.units, after = after[:k:k], after[k:]
 		p.lost, after = after[:k:k], after[k:]
@@ -91,8 +91,8 @@ func (g *group) book(ahead []float64, given, results []int64) []int64 {
 	return results[words:]
 }
 
-// step books one place: units and lost have the limits before it, and after it.
-func (g *group) step(p *place, units, lost []float64) {
+// step books one call. units and lost are the states of the limits before it, and are updated.
+func (g *group) step(p *booking, units, lost []float64) {
 	for j := range g.items {
 		it := &g.items[j]
 		p.slot = max(p.slot, (units[j]+float64(it.cost)-float64(it.limit.Burst))*it.interval)
@@ -109,8 +109,8 @@ func (g *group) step(p *place, units, lost []float64) {
 	}
 }
 
-// counted returns what counts as given back after lost seconds more of it. It is a little less than the script has, since
-// what the script rounds differs; more would look like a later state.
+// counted adds lost seconds to a total given back. It rounds down, because a larger total than the script's would look
+// like a later state.
 func counted(given int64, lost float64) int64 {
 	if us := int64(lost*1e6) - 1; us > 0 {
 		return (given + us) % scripts.GCRATurn
@@ -118,7 +118,7 @@ func counted(given int64, lost float64) int64 {
 	return given
 }
 
-// refused reports whether a call of the group was refused for lack of units.
+// refused reports whether the group had a call that was refused.
 func (g *group) refused() bool {
 	switch g.op {
 	case opAllow:
@@ -130,7 +130,7 @@ func (g *group) refused() bool {
 	}
 }
 
-// result returns the answer to call i of a group on a single limit.
+// result sets the answer to call i of a group on a single limit.
 func (g *group) result(i int, res *Result) {
 	it := &g.items[0]
 	res.Limit = it.limit

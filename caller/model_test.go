@@ -6,7 +6,7 @@ import (
 )
 
 // What costs more than a limit of other models allows is still served.
-func TestALimitOfOtherModelsDoesNotRefuse(t *testing.T) {
+func TestLimit_OfOtherModelsDoesNotRefuse(t *testing.T) {
 	t.Parallel()
 	l := Limit{Metric: Tokens, Rate: 100, Period: time.Minute, Models: []string{"small-*"}}
 	p, err := newSettings(Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{l}})

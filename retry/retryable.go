@@ -10,10 +10,10 @@ import (
 	"syscall"
 )
 
-// Worth says whether another attempt at what failed with err may succeed: if a hint says so, or a status that the error
-// reports by a method StatusCode() int (see [Status]), or if it is a network failure that may pass (see [Network]). Of
-// an error that it knows nothing about it says no: what isn't understood isn't repeated.
-func Worth(err error) bool {
+// Retryable reports whether another attempt may succeed after err. It is decided by the first of these that err has: a hint (see
+// [Hinter]), an HTTP status from a method StatusCode() int (see [Status]), a network failure (see [Network]). An error with
+// none of them isn't retryable.
+func Retryable(err error) bool {
 	if err == nil {
 		return false
 	}
@@ -29,9 +29,8 @@ func Worth(err error) bool {
 	return Network(err)
 }
 
-// Status says whether an HTTP status is worth another attempt: 408, 425, 429, 500, 502, 503, 504, 529 (overloaded), and
-// 520 to 524, by which a CDN says that it couldn't reach the origin. Not 409: whether a conflict passes depends on the
-// API.
+// Status reports whether an HTTP status is retryable: 408, 425, 429, 500, 502, 503, 504, 529 (overloaded), and 520 to 524 (a
+// CDN couldn't reach the origin). 409 isn't, because the meaning of a conflict depends on the API.
 func Status(code int) bool {
 	switch code {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
@@ -41,12 +40,11 @@ func Status(code int) bool {
 	return code >= 520 && code <= 524
 }
 
-// Network says whether err is a failure of the network that may pass: a refused, reset or broken connection, an answer
-// that was cut off, a timeout, a name server in trouble. A timeout counts because the caller's own context is looked at
-// first by Do: if that is alive, it was the attempt's. It says no to context.Canceled, and to everything that it doesn't
-// know: bad certificates, bad addresses, names that don't exist.
+// Network reports whether err is a transient network failure: a refused, reset or broken connection, a truncated response, a
+// timeout, a temporary failure of a name server. Do checks the call's context first, so a timeout is that of the attempt.
+// context.Canceled and every other error isn't one, such as bad certificates, bad addresses and names that don't exist.
 //
-// It doesn't tell whether the request was carried out. Only what may be done twice should be sent again.
+// After such a failure the server may have processed the request. Retry only requests that are idempotent.
 func Network(err error) bool {
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
@@ -71,8 +69,8 @@ func Network(err error) bool {
 	return brokenHTTP(err)
 }
 
-// brokenHTTP recognises the errors by which net/http reports a connection that ended under a request. They have no
-// exported type or value, so their texts must do.
+// brokenHTTP recognises the errors by which net/http reports a connection that ended during a request. They have no exported
+// type or value, so it compares their texts.
 func brokenHTTP(err error) bool {
 	text := err.Error()
 	for _, s := range []string{
