@@ -64,7 +64,7 @@ type Server struct {
 	sequence atomic.Uint64
 	admitted atomic.Int64
 	unknown  atomic.Int64 // calls with an unknown key
-	gone     atomic.Int64 // calls whose client left before the answer
+	gone     atomic.Int64 // calls whose client closed the connection before the response
 	calls    calls
 
 	closing  sync.RWMutex
@@ -72,7 +72,7 @@ type Server struct {
 	handlers sync.WaitGroup
 }
 
-// settings are what may change while the server runs.
+// settings can change while the server runs.
 type settings struct {
 	failures Failures
 	latency  Latency
