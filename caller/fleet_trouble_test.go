@@ -158,7 +158,7 @@ func TestFleet_FailsAtOnceWithoutKeys(t *testing.T) {
 			}
 		}
 	}
-	for i := range 4 { // the first finds out, the others are told
+	for i := range 4 { // the first finds it out, the others get it from Redis
 		err := f.post(t.Context(), i%2, "call")
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrNoKeys) || !errors.As(err, &e) {

@@ -88,7 +88,7 @@ func hold(t *testing.T, c *caller.Pool) (end func()) {
 
 var heldField = regexp.MustCompile(`=(\d+)`)
 
-// inRedis returns how many permits of the pool are taken, and how many calls wait, as its sessions told Redis.
+// inRedis returns how many permits of the pool are taken and how many calls wait, by the records of its sessions in Redis.
 func inRedis(t *testing.T, rdb *redis.Client, pool string) (held, waiting int) {
 	t.Helper()
 	fields, err := rdb.HGetAll(context.Background(), scripts.PoolKey(pool)).Result()

@@ -29,7 +29,7 @@
 //
 // A client that sends its next call at the end of an answer therefore never has one call too many in flight.
 //
-// Calls are told apart by an ID: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
+// An ID distinguishes calls: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
 // the body, the first that there is. The ledger can count calls that were served twice only if they have an ID.
 //
 // All methods of Server are safe for concurrent use.
