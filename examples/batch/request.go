@@ -63,7 +63,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 			case batch.Done:
 				done()
 			case batch.Duplicate:
-				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q stands on an earlier line too; give each request its own", req.CustomID))
+				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q is on an earlier line, too; give each request its own", req.CustomID))
 			case batch.Fresh:
 				more = yield(req, nil)
 			}
@@ -74,14 +74,14 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 	}
 }
 
-// parse reads a line and says what is wrong with it.
+// parse reads a line. Its error names the mistake.
 func (r *request) parse(text []byte) error {
 	if err := json.Unmarshal(text, r); err != nil {
 		return fmt.Errorf("not a request in JSON: %w", err)
 	}
 	switch {
 	case r.CustomID == "":
-		return errors.New("custom_id is missing; answers come in any order and are told apart by it")
+		return errors.New("custom_id is missing; answers are written in any order, and it identifies them")
 	case r.Method != "POST":
 		return errors.New(`method must be "POST"`)
 	case len(r.Body) == 0 || r.Body[0] != '{':

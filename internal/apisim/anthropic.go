@@ -42,7 +42,7 @@ func (c *call) message(a answer) map[string]any {
 	}
 }
 
-// messagePiece is the i-th part of a streamed message's text, behind what comes before the first.
+// messagePiece is the i-th part of a streamed message's text, with the events before the first.
 func (c *call) messagePiece(i int, part string, a answer) []byte {
 	var b []byte
 	if i == 0 {
@@ -59,7 +59,7 @@ func (c *call) messagePiece(i int, part string, a answer) []byte {
 	})...)
 }
 
-// messageEnding ends a streamed message, and tells its usage.
+// messageEnding is the end of a streamed message, with its usage.
 func (c *call) messageEnding(a answer) []byte {
 	b := named("content_block_stop", map[string]any{"index": 0})
 	b = append(b, named("message_delta", map[string]any{
