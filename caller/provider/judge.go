@@ -10,7 +10,7 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// dialect is how a provider says what went wrong. The zero dialect has the common codes and phrases alone.
+// dialect has the codes and messages of a provider's errors. The zero dialect has the common codes and phrases alone.
 type dialect struct {
 	codes   map[string]meaning // before the common ones
 	phrases []phrase           // before the common ones

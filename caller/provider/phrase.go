@@ -69,7 +69,7 @@ var phrases = []phrase{
 	{
 		begins: begins( // the key isn't accepted
 			`(?:incorrect|invalid|wrong|unknown) (?:x-)?api[- ]?(?:key|token)\b`,
-			`(?:the |this |your )?(?:provided )?api[- ]key (?:\S{1,80} ){0,3}?(?:expired|(?:not|isn't) valid|`+
+			`(?:access denied[.:] )?(?:the |this |your )?(?:provided )?api[- ]key (?:\S{1,80} ){0,3}?(?:expired|(?:not|isn't) valid|`+
 				`(?:is|has been|was) (?:currently )?(?:invalid|revoked|disabled|blocked|deleted|reported as leaked))`,
 		),
 		means: revoked, statuses: refusals,
@@ -97,6 +97,7 @@ var phrases = []phrase{
 				`(?:is|are) (?:currently |temporarily |too )?(?:overloaded|busy|at capacity|experiencing high (?:demand|traffic|load))`,
 			`we(?:'re| are) (?:currently )?experiencing (?:high|heavy|unusually high) (?:traffic|demand|load)`,
 			`(?:server |model )?overloaded\b`,
+			`(?:\w+: )?capacity temporarily exceeded`,
 			`no capacity (?:available|left)|service tier capacity exceeded|(?:\w+ )?(?:tier )?capacity (?:exceeded|exhausted|reached)`,
 		),
 		means: overloaded,

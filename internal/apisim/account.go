@@ -40,7 +40,7 @@ type key struct {
 	revokedAt time.Duration
 	counts    counts
 	after     int64         // calls after the revocation
-	lastAfter time.Duration // how long after it the last of them came
+	lastAfter time.Duration // from the revocation to the last of them
 }
 
 // counts are what both an account and a key count.

@@ -49,7 +49,7 @@ const (
 	Busy       Kind = "busy"
 )
 
-// kinds are in the order in which fates are drawn. A new kind comes last, so that seeds keep their meaning.
+// kinds are in the order in which fates are drawn. Append new kinds, so that seeds keep their meaning.
 var kinds = [...]Kind{Overloaded, Error, Reset, Cut, Hang, Stall, Embedded, Empty, Page, Blip, Busy}
 
 // rate returns the field of a kind, nil if there is none.

@@ -51,8 +51,7 @@ type KeyLedger struct {
 	ID string `json:"id"`
 	Counts
 	Revoked bool `json:"revoked"`
-	// AfterRevocation is the number of calls that came after the revocation; LastAfter how long after it the last of
-	// them came.
+	// AfterRevocation is the number of calls after the revocation; LastAfter is the time from it to the last of them.
 	AfterRevocation int64         `json:"after_revocation"`
 	LastAfter       time.Duration `json:"last_after_ns"`
 }
