@@ -26,8 +26,9 @@ func (r *reader) adaptiveFields(d *adaptiveDraft) map[string]field {
 			"The time between a process's reports of its calls' results, 10ms to session_ttl. Default: 250ms."),
 		"tolerance": optional(r.number(&d.Tolerance, 1, 1000),
 			"With gradient, the factor by which latency may exceed its baseline, 1 to 1000. Default: 1.5."),
-		"smoothing": optional(r.number(&d.Smoothing, 0.001, 1), "With gradient, the share of a change that takes effect at once, 0.001 to 1. Default: 0.2."),
-		"queue":     optional(r.number(&d.Queue, 0.001, 1e6), "With gradient, calls in flight above what latency suggests. Default: 4."),
+		"smoothing": optional(r.number(&d.Smoothing, 0.001, 1),
+			"With gradient, the share of a change that takes effect at once, 0.001 to 1. Default: 0.2."),
+		"queue": optional(r.number(&d.Queue, 0.001, 1e6), "With gradient, calls in flight above what latency suggests. Default: 4."),
 	}
 }
 

@@ -76,7 +76,7 @@ func (r *reader) resolve(n ast.Node, path string) ast.Node {
 	return nil
 }
 
-// entry is one field of a mapping as it stands in the file.
+// entry is one field of a mapping of the file.
 type entry struct {
 	key   ast.Node
 	name  string

@@ -3,7 +3,7 @@
 //	# yaml-language-server: $schema=./penstock.schema.json
 //	name: openai-prod              # processes with the same name and Redis share the quota. Required
 //	base_url: https://api.openai.com  # scheme, host, and where needed a path and a query such as ?api-version=…. Required
-//	provider: openai               # a name that package provider knows; default: generic
+//	provider: openai               # a name that package provider has; default: generic
 //	keys:                          # at least one
 //	  - id: k1                     # the key's public name in Redis, metrics and messages. Required
 //	    secret: ${OPENAI_KEY_1}    # the API key itself, from the environment. Required

@@ -265,7 +265,7 @@ func TestParse_NeverShowsASecret(t *testing.T) {
 	}
 }
 
-// Names that stand in Redis and in metrics must not contain a secret.
+// Names that Redis and metrics contain must not contain a secret.
 func TestParse_RefusesSecretsInPublicNames(t *testing.T) {
 	const keys = "name: a\nbase_url: http://h\nkeys: [{id: a, secret: \"${KEY_1}\"}]\n"
 	for _, src := range []string{
@@ -277,7 +277,7 @@ func TestParse_RefusesSecretsInPublicNames(t *testing.T) {
 		"name: a\nbase_url: http://h\nkeys: [{id: \"${KEY_1}\", secret: \"${KEY_1}\"}]\n",
 		"name: a\nbase_url: http://h\nkeys: [{id: a, secret: \"${KEY_1}\"}, {id: b, secret: c, account: \"${KEY_1}\"}]\n",
 	} {
-		if _, err := parse(src); err == nil || !strings.Contains(err.Error(), "the secret stands in") {
+		if _, err := parse(src); err == nil || !strings.Contains(err.Error(), "the secret is part of") {
 			t.Errorf("%q: got %v, want an error about the secret", src, err)
 		}
 	}

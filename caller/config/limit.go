@@ -150,7 +150,7 @@ var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 func (r *reader) checkBuckets(p *Pool, limits []limitAt) {
 	jitter := cmp.Or(p.Caller.Tuning.ArrivalJitter, caller.DefaultArrivalJitter)
 	for _, l := range limits {
-		if l.Algorithm != caller.Bucket || l.Period == 0 || l.Limit.Rate == 0 {
+		if l.Algorithm != caller.Bucket || l.Period == 0 || l.Rate == 0 {
 			continue
 		}
 		units := float64(l.Usable())

@@ -110,7 +110,7 @@ func (r *reader) pool(n ast.Node) *Pool {
 	return p
 }
 
-// checkSecrets reports a secret in one of the names that stand in Redis, in metrics and in messages.
+// checkSecrets reports a secret in one of the names that Redis, metrics and messages contain.
 func (r *reader) checkSecrets(n ast.Node, p *Pool) {
 	public := []string{p.Caller.Name, p.Caller.Tuning.SessionName}
 	if p.BaseURL != nil {
@@ -123,13 +123,13 @@ func (r *reader) checkSecrets(n ast.Node, p *Pool) {
 		public = append(append(public, string(l.Metric)), l.Models...)
 	}
 	for i, k := range p.Caller.Keys {
-		// A secret of a few letters can stand in a name by chance.
+		// A secret of a few letters can be part of a name by chance.
 		shows := func(name string) bool {
 			secret := k.Secret.Reveal()
 			return name == secret || len(secret) >= 8 && strings.Contains(name, secret)
 		}
 		if !k.Secret.IsZero() && slices.ContainsFunc(public, shows) {
-			r.problemf(n, fmt.Sprintf("keys[%d].secret", i), "the secret stands in name, base_url, session_name, an id, an account, "+
+			r.problemf(n, fmt.Sprintf("keys[%d].secret", i), "the secret is part of name, base_url, session_name, an id, an account, "+
 				"a metric or a model; those are public, so choose another name")
 		}
 	}

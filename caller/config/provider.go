@@ -52,12 +52,12 @@ func (r *reader) checkEstimates(p *Pool, limits []limitAt) {
 	for _, l := range limits {
 		units, counted := cost[l.Metric]
 		switch {
-		case l.Metric == "" || l.Limit.Rate == 0: // reported before
+		case l.Metric == "" || l.Rate == 0: // reported before
 		case !slices.Contains(common(), l.Metric): // the program gives its cost
 		case !counted && l.Metric != caller.Requests:
 			r.problemf(l.node, l.path, "provider %[2]s has no estimate of a request's %[1]s, so a limit on them would never delay a "+
 				"call; remove the limit, or change provider", l.Metric, p.Provider)
-		case units > l.Limit.Rate:
+		case units > l.Rate:
 			r.problemf(l.node, l.path, "no request could ever meet it: the smallest costs %d %s", units, l.Metric)
 		}
 	}

@@ -31,5 +31,5 @@ func newName(path, name string) (string, bool) {
 	return now, ok
 }
 
-// sibling reports whether a new name stands in the same mapping as the old one.
+// sibling reports whether a new name belongs to the same mapping as the old one.
 func sibling(name string) bool { return !strings.Contains(name, ".") }

@@ -24,9 +24,10 @@ func (r *reader) retryFields(d *retryDraft) map[string]field {
 	return map[string]field{
 		"attempts": optional(r.count(&d.attempts, maxAttempts, "; 1 switches retrying off"),
 			"Attempts of a call, the first included. Default: 5."),
-		"base":       optional(r.duration(&d.Base, time.Millisecond, time.Hour), "The ceiling of the first wait, 1ms to 1h. Default: 250ms."),
-		"max":        optional(r.duration(&d.Max, time.Millisecond, 24*time.Hour), "The ceiling of any wait, 1ms to 24h. Default: 30s."),
-		"multiplier": optional(r.number(&d.Multiplier, 1, 1000), "The factor by which the ceiling grows from one attempt to the next, 1 to 1000. Default: 2."),
+		"base": optional(r.duration(&d.Base, time.Millisecond, time.Hour), "The ceiling of the first wait, 1ms to 1h. Default: 250ms."),
+		"max":  optional(r.duration(&d.Max, time.Millisecond, 24*time.Hour), "The ceiling of any wait, 1ms to 24h. Default: 30s."),
+		"multiplier": optional(r.number(&d.Multiplier, 1, 1000),
+			"The factor by which the ceiling grows from one attempt to the next, 1 to 1000. Default: 2."),
 		"jitter": optional(r.choice(&d.jitter, "full", "decorrelated", "none"),
 			"How waits are drawn: full from 0 to the ceiling, decorrelated from base to three times the last wait, none at the ceiling. "+
 				"Default: full."),

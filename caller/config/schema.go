@@ -66,7 +66,7 @@ func orVariable(s ...object) object {
 	return object{"anyOf": append(s, object{"$ref": "#/$defs/variable"})}
 }
 
-// textJSON also allows numbers and booleans, because the reader uses the text as it stands.
+// textJSON also allows numbers and booleans, because the reader uses the plain text.
 func textJSON() object {
 	return object{"type": []string{"string", "number", "boolean"}, "pattern": `^\S+$`}
 }

@@ -11,7 +11,7 @@ import (
 // pending is the verdict on a body that shows neither output nor a failure so far.
 var pending = caller.Verdict{Outcome: caller.Pending, Scope: caller.ScopeProvider}
 
-// begin judges what has come so far of the body of an answer whose status is a success. A nil body is judged by its status
+// begin judges the first part of the body of an answer whose status is a success. A nil body is judged by its status
 // alone. Only the answer to a POST can be pending: other answers may be empty.
 func (d *dialect) begin(r *http.Response, body []byte) caller.Verdict {
 	if body == nil {
@@ -116,7 +116,7 @@ func (d *dialect) output(r *http.Response, key string, value []byte) caller.Verd
 	return caller.Verdict{}
 }
 
-// embedded judges the member "error" of an object in a successful answer, as if it had come with its own status.
+// embedded judges the member "error" of an object in a successful answer, as if its code were the status.
 func (d *dialect) embedded(r *http.Response, body, value []byte) caller.Verdict {
 	if !complete(value) {
 		return pending
@@ -131,7 +131,7 @@ func (d *dialect) embedded(r *http.Response, body, value []byte) caller.Verdict 
 	return d.as(r, status, f)
 }
 
-// as judges a failure as if it had come with the given status.
+// as judges a failure as one of the given status.
 func (d *dialect) as(r *http.Response, status int, f failure) caller.Verdict {
 	twin := &http.Response{StatusCode: status, Header: r.Header, Request: r.Request}
 	v := byStatus(twin)
@@ -139,7 +139,7 @@ func (d *dialect) as(r *http.Response, status int, f failure) caller.Verdict {
 	return d.judgeFailure(twin, v, f)
 }
 
-// failureStatus is the HTTP status that a failure's codes stand for. A failure that says nothing of the kind is taken for
+// failureStatus is the HTTP status that a failure's codes mean. A failure without such a code counts as
 // one of the provider.
 func failureStatus(f failure) int {
 	for _, code := range []string{f.code, f.kind} {
@@ -200,7 +200,7 @@ func nothing(value []byte) bool {
 	return false
 }
 
-// begun reports whether there is something in a value, as far as it has come.
+// begun reports whether the first part of a value has content.
 func begun(value []byte) bool {
 	if nothing(value) || len(value) == 0 {
 		return false

@@ -12,7 +12,9 @@ func Cohere() caller.Profile {
 	p.Calibrated = []caller.Metric{caller.InputTokens, caller.Tokens}
 	p.Judge = cohereDialect.judge
 	p.Quotas = nil
-	p.Idempotent = idempotent(append([]string{"/chat", "/embed", "/classify", "/tokenize", "/detokenize", "/generate", "/summarize"}, openAIEndings...)...)
+	p.Idempotent = idempotent(append([]string{
+		"/chat", "/embed", "/classify", "/tokenize", "/detokenize", "/generate", "/summarize",
+	}, openAIEndings...)...)
 	return p
 }
 

@@ -18,7 +18,7 @@ func DeepSeek() caller.Profile {
 	}
 }
 
-// deepSeekDialect has no codes of its own: nearly all bodies say invalid_request_error, and the status says the rest.
+// deepSeekDialect has no codes of its own: nearly all bodies say invalid_request_error, and the status tells them apart.
 var deepSeekDialect = &dialect{
 	phrases: []phrase{{begins: begins(`service is too busy`), means: overloaded}},
 }

@@ -14,20 +14,29 @@ type failure struct {
 	metadata []byte // JSON
 }
 
-// readFailure reads the shapes that error bodies have: an object "error", alone or in the first element of a list; an
-// "error" that is text beside a code; or the members of that object by themselves.
+// readFailure reads the shapes that error bodies have: an object "error" or "detail", or the first element of "errors"; the
+// same in the first element of a list; an "error" that is text beside a code; or the members of that object by themselves.
 func readFailure(body []byte) failure {
 	for element := range elements(body) {
 		body = element
 		break
 	}
-	inner := at(body, "error")
 	var f failure
+	inner := at(body, "error")
 	switch {
-	case len(inner) > 0 && inner[0] == '{':
+	case isObject(inner):
 		body = inner
 	case len(inner) > 0 && inner[0] == '"':
 		f.message = text(inner)
+	case isObject(at(body, "detail")):
+		body = at(body, "detail")
+	default:
+		for element := range elements(at(body, "errors")) {
+			if isObject(element) {
+				body = element
+			}
+			break
+		}
 	}
 	for key, value := range members(body) {
 		switch string(key) {
@@ -45,6 +54,8 @@ func readFailure(body []byte) failure {
 	}
 	return f
 }
+
+func isObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }
 
 // reason is the failure's name for metrics and messages.
 func (f failure) reason(fallback string) string {

@@ -55,9 +55,11 @@ func estimateGitHub(r *http.Request, _ []byte) caller.Cost {
 var gitHubDialect = &dialect{foreign: true}
 
 // gitHubLimited are the beginnings of the messages by which a limit differs from a lack of permission.
-var gitHubLimited = begins(`api rate limit (?:already )?exceeded|you have exceeded a secondary rate limit|you have triggered an abuse detection mechanism`)
+var gitHubLimited = begins(
+	`api rate limit (?:already )?exceeded`, `you have exceeded a secondary rate limit`, `you have triggered an abuse detection mechanism`,
+)
 
-// judgeGitHub recognises limits, which come as 403, 429, or a GraphQL error in a 200. Their wait, in the order that GitHub
+// judgeGitHub recognises limits, which are a 403, a 429, or a GraphQL error in a 200. Their wait, in the order that GitHub
 // documents, is Retry-After, then an exhausted limit's reset, then a minute.
 func judgeGitHub(r *http.Response, body []byte) caller.Verdict {
 	v := gitHubDialect.judge(r, body)

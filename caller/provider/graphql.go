@@ -25,7 +25,7 @@ func (d *dialect) graphQL(r *http.Response, body, errors []byte) (caller.Verdict
 				continue
 			}
 			if m.outcome != caller.ClientError && !complete(body) {
-				return pending, false // the wait comes last
+				return pending, false // the wait is the last member
 			}
 			v := m.apply(caller.Verdict{Reason: short(code)})
 			if m.outcome == caller.Throttled {

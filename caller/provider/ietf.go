@@ -11,7 +11,7 @@ import (
 
 // IETF is the profile of an API with the header fields of draft-ietf-httpapi-ratelimit-headers: RateLimit-Policy and
 // RateLimit. The fields of its earlier drafts are understood too: RateLimit as a dictionary, and RateLimit-Limit,
-// -Remaining and -Reset. Retry-After comes before them. A call costs one request.
+// -Remaining and -Reset. Retry-After has precedence over them. A call costs one request.
 func IETF() caller.Profile {
 	return caller.Profile{
 		Name:      "ietf",
@@ -70,7 +70,7 @@ func quotasDraft(r *http.Response) []caller.Quota {
 	return []caller.Quota{q}
 }
 
-// unit is the metric that a quota unit stands for.
+// unit is the metric of a quota unit.
 func unit(qu string) caller.Metric {
 	if qu == "" || qu == "requests" {
 		return caller.Requests

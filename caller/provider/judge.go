@@ -10,7 +10,7 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// dialect is how a provider says what went wrong. The zero dialect has the common codes and phrases alone.
+// dialect has the codes and messages of a provider's errors. The zero dialect has the common codes and phrases alone.
 type dialect struct {
 	codes   map[string]meaning // before the common ones
 	phrases []phrase           // before the common ones
@@ -60,7 +60,8 @@ func (d *dialect) judgeFailure(r *http.Response, v caller.Verdict, f failure) ca
 }
 
 // modelPattern finds a model's name in the message of a limit: "for gpt-4o in organization", "model: claude-x".
-var modelPattern = regexp.MustCompile(`(?i)\bfor (?:the )?(?:model )?[\x60'"]?[a-z0-9][\w.:/-]*[\x60'"]? (?:in organi[sz]ation|on (?:requests|tokens|input|output)) ?|\bmodel[:=] ?\S`)
+var modelPattern = regexp.MustCompile("(?i)\\bfor (?:the )?(?:model )?[`'\"]?[a-z0-9][\\w.:/-]*[`'\"]? " +
+	`(?:in organi[sz]ation|on (?:requests|tokens|input|output)) ?|\bmodel[:=] ?\S`)
 
 // meaning returns what a failure's codes and message mean: the finer code first, the provider's own before the common
 // ones, and then the message, which can be more exact than a code.

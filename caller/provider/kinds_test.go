@@ -87,6 +87,7 @@ func TestJudge_TellsOverloadFromLimits(t *testing.T) {
 		recorded{"Groq flex", 498, "", object("capacity_exceeded", "capacity_exceeded", "Flex tier capacity exceeded"), busy(0, "capacity_exceeded")},
 		recorded{"Groq flex, no body", 498, "", "", busy(0, "498")},
 		recorded{"Mistral", 429, "", `{"object":"error","message":"Service tier capacity exceeded for this model.","type":"service_tier_capacity_exceeded","code":"3505"}`, busy(0, "3505")},
+		recorded{"a list of errors", 429, "", `{"success":false,"errors":[{"message":"AiError: Capacity temporarily exceeded, please try again.","code":3040}]}`, busy(0, "3040")},
 		recorded{"a model", 503, "", object("", "", "That model is currently overloaded with other requests."), busy(0, "503")},
 	)
 	judgeAs(t, "azure",
@@ -204,6 +205,8 @@ func TestJudge_FindsRefusedKeys(t *testing.T) {
 		recorded{"not valid", 400, "", `{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT"}}`, refused("INVALID_ARGUMENT")},
 		recorded{"expired", 400, "", `{"error":{"code":400,"message":"API key expired. Please renew the API key.","status":"INVALID_ARGUMENT"}}`, refused("INVALID_ARGUMENT")},
 		recorded{"leaked", 403, "", `{"error":{"code":403,"message":"Your API key was reported as leaked. Please use another API key.","status":"PERMISSION_DENIED"}}`, refused("PERMISSION_DENIED")})
+	judgeAs(t, "xai", recorded{"blocked", 403, "", `{"code":"The caller does not have permission","error":"Access denied. The API key is currently blocked."}`, refused("403")})
+	judgeAs(t, "generic", recorded{"detail", 403, "", `{"detail":{"status":"invalid_api_key","message":"x"}}`, refused("invalid_api_key")})
 	judgeAs(t, "cohere", recorded{"token", 401, "", `{"message":"invalid api token"}`, refused("401")})
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// meaning is what a code or a phrase stands for.
+// meaning is the outcome and scope of a code or a phrase.
 type meaning struct {
 	outcome   caller.Outcome
 	scope     caller.Scope

@@ -46,7 +46,7 @@ var miniMaxDialect = &dialect{
 	},
 }
 
-// baseResponse judges MiniMax's member base_resp, which stands in every answer; a code of 0 is a success.
+// baseResponse judges MiniMax's member base_resp, which every answer has; a code of 0 is a success.
 func (d *dialect) baseResponse(r *http.Response, value []byte) (caller.Verdict, bool) {
 	if !complete(value) {
 		return pending, false

@@ -16,7 +16,9 @@ func Mistral() caller.Profile {
 	p.Calibrated = []caller.Metric{caller.InputTokens, caller.Tokens}
 	p.Judge = mistralDialect.judge
 	p.Quotas = quotasMistral
-	p.Idempotent = idempotentOpenAI(append([]string{"/fim/completions", "/agents/completions", "/ocr", "/classifications"}, openAIEndings...)...)
+	p.Idempotent = idempotentOpenAI(append([]string{
+		"/fim/completions", "/agents/completions", "/ocr", "/classifications",
+	}, openAIEndings...)...)
 	return p
 }
 

@@ -4,7 +4,7 @@
 //	request ─► Authorize: where the secret goes
 //	        ─► Estimate: what the call will cost, from its body, before it is made
 //	        ─► Idempotent: may it be sent twice?
-//	answer  ─► Judge: success, or whose fault, and when to come back
+//	answer  ─► Judge: success, or whose fault, and when to try again
 //	        ─► Usage: what it really cost        ─► Quotas: what is left of the limits
 //
 // Judge goes by these rules, in this order:
@@ -35,7 +35,7 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// ByName returns the profile of the provider of that name, in any case. The error for an unknown name says which there
+// ByName returns the profile of the provider of that name, in any case. The error for an unknown name lists those that there
 // are.
 func ByName(name string) (caller.Profile, error) {
 	profile, ok := profiles()[strings.ToLower(name)]
@@ -45,7 +45,7 @@ func ByName(name string) (caller.Profile, error) {
 	return profile(), nil
 }
 
-// Names returns the names that ByName knows, sorted.
+// Names returns the names that ByName accepts, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(profiles())) }
 
 func profiles() map[string]func() caller.Profile {

@@ -60,7 +60,7 @@ func answered(r *http.Response) time.Time {
 	return time.Now()
 }
 
-// nextUnit returns the time until an exhausted limit has room for a unit again, where resets say when the whole limit is
+// nextUnit returns the time until an exhausted limit has room for a unit again, where a reset is the time until the whole limit is
 // there and it refills evenly until then, as OpenAI's and Anthropic's do.
 func nextUnit(quotas []caller.Quota) time.Duration {
 	return longest(quotas, func(q caller.Quota) time.Duration { return q.Reset / time.Duration(max(q.Limit, 1)) })

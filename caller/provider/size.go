@@ -13,7 +13,7 @@ import (
 // size costs 700 to 1,600 tokens at the large providers.
 const fileTokens = 1000
 
-// size is what a request's body says about its cost. All numbers are at most 2^53.
+// size is a request's cost as its body has it. All numbers are at most 2^53.
 type size struct {
 	chars  int64 // of text in the prompt
 	wide   int64 // Chinese, Japanese or Korean characters among them: about a token each
@@ -34,7 +34,7 @@ const (
 
 // parts are the members of requests to any of the providers here. Their names don't contradict each other.
 var parts = map[string]part{
-	"messages": prompt, "input": prompt, "prompt": prompt, "instructions": prompt, "system": prompt, "suffix": prompt, // OpenAI, Anthropic, Qwen
+	"messages": prompt, "input": prompt, "prompt": prompt, "instructions": prompt, "system": prompt, "suffix": prompt,
 	"contents": prompt, "systemInstruction": prompt, "system_instruction": prompt, "instances": prompt, // Gemini, Vertex
 	"content": prompt, "requests": prompt, "inputs": prompt, "texts": prompt, // embeddings
 	"query": prompt, "documents": prompt, // reranking

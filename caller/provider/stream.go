@@ -13,7 +13,7 @@ type event struct {
 	data []byte
 }
 
-// cutEvent splits a stream behind its first event. It is false where the event's end hasn't come.
+// cutEvent splits a stream behind its first event. It is false for an event without an end.
 func cutEvent(stream []byte) (e event, rest []byte, ok bool) {
 	for len(stream) > 0 {
 		line, after, found := bytes.Cut(stream, []byte("\n"))
@@ -38,7 +38,7 @@ func cutEvent(stream []byte) (e event, rest []byte, ok bool) {
 	return e, nil, false
 }
 
-// stream judges the events that have come so far: the first one with output or a failure decides.
+// stream judges the first events: the first one with output or a failure decides.
 func (d *dialect) stream(r *http.Response, body []byte) caller.Verdict {
 	for {
 		e, rest, ok := cutEvent(body)
@@ -52,7 +52,7 @@ func (d *dialect) stream(r *http.Response, body []byte) caller.Verdict {
 	}
 }
 
-// silent are the events that come before any output.
+// silent are the events before any output.
 var silent = map[string]bool{
 	"ping": true, "message_start": true, "content_block_start": true, "message-start": true, "content-start": true,
 	"response.created": true, "response.in_progress": true, "response.queued": true, "response.output_item.added": true,

@@ -7,8 +7,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// Together is the profile of api.together.ai. Its limits follow the load, and are enforced per second: a header tells the
-// state of both.
+// Together is the profile of api.together.ai. Its limits follow the load, and are enforced per second. Headers
+// have the current limits of requests and tokens.
 func Together() caller.Profile {
 	p := OpenAI()
 	p.Name = "together"

@@ -7,11 +7,14 @@ import (
 	"time"
 )
 
+const amount = `\d+(?:\.\d+)?`
+
 // Forms of a wait in a message.
 var (
 	// waitPattern finds "try again in 9m38s", "please retry after 20 seconds" and their like.
-	waitPattern = regexp.MustCompile(`(?i)\b(?:try again|retry(?:ing)?|reset|resets|replenished|available again|wait)\b[^.;\n\d]{0,40}?` +
-		`((?:\d+(?:\.\d+)?[ ]?(?:days?|hours?|hrs?|minutes?|mins?|seconds?|secs?|milliseconds?|ms|[dhms])\b(?:,? and |, | )?|\d+(?:\.\d+)?(?:h|m|s|ms))+|\d\d:\d\d:\d\d|\d+(?:\.\d+)?\b)`)
+	waitPattern = regexp.MustCompile(`(?i)\b(?:try again|retry(?:ing)?|resets?|replenished|available again|wait)\b[^.;\n\d]{0,40}?(` +
+		`(?:` + amount + ` ?(?:days?|hours?|hrs?|minutes?|mins?|seconds?|secs?|milliseconds?|ms|[dhms])\b(?:,? and |, | )?|` +
+		amount + `(?:h|m|s|ms))+|\d\d:\d\d:\d\d|` + amount + `\b)`)
 	partPattern = regexp.MustCompile(`(?i)(\d+(?:\.\d+)?) ?([a-z]*)`)
 	timePattern = regexp.MustCompile(`\b(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)?`)
 )

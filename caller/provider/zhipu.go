@@ -29,10 +29,10 @@ var zhipuCodes = map[string]meaning{
 	"1302": throttledModel,                                  // too many calls in flight
 	"1303": throttledModel,                                  // too many calls
 	"1304": throttled,                                       // today's limit
-	"1308": throttled,                                       // a limit of so many hours; the message says when it ends
+	"1308": throttled,                                       // a limit of so many hours; the message has its end
 	"1310": throttled,                                       // the week's or month's limit; likewise
 	"1313": throttled,                                       // slowed down for unfair use
-	"1316": throttled, "1317": throttled, "1318": throttled, // limits of a plan; the message says when they end
+	"1316": throttled, "1317": throttled, "1318": throttled, // limits of a plan; the message has their end
 	"1319": throttled, "1320": throttled, "1321": throttled,
 
 	"1305": overloaded, // the platform's own limit

@@ -120,7 +120,7 @@ func (c *client) send(ctx context.Context, req request) (*response, error) {
 	return answer, c.judge(res, answer, body)
 }
 
-// read reads a body, and ends the attempt when no byte comes for the timeout.
+// read reads a body, and ends the attempt after the timeout without a byte.
 func (c *client) read(ctx context.Context, cancel context.CancelCauseFunc, body io.Reader) ([]byte, error) {
 	idle := time.AfterFunc(c.timeout, func() { cancel(errStalled) })
 	defer idle.Stop()

@@ -37,7 +37,7 @@ func TestBatch_ReportsBrokenLines(t *testing.T) {
 		for _, want := range []string{
 			"in.jsonl:11: not a request in JSON", "in.jsonl:12: body must be an object", "in.jsonl:13: custom_id is missing",
 			`in.jsonl:14: method must be \"POST\"`, "in.jsonl:15: url must be a path", "in.jsonl:16: url must be a path",
-			`in.jsonl:18: custom_id \"r-0\" stands on an earlier line`, "in.jsonl:19: not a request in JSON",
+			`in.jsonl:18: custom_id \"r-0\" is on an earlier line, too`, "in.jsonl:19: not a request in JSON",
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("run %d: %q is missing in\n%s", run, want, text)

@@ -81,7 +81,7 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	return j, nil
 }
 
-// sampleDir is where the sample configuration stands in this module.
+// sampleDir is the directory of the sample configuration in this module.
 const sampleDir = "examples/batch"
 
 // findConfig returns the file as it is, or beside this program's source if it has no directory and is there alone.

@@ -6,8 +6,8 @@
 //
 // A -config without a directory that isn't in the current one is that of examples/batch, if it is there.
 //
-// The program streams the input: its memory doesn't grow with the file, except for 40 bytes a request that tell which are
-// done. It writes each answer when it comes. A success is a JSON object without an error in it, of status 200 to 299; it
+// The program streams the input: its memory doesn't grow with the file, except for 40 bytes a request for the set of
+// those that are done. It writes each answer at once. A success is a JSON object without an error in it, of status 200 to 299; it
 // goes to -out. Requests that failed go to -errors, in the same format; without any there is no -errors file.
 //
 // What ends a request, and what doesn't:
@@ -123,7 +123,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.redis, "redis", "", "`URL` of the Redis that processes share (default: one embedded in this process)")
 	fs.IntVar(&o.workers, "workers", 200, "`calls` going at once, those that wait for quota included")
 	fs.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest `time` without a byte of an answer")
-	fs.DurationVar(&o.patience, "patience", 30*time.Minute, "longest `time` to wait for a provider that is overloaded, throttles or doesn't answer")
+	fs.DurationVar(&o.patience, "patience", 30*time.Minute,
+		"longest `time` to wait for a provider that is overloaded, throttles or doesn't answer")
 	fs.BoolVar(&o.json, "json", false, "print the figures as one line of JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -179,5 +180,5 @@ func interrupts() (context.Context, <-chan struct{}) {
 	return ctx, drain
 }
 
-// plain drops the package's name, which a user of this program doesn't know.
+// plain drops the package's name, which means nothing to a user of this program.
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "batch: ") }

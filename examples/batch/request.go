@@ -63,7 +63,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 			case batch.Done:
 				done()
 			case batch.Duplicate:
-				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q stands on an earlier line too; give each request its own", req.CustomID))
+				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q is on an earlier line, too; give each request its own", req.CustomID))
 			case batch.Fresh:
 				more = yield(req, nil)
 			}
@@ -81,7 +81,7 @@ func (r *request) parse(text []byte) error {
 	}
 	switch {
 	case r.CustomID == "":
-		return errors.New("custom_id is missing; answers come in any order and are told apart by it")
+		return errors.New("custom_id is missing; answers are written in any order, and it identifies them")
 	case r.Method != "POST":
 		return errors.New(`method must be "POST"`)
 	case len(r.Body) == 0 || r.Body[0] != '{':

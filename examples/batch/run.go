@@ -44,8 +44,8 @@ func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	return err
 }
 
-// write writes a result to the file where it belongs. A request that wasn't sent, or was cut short, stands in none of them:
-// the next run sends it.
+// write writes a result to -out or -errors. A request that wasn't sent, or was cut short, is in neither: the next run sends
+// it.
 func (j *job) write(ctx context.Context, r batch.Result[request, *response], stop context.CancelFunc) error {
 	_, answered := errors.AsType[*refusal](r.Err)
 	_, broken := errors.AsType[*batch.InputError](r.Err)

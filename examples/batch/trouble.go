@@ -33,7 +33,7 @@ var (
 	errNotAnswer = errors.New("the answer isn't a JSON object without an error in it")
 )
 
-// troubleOf returns the trouble that an error of the pool stands for, or nil where waiting doesn't help.
+// troubleOf returns the trouble behind an error of the pool, or nil where waiting doesn't help.
 func troubleOf(ctx context.Context, err error, patience time.Duration) *trouble {
 	if ctx.Err() != nil || errors.Is(err, caller.ErrClosed) || errors.Is(err, caller.ErrNeverFits) {
 		return nil
@@ -76,7 +76,7 @@ func (c *client) judge(res *http.Response, answer *response, body []byte) error 
 	return &refusal{answer}
 }
 
-// unreached reports whether a status says that a gateway got no answer from the provider.
+// unreached reports whether a status means that a gateway got no answer from the provider.
 func unreached(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusGatewayTimeout || status >= 520 && status <= 530
 }

@@ -1,17 +1,25 @@
 package apisim
 
 import (
+	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
-// account is the state that one account's keys share. Its lock covers all of it, its keys' too.
+// account is the state that one account's keys share. Its lock also guards its keys.
 type account struct {
 	id          string
 	concurrency int
 	clock       func() time.Duration
 
+	region   string
+	models   []string
+	perModel []Limit // copied to each model at its first call
+
 	mu       sync.Mutex
+	seen     map[string]bool // models with copies of perModel
+	sequence uint64          // of admissions
 	windows  []*window
 	inFlight int
 	most     int
@@ -32,7 +40,7 @@ type key struct {
 	revokedAt time.Duration
 	counts    counts
 	after     int64         // calls after the revocation
-	lastAfter time.Duration // how long after it the last of them came
+	lastAfter time.Duration // from the revocation to the last of them
 }
 
 // counts are what both an account and a key count.
@@ -59,14 +67,61 @@ const (
 )
 
 func newAccount(cfg Account, clock func() time.Duration) *account {
-	a := &account{id: cfg.ID, concurrency: cfg.Concurrency, clock: clock, counts: newCounts()}
+	a := &account{
+		id: cfg.ID, concurrency: cfg.Concurrency, clock: clock, counts: newCounts(), region: cfg.Region, models: cfg.Models,
+		seen: map[string]bool{},
+	}
 	for _, l := range cfg.Limits {
+		if l.PerModel {
+			a.perModel = append(a.perModel, l)
+			continue
+		}
 		a.windows = append(a.windows, newWindow(l))
 	}
 	return a
 }
 
-// decision is an account's decision on a call.
+// lacks returns the refusal of a call in a region or for a model that the account doesn't have, nil if it has both.
+func (a *account) lacks(region, model string) *apiError {
+	switch {
+	case a.region != "" && a.region != region:
+		return &apiError{
+			Message: "The API deployment for this resource does not exist.", Type: "invalid_request_error",
+			Code: new("DeploymentNotFound"), status: http.StatusNotFound,
+		}
+	case len(a.models) > 0 && !slices.Contains(a.models, model):
+		return &apiError{
+			Message: "The model `" + model + "` does not exist or you do not have access to it.", Type: "invalid_request_error",
+			Code: new("model_not_found"), status: http.StatusNotFound,
+		}
+	}
+	return nil
+}
+
+// addModel gives a model its limits at its first call.
+func (a *account) addModel(model string) {
+	if a.seen[model] {
+		return
+	}
+	a.seen[model] = true
+	for _, l := range a.perModel {
+		l.Model = model
+		a.windows = append(a.windows, newWindow(l))
+	}
+}
+
+// settle corrects what limits of tokens counted for an admitted call.
+func (a *account) settle(c *chatRequest, tokens int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, w := range a.windows {
+		if w.limit.Metric == Tokens && w.applies(c) {
+			w.settle(c.sequence, tokens)
+		}
+	}
+}
+
+// decision is an account's answer to a call.
 type decision struct {
 	admitted bool
 	revoked  bool
@@ -96,6 +151,7 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 		k.lastAfter = now - k.revokedAt
 		return decision{revoked: true}
 	}
+	a.addModel(c.Model)
 	d := a.judge(now, c)
 	if !d.admitted {
 		a.counts.throttled[d.reason]++
@@ -107,6 +163,8 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 		return d
 	}
 	if !free {
+		a.sequence++
+		c.sequence = a.sequence
 		a.charge(now, c, true)
 	}
 	a.note(now, k, c, fate)
@@ -114,7 +172,7 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 	return d
 }
 
-// judge returns the decision on a call. It changes nothing, except that it drops expired entries.
+// judge decides whether a call may pass. It changes nothing but what has expired.
 func (a *account) judge(now time.Duration, c *chatRequest) decision {
 	if a.broke {
 		return decision{reason: NoCredit}
@@ -143,11 +201,11 @@ func (a *account) judge(now time.Duration, c *chatRequest) decision {
 	return d
 }
 
-// charge enters a call into the logs: as an own one, or as the penalty for a refused one, which costs requests only.
+// charge enters a call into the logs: as an admitted one, or as the penalty of a refused one, which costs requests only.
 func (a *account) charge(now time.Duration, c *chatRequest, own bool) {
 	for _, w := range a.windows {
 		if w.applies(c) && (own || w.limit.Metric == Requests) {
-			w.add(entry{at: now, units: w.units(c), own: own})
+			w.add(entry{at: now, units: w.units(c), own: own, sequence: c.sequence})
 		}
 	}
 }
@@ -183,7 +241,7 @@ func (a *account) flight(now time.Duration, by int) {
 	a.inFlight += by
 }
 
-// foreignUse charges the use of another client as far as it fits, and returns the charged units.
+// foreignUse charges what another client used, as far as it fits, and returns the units.
 func (a *account) foreignUse(m Metric, units int64) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

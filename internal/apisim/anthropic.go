@@ -42,7 +42,7 @@ func (c *call) message(a answer) map[string]any {
 	}
 }
 
-// messagePiece is the i-th part of a streamed message's text, behind what comes before the first.
+// messagePiece is the i-th part of a streamed message's text, with the events before the first.
 func (c *call) messagePiece(i int, part string, a answer) []byte {
 	var b []byte
 	if i == 0 {

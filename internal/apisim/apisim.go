@@ -1,10 +1,10 @@
-// Package apisim is an HTTP provider for tests: OpenAI's chat completions and Anthropic's messages, with limits that are
-// enforced strictly, and failures on demand.
+// Package apisim is an HTTP provider for tests: OpenAI's chat completions and Anthropic's messages, with strict limits, and
+// failures on demand.
 //
-// It counts by another method than the library, so that it can judge the library. The library paces calls with GCRA; apisim
-// keeps a sliding log of every admission within a limit's period. So no half-open window (t-W, t] ever admits more than the
-// limit, and a call that is a millisecond early gets a 429. Its Ledger reports admissions, refusals by reason, the peak of
-// any window, calls served twice, and calls with a revoked key.
+// It judges the library by another method. The library paces calls with GCRA. apisim keeps a sliding log of every admission
+// within a limit's period, so no half-open window (t-W, t] ever has more than the limit, and a client that comes a
+// millisecond too early gets a 429. A Ledger reports what the server saw: admissions, refusals by reason, the peak of any
+// window, calls served twice, calls on a revoked key.
 //
 //	sim, err := apisim.Start(apisim.Config{Accounts: []apisim.Account{{
 //		ID:     "org-a",
@@ -15,18 +15,22 @@
 //	... // POST sim.URL()+"/v1/chat/completions"
 //	fmt.Println(sim.Ledger().Utilization(apisim.Requests))
 //
-// A call passes these steps:
+// The life of a call:
 //
-//  1. Its key is known and not revoked; else 401.
-//  2. Its account has credit; else 429 insufficient_quota.
-//  3. All limits have capacity; else 429 rate_limit_exceeded with Retry-After.
-//  4. It enters the logs and is in flight.
-//  5. It may get an injected failure, and takes its latency.
-//  6. It is no longer in flight. Only then the last bytes of its response are written, so that a client that sends its next
-//     call at the end of a response never exceeds the concurrency.
+//	| step | otherwise |
+//	|---|---|
+//	| its key is known and not revoked | 401 invalid_api_key |
+//	| its account has the region and the model | 404 DeploymentNotFound, model_not_found |
+//	| its account has credit | 429 insufficient_quota |
+//	| all limits have room | 429 rate_limit_exceeded with Retry-After |
+//	| it enters the logs, and is in flight | |
+//	| it meets no injected failure, and no storm | see Failures |
+//	| it takes its latency, leaves flight, and then the last bytes of its answer are written | |
 //
-// A call has an ID: the first of the headers Idempotency-Key, X-Request-Id and X-Client-Request-Id, and metadata.request_id
-// in the body. Only calls with an ID can be counted as served twice.
+// A client that sends its next call at the end of an answer therefore never has one call too many in flight.
+//
+// An ID distinguishes calls: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
+// the body, the first that there is. The ledger can count calls that were served twice only if they have an ID.
 //
 // All methods of Server are safe for concurrent use.
 package apisim
@@ -52,6 +56,7 @@ type Server struct {
 	served   chan struct{} // closed when the listener's goroutine has ended
 
 	accounts []*account
+	keysLock sync.RWMutex
 	keys     map[string]*key // by secret
 
 	settings atomic.Pointer[settings]
@@ -71,9 +76,16 @@ type Server struct {
 type settings struct {
 	failures Failures
 	latency  Latency
+	storm    storm
 }
 
-// Start runs a simulator until Close. It returns an error for an invalid configuration, or if the address is in use.
+// storm is a time in which every call meets one kind of failure.
+type storm struct {
+	kind  Kind
+	until time.Duration // on the server's clock
+}
+
+// Start runs a simulator until Close. It returns an error for an invalid configuration, or for an address in use.
 func Start(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err

@@ -135,8 +135,8 @@ func (f *fixture) control(path, body string, status int) string {
 	return b.String()
 }
 
-// A chat completion has OpenAI's shape, the usage, and the pseudo-translated text.
-func TestServer_RespondsLikeOpenAI(t *testing.T) {
+// An answer is the last message in other letters, with its usage.
+func TestChat_AnswersWithUsage(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	resp, err := f.call(request{})
@@ -155,8 +155,8 @@ func TestServer_RespondsLikeOpenAI(t *testing.T) {
 		`"content":"Héll"`, `"finish_reason":"length"`)
 }
 
-// An invalid body gets a 400, and an unknown path a 404.
-func TestServer_RefusesInvalidRequests(t *testing.T) {
+// Requests that make no sense are refused with 400 or 404.
+func TestChat_RefusesInvalidRequests(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	for _, body := range []string{"{", `{"model":"m"}`, `{"model":"m","messages":[{"role":"user","content":7}]}`} {
@@ -172,8 +172,8 @@ func TestServer_RefusesInvalidRequests(t *testing.T) {
 	}
 }
 
-// Requests above the limit get a 429 with Retry-After, and each response has the quota's headers.
-func TestServer_LimitsRequestsAndSetsHeaders(t *testing.T) {
+// A limit of requests is enforced, and its state is in the headers.
+func TestLimit_IsReportedInHeaders(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 3, Per: time.Hour}, Limit{Metric: Tokens, Limit: 1000, Per: time.Minute}))
 	for i := range 3 {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Each control has the same effect over HTTP as its method.
+// Each control works over HTTP.
 func TestControls_WorkOverHTTP(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 100, Per: time.Hour}))
@@ -55,8 +55,8 @@ func TestControls_WorkOverHTTP(t *testing.T) {
 	}
 }
 
-// A configuration that is out of range is an error.
-func TestConfig_RefusesMistakes(t *testing.T) {
+// Start refuses an invalid configuration.
+func TestStart_RefusesInvalidConfigurations(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		change func(*Config)
@@ -86,7 +86,7 @@ func TestConfig_RefusesMistakes(t *testing.T) {
 	}
 }
 
-// The cost in tokens is the larger of the longest answer and a quarter of the characters.
+// A call is charged with the larger of max_tokens and a quarter of its characters.
 func TestTokenCost_FollowsOpenAIsRule(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]int64{

@@ -23,7 +23,7 @@ func failing(kind Kind, rate float64) func(*Config) {
 	return func(c *Config) { *c.Failures.rate(kind) = rate }
 }
 
-// Injected 503s count against the limits, unless FailuresAreFree is set.
+// Injected failures count against the limits, unless they are free.
 func TestFailures_CountAgainstTheLimit(t *testing.T) {
 	t.Parallel()
 	for _, free := range []bool{false, true} {
@@ -37,8 +37,8 @@ func TestFailures_CountAgainstTheLimit(t *testing.T) {
 	}
 }
 
-// Reset and Cut serve the call and break the connection before, or in the middle of, the response.
-func TestFailures_ResetAndCut(t *testing.T) {
+// A reset and a cut break the connection, and the call counts as served.
+func TestFailures_BreakTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, stream := range []bool{false, true} {
 		for _, kind := range []Kind{Reset, Cut} {
@@ -66,8 +66,8 @@ func TestFailures_ResetAndCut(t *testing.T) {
 	}
 }
 
-// TestFailures_AreRepeatable: which calls fail follows from the seed and the IDs, not from the order or the timing.
-func TestFailures_AreRepeatable(t *testing.T) {
+// Which calls fail follows from the seed and the IDs, not from the order or the timing.
+func TestFates_FollowFromSeedAndID(t *testing.T) {
 	t.Parallel()
 	const calls = 400
 	run := func(seed uint64) string {
@@ -105,7 +105,7 @@ func TestFailures_AreRepeatable(t *testing.T) {
 	}
 }
 
-// Calls with a revoked key get a 401 until Restore, and the ledger counts them.
+// A revoked key is refused until it is restored.
 func TestRevoke_RefusesTheKey(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
@@ -130,7 +130,7 @@ func TestRevoke_RefusesTheKey(t *testing.T) {
 	}
 }
 
-// Calls of an account without credit get insufficient_quota until TopUp.
+// An account without credit is refused until it is topped up.
 func TestOutOfCredit_RefusesTheAccount(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
@@ -150,8 +150,8 @@ func TestOutOfCredit_RefusesTheAccount(t *testing.T) {
 	}
 }
 
-// A stream has the text in events, the usage if asked for, and [DONE].
-func TestServer_Streams(t *testing.T) {
+// A streamed answer comes in events, the usage last.
+func TestStream_EndsWithUsage(t *testing.T) {
 	t.Parallel()
 	for _, wantUsage := range []bool{true, false} {
 		f := start(t, func(c *Config) { c.Latency.Min = 10 * time.Millisecond })
@@ -189,8 +189,8 @@ func TestServer_Streams(t *testing.T) {
 	}
 }
 
-// A call whose client closes the connection is no longer in flight, and the ledger counts it.
-func TestServer_EndsCallsOfClosedClients(t *testing.T) {
+// A call whose client leaves is counted as abandoned.
+func TestChat_CountsAbandonedCalls(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { c.Latency.Min = time.Hour })
 	for range 2 { // plain, then streamed
@@ -208,8 +208,8 @@ func TestServer_EndsCallsOfClosedClients(t *testing.T) {
 	}
 }
 
-// Close ends calls that never get a response.
-func TestClose_EndsCallsThatHang(t *testing.T) {
+// Close ends calls that hang.
+func TestClose_EndsHangingCalls(t *testing.T) {
 	t.Parallel()
 	f := start(t, failing(Hang, 1))
 	admitted := make(chan struct{})

@@ -51,8 +51,7 @@ type KeyLedger struct {
 	ID string `json:"id"`
 	Counts
 	Revoked bool `json:"revoked"`
-	// AfterRevocation is the number of calls that came after the revocation; LastAfter how long after it the last of
-	// them came.
+	// AfterRevocation is the number of calls after the revocation; LastAfter is the time from it to the last of them.
 	AfterRevocation int64         `json:"after_revocation"`
 	LastAfter       time.Duration `json:"last_after_ns"`
 }
@@ -102,6 +101,8 @@ func (s *Server) accountLedger(a *account) AccountLedger {
 	if a.changed > a.first {
 		l.MeanInFlight = a.area / (a.changed - a.first).Seconds()
 	}
+	s.keysLock.RLock()
+	defer s.keysLock.RUnlock()
 	for _, k := range s.keys {
 		if k.account == a {
 			l.Keys = append(l.Keys, KeyLedger{

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A limit on tokens counts each call's cost.
-func TestLimits_CountTokens(t *testing.T) {
+// A limit of tokens counts what calls are charged.
+func TestLimit_CountsTokens(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Tokens, Limit: 10, Per: time.Hour}))
 	f.want(request{}, 200) // 12 characters are 3 tokens
@@ -24,8 +24,8 @@ func TestLimits_CountTokens(t *testing.T) {
 	}
 }
 
-// A limit with a model counts calls of that model only.
-func TestLimits_OfOneModel(t *testing.T) {
+// A limit of one model leaves other models alone.
+func TestLimit_OfOneModel(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 1, Per: time.Hour, Model: "m"}))
 	other := `{"model":"other","messages":[{"role":"user","content":"x"}]}`
@@ -35,8 +35,8 @@ func TestLimits_OfOneModel(t *testing.T) {
 	f.want(request{body: other}, 200)
 }
 
-// With ThrottledCount a refused call counts as a request, else not.
-func TestLimits_ChargeRefusedCallsIfConfigured(t *testing.T) {
+// With ThrottledCount, refused calls count against limits of requests.
+func TestLimit_CountsRefusedCalls(t *testing.T) {
 	t.Parallel()
 	for count, left := range map[bool]string{false: "1", true: "0"} {
 		f := start(t, func(c *Config) {
@@ -51,8 +51,8 @@ func TestLimits_ChargeRefusedCallsIfConfigured(t *testing.T) {
 	}
 }
 
-// ForeignUse takes units as far as they fit.
-func TestForeignUse_IsCharged(t *testing.T) {
+// Another client's use counts against the limit.
+func TestForeignUse_CountsAgainstTheLimit(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 5, Per: time.Hour}))
 	if n, err := f.ForeignUse("org", Requests, 3); n != 3 || err != nil {
@@ -70,8 +70,8 @@ func TestForeignUse_IsCharged(t *testing.T) {
 	}
 }
 
-// After Retry-After a call fits, and a moment earlier it doesn't.
-func TestLimits_RetryAfterIsExact(t *testing.T) {
+// A call is admitted after Retry-After, and not earlier.
+func TestRetryAfter_IsExact(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 2, Per: 150 * time.Millisecond}))
 	served := 0
@@ -97,10 +97,10 @@ func TestLimits_RetryAfterIsExact(t *testing.T) {
 	}
 }
 
-// TestLimits_AreNeverExceeded calls an account from many goroutines with two keys. The admitted calls within one window, by the
-// client's clock, must not exceed the limit. A request starts before its admission and its response ends after it. So only
-// calls that began after t and ended before t+Per are surely in one window.
-func TestLimits_AreNeverExceeded(t *testing.T) {
+// Many goroutines call an account through two keys. What the clients saw admitted within one window, by their own clocks,
+// doesn't exceed the limit. The request comes before the admission and the answer after it, so only calls that began after
+// t and ended before t+Per are sure to be in one window.
+func TestLimit_HoldsInEveryWindow(t *testing.T) {
 	t.Parallel()
 	const limit, per, inFlight = 50, 200 * time.Millisecond, 8
 	f := start(t, func(c *Config) {
@@ -155,8 +155,8 @@ func TestLimits_AreNeverExceeded(t *testing.T) {
 	}
 }
 
-// TestConcurrency_ReusesAPermitAtTheEnd: a client that sends its next call at the end of a response never exceeds the concurrency.
-func TestConcurrency_ReusesAPermitAtTheEnd(t *testing.T) {
+// A client that sends its next call at the end of an answer never has one call too many in flight.
+func TestConcurrency_FreesThePermitBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { c.Accounts[0].Concurrency = 1 })
 	for range 300 {
@@ -168,8 +168,8 @@ func TestConcurrency_ReusesAPermitAtTheEnd(t *testing.T) {
 	}
 }
 
-// Calls above the concurrency limit get a 429.
-func TestConcurrency_IsLimited(t *testing.T) {
+// Calls above the concurrency are refused.
+func TestConcurrency_RefusesCallsAbove(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) {
 		c.Accounts[0].Concurrency = 1
@@ -193,8 +193,8 @@ func TestConcurrency_IsLimited(t *testing.T) {
 	wg.Wait()
 }
 
-// MeanInFlight is the average over time.
-func TestLedger_AveragesCallsInFlight(t *testing.T) {
+// The mean of calls in flight is weighted by time.
+func TestLedger_WeighsCallsInFlightByTime(t *testing.T) {
 	t.Parallel()
 	now := time.Second
 	a := newAccount(Account{ID: "org"}, func() time.Duration { return now })

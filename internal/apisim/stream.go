@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-const pieces = 8 // events of a streamed response's text, at most
+const pieces = 8 // the most events of a streamed answer's text
 
-// stream sends the response as server-sent events: the first after half of the latency, the others over the rest. The
-// usage comes in an event of its own before [DONE], where the client asked for it.
+// stream sends the answer as server-sent events: the first after half of the latency, the others over the rest. Where the
+// client asked for the usage, it is in an event of its own before [DONE].
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 	a := c.answer()
 	parts := split(a.text, pieces)
@@ -24,10 +24,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 		}
 		pause = c.fate.latency / 2 / time.Duration(len(parts))
 		switch {
-		case i == 0 && c.fate.kind == Reset, i == len(parts)/2 && c.fate.kind == Cut:
+		case i == 0 && c.fate.kind == Reset, i == len(parts)/2 && (c.fate.kind == Cut || c.fate.kind == Stall):
 			s.record(c, func(r *record) { r.served++ })
-			c.release()
-			abort(w)
+			s.settle(c, a)
+			s.endBroken(w, r, c)
 			return
 		case i == 0:
 			w.Header().Set("Content-Type", "text/event-stream")
@@ -41,6 +41,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 		return
 	}
 	s.record(c, func(r *record) { r.served++ })
+	s.settle(c, a)
 	c.release()
 	_, _ = w.Write(c.ending(a))
 }

@@ -17,9 +17,9 @@ func inWindow(log []entry, end, per time.Duration, own bool) int64 {
 	return n
 }
 
-// TestWindow_EqualsBruteForce compares a window's decisions, waits and peaks for random arrivals with those of a plain list.
-// Times are few and small, so that entries often stand exactly on a window's edge.
-func TestWindow_EqualsBruteForce(t *testing.T) {
+// A window agrees with a plain list on each decision, each wait and the peaks, over random arrivals. Times are few and
+// small, so entries are often exactly on a window's edge.
+func TestWindow_AgreesWithBruteForce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -80,8 +80,8 @@ func checkWait(t *testing.T, w *window, log []entry, now time.Duration, units in
 	}
 }
 
-// Calls that are spaced at the limit's rate have the utilization 1.
-func TestUtilization_OfEvenCallsIsOne(t *testing.T) {
+// Calls that are spaced evenly at the limit's rate use all of it.
+func TestUtilization_IsOneForEvenCalls(t *testing.T) {
 	t.Parallel()
 	w := newWindow(Limit{Metric: Requests, Limit: 10, Per: time.Second})
 	for i := range 37 {

@@ -15,7 +15,7 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-// The program prints its address first and its ledger when it ends.
+// The first line of output is the address, the rest is the ledger.
 func TestRun_PrintsAddressAndLedger(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -60,7 +60,7 @@ func TestRun_PrintsAddressAndLedger(t *testing.T) {
 	}
 }
 
-// -config reads a file, and -addr and -seed override it.
+// A file may have all fields of the configuration.
 func TestConfigure_ReadsAFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "sim.yaml")
@@ -97,7 +97,7 @@ accounts:
 	}
 }
 
-// The flags make accounts with one key each.
+// Flags make accounts with one key each.
 func TestConfigure_ReadsFlags(t *testing.T) {
 	t.Parallel()
 	cfg, err := configure([]string{"-latency", "5ms-7ms", "-reset", "0.5", "-tokens", "10"})
