@@ -55,7 +55,7 @@ func benchOurs(b *testing.B, callers int) {
 		b.Fatal(err)
 	}
 	defer func() { _ = c.Close(context.Background()) }()
-	units, err := c.plan.units(Cost{Tokens: 700, OutputTokens: 200}, "")
+	units, err := c.settings.units(Cost{Tokens: 700, OutputTokens: 200}, "")
 	if err != nil {
 		b.Fatal(err)
 	}

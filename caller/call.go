@@ -4,156 +4,147 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"sync/atomic"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/retry"
 )
 
-// Do makes one call of a cost. It waits for admission and runs call with the granted key. While the error of call is worth
-// a retry and the retry policy and ctx allow it, Do runs call again, with another key if that may help.
+// Do makes one call of the given cost. It waits for admission and runs f with the granted key. If f fails, and another
+// attempt can help, it runs f again, with another key if that can help. The retry policy and ctx bound the attempts.
 //
-// An error's method Verdict() Verdict, if it has one, says what the error means. The pool's Profile judges a *StatusError,
-// which CheckResponse returns, too. Other errors of the network are transient, and all others are client errors. An error
-// marked by retry.Permanent isn't retried.
+// The pool judges an error of f by the first of these that applies:
 //
-// call must be idempotent unless Options.Idempotency is IdempotencyNo. It must obey its context and not keep the grant. The
-// permit is returned when call returns.
+//	the error has a method Verdict() Verdict    that verdict
+//	a *StatusError, as from CheckResponse       the Profile's verdict on the response
+//	a failure of the network                    Transient
+//	anything else                               ClientError
 //
-// The error of Do is an *Error. Do returns the value of the last attempt beside it.
-func Do[T any](ctx context.Context, c *Pool, cost Cost, call func(context.Context, *Grant) (T, error)) (T, error) {
-	opts := OptionsFrom(ctx)
-	c.plan.identify(&opts)
-	opts.hedge = c.plan.Hedge.After > 0 && opts.Idempotency != IdempotencyNo
-	if opts.Estimated {
-		cost = c.plan.calibrate(&opts, cost)
+// An error marked by retry.Permanent isn't tried again. f must be safe to repeat, unless Options.Idempotency is
+// IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns.
+//
+// Do returns the value of the last attempt. Its error is an *Error.
+func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, *Grant) (T, error)) (T, error) {
+	k := &call[T]{pool: c, opts: OptionsFrom(ctx)}
+	c.settings.setIdempotencyKey(&k.opts)
+	k.hedged = c.hedger != nil && k.opts.Idempotency != IdempotencyNo
+	if k.opts.Estimated {
+		cost, k.prompt = c.settings.calibrate(k.opts.Model, cost)
 	}
-	send := func(ctx context.Context, g *Grant) (T, Verdict, error) {
-		defer g.end()
-		value, err := call(ctx, g)
+	k.send = func(ctx context.Context, g *Grant) (T, Verdict, error) {
+		defer g.finishAttempt()
+		value, err := f(ctx, g)
 		v := c.judgeError(ctx, err)
 		if s, ok := errors.AsType[*StatusError](err); ok {
 			c.observe(g, s.response())
 		}
-		return value, v, guard(v, explained(ctx, err), opts.Idempotency != IdempotencyNo)
+		return value, v, noUnsafeRetry(v, withCancelCause(ctx, err), k.opts.Idempotency != IdempotencyNo)
 	}
-	if opts.DedupKey == "" {
-		return do(ctx, c, opts, cost, send, func(T) {})
+	if k.opts.DedupKey == "" {
+		return k.run(ctx, cost)
 	}
-	value, err := together(ctx, &c.flights, opts.DedupKey, func(ctx context.Context) (T, error) {
-		return do(ctx, c, opts, cost, send, func(T) {})
-	})
-	if _, ok := err.(*Error); err != nil && !ok { // its own context ended
-		err = &Error{Pool: c.plan.Name, Err: err}
-	}
-	return value, err
+	charged := cost // a variable that isn't assigned again doesn't go to the heap
+	return withDedup(ctx, c, k.opts.DedupKey, func(ctx context.Context) (T, error) { return k.run(ctx, charged) })
 }
 
-// do makes the attempts of a call. send makes one attempt and releases the grant. discard gets the values of attempts that
-// another attempt follows.
-func do[T any](ctx context.Context, c *Pool, opts Options, cost Cost,
-	send func(context.Context, *Grant) (T, Verdict, error), discard func(T),
-) (T, error) {
-	var zero T
-	if err := opts.check(); err != nil {
-		return zero, &Error{Pool: c.plan.Name, Err: err}
+// call is one call of a pool, made by Do or Transport.
+type call[T any] struct {
+	pool     *Pool
+	opts     Options
+	prompt   int64  // tokens that the prompt was estimated at; 0: the usage is no sample
+	hedged   bool   // a second request may be sent
+	endpoint string // of a request, for the circuit breaker and the latencies; empty for Do
+	// send makes an attempt with a grant, and finishes it at the latest when nothing more is read of its value.
+	send func(context.Context, *Grant) (T, Verdict, error)
+	// discard takes the values of attempts that are followed by another. Optional.
+	discard func(T)
+
+	ctx      context.Context // the call's own
+	last     Attempt         // Number is 0 if it got no key
+	sent     int             // attempts that got a key
+	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
+}
+
+// run makes the call: Retry( Hedge( Breaker( attempt ))).
+func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
+	var none T
+	c := k.pool
+	if err := k.opts.check(); err != nil {
+		return none, &Error{Pool: c.settings.Name, Err: err}
 	}
-	units, err := c.plan.units(cost, opts.Model)
+	units, err := c.settings.units(cost, k.opts.Model)
 	if err != nil {
-		return zero, err
+		return none, err
 	}
 	c.stats.call()
-	last, sent := Attempt{}, 0
-	bounded, cancel := c.plan.bounded(ctx)
+	k.ctx = ctx
+	bounded, cancel := c.settings.withTimeout(ctx)
 	defer cancel()
-	value, err := retry.Do(bounded, c.plan.Retry, func(_ context.Context, n int) (T, error) {
+	next := k.attempts()
+	var discard []func(T)
+	if k.discard != nil {
+		discard = []func(T){k.discard}
+	}
+	value, err := retry.Do(bounded, c.settings.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
-			c.attempted(last, true)
+			c.attempted(k.last, true)
 		}
-		at := course{ctx: ctx, bounded: bounded, number: n, request: admission.Request{
-			Units: units, Model: opts.Model, Priority: int(opts.Priority - PriorityLow), Affinity: opts.Affinity, Retry: n > 1,
-		}}
-		var m made[T]
-		if opts.hedge {
-			once := func(at course) made[T] { return attempt(ctx, c, opts, at, send) }
-			m = hedged(c, opts, at, once, discard)
-		} else {
-			m = attempt(ctx, c, opts, at, send)
+		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
+			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
+		}})
+		if k.last = r.attempt; k.last.Number > 0 {
+			k.sent++
 		}
-		if last = m.last; last.Number > 0 {
-			sent++
-		}
-		return m.value, m.err
-	}, discard)
-	c.attempted(last, false)
+		return r.value, r.err
+	}, discard...)
+	c.attempted(k.last, false)
 	c.stats.end(err == nil)
 	if err != nil {
-		err = c.failure(last, sent, err)
+		err = k.failure(err)
 	}
 	return value, err
 }
 
-// attempt makes one attempt of the call whose own context is ctx.
-func attempt[T any](ctx context.Context, c *Pool, opts Options, at course,
-	send func(context.Context, *Grant) (T, Verdict, error),
-) (m made[T]) {
-	g, err := c.grant(at.bounded, at.request, opts.endpoint)
-	if err != nil {
-		m.err = c.ungranted(err)
-		return m
+// attempts returns Hedge( Breaker( attempt )). A wrapper that isn't configured is left out.
+func (k *call[T]) attempts() attemptFunc[T] {
+	next := attemptFunc[T](k.attempt)
+	if k.pool.circuits != nil {
+		next = withBreaker(k.pool.circuits, next)
 	}
-	if at.begun != nil {
-		at.begun(g)
+	if k.hedged {
+		next = withHedge(k.pool.hedger, next, func(r attemptResult[T]) {
+			if r.attempt.Number > 0 {
+				if k.discard != nil {
+					k.discard(r.value)
+				}
+				k.pool.attempted(r.attempt, true)
+			}
+		})
 	}
-	g.IdempotencyKey, g.model, g.prompt = opts.IdempotencyKey, opts.Model, opts.prompt
-	begun := time.Now()
-	own := g.begin(ctx, at, c.plan.bound(at.bounded, opts))
-	value, verdict, err := guarded(own, g, send)
-	m.value, m.err = value, hint(verdict, err)
-	m.last = Attempt{
-		Key: g.Key, Account: g.Account, Number: at.number, Verdict: verdict, Err: err,
-		Latency: time.Since(begun), Status: status(value, err),
-	}
-	c.applyVerdict(g, verdict, m.last.Latency)
-	if !errors.Is(err, ErrLeaseLost) { // which isn't the endpoint's failure
-		c.tripped(g, opts.endpoint, verdict.Outcome)
-	}
-	return m
+	return next
 }
 
-// guarded calls send, and returns the permit if send panics.
-func guarded[T any](ctx context.Context, g *Grant, send func(context.Context, *Grant) (T, Verdict, error)) (T, Verdict, error) {
-	returned := false
-	defer func() {
-		if !returned {
-			g.end()
-		}
-	}()
-	value, verdict, err := send(ctx, g)
-	returned = true
-	return value, verdict, err
-}
-
-// attempted counts an attempt and calls Hooks.Attempted.
+// attempted counts an attempt and calls the hook.
 func (c *Pool) attempted(a Attempt, retrying bool) {
 	if a.Number == 0 {
 		return
 	}
 	c.stats.attempt(a.Verdict)
-	if hook := c.plan.Hooks.Attempted; hook != nil {
+	if hook := c.settings.Hooks.Attempted; hook != nil {
 		a.Retrying = retrying
 		hook(a)
 	}
 }
 
-// failure completes the error of a call of which sent attempts were made.
-func (c *Pool) failure(last Attempt, sent int, err error) error {
+// failure returns the *Error of a call that failed with err.
+func (k *call[T]) failure(err error) error {
+	last := &k.last
 	out := &Error{
-		Pool: c.plan.Name, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: sent,
+		Pool: k.pool.settings.Name, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: k.sent,
 		Outcome: last.Verdict.Outcome, Err: err,
 	}
-	if refusal, ok := lastError(err).(*Error); ok { // of admission
-		if sent == 0 {
+	if refusal, ok := lastError(err).(*Error); ok { // of admission or the circuit breaker
+		if k.sent == 0 {
 			return refusal
 		}
 		out.Metric, out.Limit, out.Cost, out.RetryAfter = refusal.Metric, refusal.Limit, refusal.Cost, refusal.RetryAfter
@@ -162,7 +153,7 @@ func (c *Pool) failure(last Attempt, sent int, err error) error {
 	return out
 }
 
-// lastError returns what ended a call, without the marks of package retry.
+// lastError returns the last attempt's error without the marks of package retry.
 func lastError(err error) error {
 	if r, ok := err.(*retry.Error); ok && r.Attempts > 0 && r.Attempts <= len(r.Errs) {
 		err = r.Errs[r.Attempts-1]
@@ -173,9 +164,9 @@ func lastError(err error) error {
 	return err
 }
 
-// outcomeError stands for a response that isn't a success.
+// outcomeError is the error of an attempt that has a response which isn't a success, and no other error.
 type outcomeError struct{ verdict Verdict }
 
 func (e *outcomeError) Error() string {
-	return fmt.Sprintf("the provider answered: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
+	return fmt.Sprintf("the provider's response: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
 }

@@ -39,9 +39,9 @@ func (w *transcript) add(v ...any) {
 	}
 }
 
-// The key of a call is in the request that goes to the provider, and nowhere else, however the call ends: not in Redis,
-// not on the way there, in no error, hook, figure or answer.
-func TestTheCanaryIsOnlyInRequests(t *testing.T) {
+// The secret of a key is in the requests to the provider only. However a call ends, the secret isn't in Redis, on the
+// way there, or in an error, hook, figure or response.
+func TestSecret_IsOnlyInRequests(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	var out transcript

@@ -12,6 +12,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // Close ends calls that wait, lets calls in flight finish, returns every permit, and can be repeated.
@@ -25,11 +26,11 @@ func TestClose_ReturnsEveryPermit(t *testing.T) {
 			_, err := caller.Do(context.Background(), c, nil, nop)
 			waiter <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
+		testkit.Eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
 
 		closed := make(chan error, 3)
 		for range cap(closed) {
-			go func() { closed <- c.Close(within(t, patience)) }()
+			go func() { closed <- c.Close(testkit.Context(t)) }()
 		}
 		if err := <-waiter; !errors.Is(err, caller.ErrClosed) {
 			t.Errorf("the waiter got %v", err)
@@ -113,7 +114,7 @@ func TestClose_AfterALostReply(t *testing.T) {
 	<-over
 	lost.Release()
 	end()
-	if err := c.Close(within(t, patience)); err != nil {
+	if err := c.Close(testkit.Context(t)); err != nil {
 		t.Error(err)
 	}
 	if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
@@ -130,7 +131,7 @@ func TestClose_DuringAdmissions(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for {
-					_, err := caller.Do(within(t, patience), c, nil, nop)
+					_, err := caller.Do(testkit.Context(t), c, nil, nop)
 					if errors.Is(err, caller.ErrClosed) {
 						return
 					}
@@ -141,8 +142,8 @@ func TestClose_DuringAdmissions(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
-		if err := c.Close(within(t, patience)); err != nil {
+		testkit.Eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
+		if err := c.Close(testkit.Context(t)); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()

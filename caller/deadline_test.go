@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 func TestCost_ThatNeverFitsIsRefused(t *testing.T) {
@@ -49,8 +50,8 @@ func TestDeadline_IsRefusedBehindOthers(t *testing.T) {
 			_, err := caller.Do(patient, c, nil, nop)
 			waited <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
-		_, err := caller.Do(within(t, patience), c, nil, nop)
+		testkit.Eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
+		_, err := caller.Do(testkit.Context(t), c, nil, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrDeadline) || !errors.As(err, &e) || e.Metric != caller.Requests || e.Limit != 1 || e.Cost != 1 {
 			t.Fatalf("got %v, want ErrDeadline and the limit", err)
@@ -73,12 +74,12 @@ func TestDeadline_ASendTimeBehindItIsRefused(t *testing.T) {
 		if _, err := caller.Do(t.Context(), c, caller.Cost{caller.Tokens: 1}, nop); err != nil {
 			t.Fatal(err)
 		}
-		_, err := caller.Do(within(t, patience), c, caller.Cost{caller.Tokens: 900}, nop)
+		_, err := caller.Do(testkit.Context(t), c, caller.Cost{caller.Tokens: 900}, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrDeadline) || !errors.As(err, &e) || e.Metric != caller.Tokens || e.RetryAfter < 10*time.Minute {
 			t.Errorf("got %v, want ErrDeadline", err)
 		}
-		eventually(t, "its permit is back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+		testkit.Eventually(t, "its permit is back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 	})
 }
 
@@ -120,7 +121,7 @@ func TestCancel_LeavesNoPermit(t *testing.T) {
 			if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 {
 				t.Errorf("stats %+v", s)
 			}
-			eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+			testkit.Eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 		})
 	}
 }
@@ -148,6 +149,6 @@ func TestDeadline_AtTheMomentOfAdmission(t *testing.T) {
 		if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 || s.CallsSucceeded+s.CallsFailed != 150 {
 			t.Errorf("stats %+v", s)
 		}
-		eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+		testkit.Eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
@@ -27,7 +28,7 @@ func booked(ctx context.Context, c *caller.Pool) <-chan error {
 // counts waits until so many calls wait for admission, and so many are admitted.
 func counts(t *testing.T, c *caller.Pool, waiting, admitted int) {
 	t.Helper()
-	eventually(t, "calls wait and are admitted as they should", func() bool {
+	testkit.Eventually(t, "calls wait and are admitted as they should", func() bool {
 		s := c.Stats()
 		return s.CallsWaiting == waiting && s.CallsInFlight == admitted
 	})
@@ -90,6 +91,6 @@ func TestDecline_DailyCountIsRefunded(t *testing.T) {
 		}
 		leave()
 		<-its
-		eventually(t, "only the call that was made is counted", func() bool { return used() == "1" })
+		testkit.Eventually(t, "only the call that was made is counted", func() bool { return used() == "1" })
 	})
 }

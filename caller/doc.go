@@ -19,6 +19,17 @@
 //	│                └─ client error ► the error                                               │
 //	└──────────────────────────────────────────────────────────────────────────────────────────┘
 //
+// A call runs through wrappers, of which each is there only where it is configured or used:
+//
+//	Fallback( Dedup( Retry( Hedge( Breaker( attempt )))))
+//
+//	Fallback   the next route, if one fails                      Fallback, FallbackTransport
+//	Dedup      one call for equal calls at the same time         Options.DedupKey
+//	Retry      the next attempt, if another can help             Config.Retry
+//	Hedge      a second request, if the first is slow            Config.Hedge
+//	Breaker    another key, if a key's circuit is open           Config.Breaker
+//	attempt    acquires a grant, sends, judges, and reports what the result says about the key
+//
 // Admission is a package of its own, caller/internal/admission. This package has what that doesn't know: providers, HTTP,
 // secrets and retries.
 //

@@ -30,11 +30,11 @@ func (c *Pool) applyVerdict(g *Grant, v Verdict, latency time.Duration) {
 	case Throttled:
 		f.Works = true
 		if v.Scope != ScopeProvider {
-			block, observe = coolDown(g, v), c.plan.Hooks.CooledDown
+			block, observe = coolDown(g, v), c.settings.Hooks.CooledDown
 			f.Pace = throttledPace
 		}
 	case KeyRejected, OutOfCredit:
-		block, observe = disable(g, v), c.plan.Hooks.Disabled
+		block, observe = disable(g, v), c.settings.Hooks.Disabled
 	case Overloaded:
 		if v.Scope == ScopeAccount {
 			f.Pace, f.Recover = slowPace, slowFor
@@ -89,15 +89,15 @@ func blockOf(g *Grant, v Verdict, d time.Duration) Block {
 
 // observe reports to all processes the quotas in a response's headers.
 func (c *Pool) observe(g *Grant, res *http.Response) {
-	if c.plan.Profile.Quotas == nil {
+	if c.settings.Profile.Quotas == nil {
 		return
 	}
-	quotas := c.plan.Profile.Quotas(res)
+	quotas := c.settings.Profile.Quotas(res)
 	if len(quotas) == 0 {
 		return
 	}
 	c.applyQuotas(g, quotas)
-	if hook := c.plan.Hooks.QuotaRead; hook != nil {
+	if hook := c.settings.Hooks.QuotaRead; hook != nil {
 		hook(QuotaReport{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
 	}
 }
@@ -111,7 +111,7 @@ func (c *Pool) applyQuotas(g *Grant, quotas []Quota) {
 		if q.Metric == Requests && f.Initial == 0 {
 			f.Initial = max(q.Remaining, 0)
 		}
-		if i := slices.Index(c.plan.metrics, q.Metric); i >= 0 {
+		if i := slices.Index(c.settings.metrics, q.Metric); i >= 0 {
 			f.Quotas = append(f.Quotas, admission.Quota{Metric: i, Limit: q.Limit, Period: q.Period, Remaining: q.Remaining})
 		}
 	}

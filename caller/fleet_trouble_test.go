@@ -13,11 +13,12 @@ import (
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/apisim"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
-// An account that somebody else uses up is left alone by the whole fleet until it has recovered.
-func TestForeignUse(t *testing.T) {
+// If another client uses up an account, no replica uses it until it has recovered.
+func TestFleet_AvoidsAnAccountThatAnotherClientUses(t *testing.T) {
 	p := provider(2, []apisim.Limit{{Metric: apisim.Requests, Limit: 100, Per: 2 * time.Second}}, 0)
 	f := start(t, redistest.Client(t), p, 2, roomy)
 	if used, err := f.sim.ForeignUse("org-0", apisim.Requests, 100); used != 100 || err != nil {
@@ -34,8 +35,8 @@ func TestForeignUse(t *testing.T) {
 	}
 }
 
-// What one replica learns of an account keeps the others from it, and the later of two deadlines counts.
-func TestCooldownsAreShared(t *testing.T) {
+// A cooldown that one replica starts keeps all from the account. Of two cooldowns the later end counts.
+func TestFleet_SharesCooldowns(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	accounts := keys(caller.Key{ID: "a1", Account: "a", Secret: caller.NewSecret("1")},
@@ -59,7 +60,7 @@ func TestCooldownsAreShared(t *testing.T) {
 	}
 	// A shorter cooldown doesn't end a longer one.
 	block := func(c *caller.Pool, d time.Duration) error {
-		ctx := within(t, patience)
+		ctx := testkit.Context(t)
 		_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: d}}
 		})
@@ -83,7 +84,7 @@ func TestCooldownsAreShared(t *testing.T) {
 // used makes a call and returns the account that it used.
 func used(t *testing.T, c *caller.Pool) string {
 	t.Helper()
-	account, err := caller.Do(within(t, patience), c, nil, func(_ context.Context, g *caller.Grant) (string, error) {
+	account, err := caller.Do(testkit.Context(t), c, nil, func(_ context.Context, g *caller.Grant) (string, error) {
 		return g.Account, nil
 	})
 	if err != nil {
@@ -97,8 +98,8 @@ type verdict struct{ v caller.Verdict }
 func (e verdict) Error() string           { return "the provider: " + e.v.Outcome.String() }
 func (e verdict) Verdict() caller.Verdict { return e.v }
 
-// A key that is revoked in the middle of a run isn't used any more, by any replica; no call is lost.
-func TestRevokedInTheMiddle(t *testing.T) {
+// When the provider rejects a key, all replicas stop using it, and no call is lost.
+func TestFleet_StopsUsingARejectedKey(t *testing.T) {
 	p := provider(2, nil, 0)
 	p.Latency = apisim.Latency{Min: time.Millisecond, Max: 10 * time.Millisecond}
 	var sim *apisim.Server
@@ -123,8 +124,8 @@ func TestRevokedInTheMiddle(t *testing.T) {
 	}
 }
 
-// An account without credit is out of use for the fleet as a whole: both of its keys.
-func TestOutOfCredit(t *testing.T) {
+// An account without credit is disabled in all replicas, with both of its keys.
+func TestFleet_StopsUsingAnAccountWithoutCredit(t *testing.T) {
 	p := provider(2, nil, 0)
 	f := start(t, redistest.Client(t), p, 2, func(c *caller.Config) {
 		c.Profile.Judge = func(r *http.Response, body []byte) caller.Verdict {
@@ -145,8 +146,8 @@ func TestOutOfCredit(t *testing.T) {
 	}
 }
 
-// With every key revoked, calls fail at once, and say why and when it is worth trying again.
-func TestAllRevoked(t *testing.T) {
+// If every key is rejected, calls fail at once with ErrNoKeys, the reason, and the time until a key is tried again.
+func TestFleet_FailsAtOnceWithoutKeys(t *testing.T) {
 	t.Parallel()
 	p := provider(2, nil, 0)
 	f := start(t, redistest.Client(t), p, 2, func(c *caller.Config) { c.Retry = retry.Policy{Attempts: 10} })
@@ -157,7 +158,7 @@ func TestAllRevoked(t *testing.T) {
 			}
 		}
 	}
-	for i := range 4 { // the first finds out, the others are told
+	for i := range 4 { // the first finds it out, the others get it from Redis
 		err := f.post(t.Context(), i%2, "call")
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrNoKeys) || !errors.As(err, &e) {

@@ -30,7 +30,7 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 	g := &Grant{pool: c}
 	for {
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
-			return nil, c.plan.refused(err, r.Units)
+			return nil, c.settings.refused(err, r.Units)
 		}
 		if secret, ok := c.keyring.secret(g.admission.Key()); ok {
 			g.Key, g.Account, g.secret = g.admission.Key(), g.admission.Account(), secret
@@ -58,7 +58,7 @@ func (g *Grant) Settle(actual Cost) {
 // a shortfall counts, because the rest of the call's cost is unknown.
 func (g *Grant) settle(actual Cost, whole bool) {
 	g.correct(actual, whole, func(m Metric, difference int64) bool {
-		return (whole || difference > 0) && slices.Contains(g.pool.plan.Profile.Settled, m)
+		return (whole || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
 	})
 }
 
@@ -67,9 +67,9 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 	if g.settled.Swap(true) {
 		return
 	}
-	p := g.pool.plan
+	p := g.pool.settings
 	if whole {
-		p.prompts.learn(g.model, g.prompt, actual[InputTokens])
+		p.ratios.Add(g.model, g.prompt, actual[InputTokens])
 	}
 	units := g.admission.Units()
 	var difference Cost
@@ -94,7 +94,7 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 			estimated[m] = units[i]
 		}
 		hook(Usage{
-			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.prompts.of(g.model),
+			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.ratios.Of(g.model),
 			Estimated: estimated, Actual: actual, Settled: difference,
 		})
 	}

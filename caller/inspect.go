@@ -52,7 +52,7 @@ type SessionState struct {
 func (c *Pool) Inspect(ctx context.Context) (*State, error) {
 	s, err := c.admission.State(ctx)
 	if err != nil {
-		return nil, &Error{Pool: c.plan.Name, Err: err}
+		return nil, &Error{Pool: c.settings.Name, Err: err}
 	}
 	out := &State{Permits: s.Permits}
 	for _, k := range s.Keys {
@@ -60,7 +60,7 @@ func (c *Pool) Inspect(ctx context.Context) (*State, error) {
 	}
 	for _, l := range s.Limits {
 		out.Limits = append(out.Limits, LimitState{
-			Limit: c.plan.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: l.Used, Pace: l.Pace,
+			Limit: c.settings.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: l.Used, Pace: l.Pace,
 		})
 	}
 	for _, its := range s.Sessions {

@@ -104,7 +104,7 @@ func showsSecret(k Key) bool {
 // returns an error, nothing has changed.
 func (c *Pool) SetKeys(keys []Key) error {
 	if err := checkKeys(keys); err != nil {
-		return fmt.Errorf("caller: the keys of pool %q: %w", c.plan.Name, err)
+		return fmt.Errorf("caller: the keys of pool %q: %w", c.settings.Name, err)
 	}
 	c.keyring.mu.Lock()
 	defer c.keyring.mu.Unlock()
@@ -132,8 +132,8 @@ func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(con
 		if err == nil {
 			err = c.SetKeys(keys)
 		}
-		if err != nil && ctx.Err() == nil && c.plan.Hooks.KeysFailed != nil {
-			c.plan.Hooks.KeysFailed(err)
+		if err != nil && ctx.Err() == nil && c.settings.Hooks.KeysFailed != nil {
+			c.settings.Hooks.KeysFailed(err)
 		}
 	}
 }
@@ -162,5 +162,5 @@ func (c *Pool) instructed(name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Pool: c.plan.Name, Key: name, Err: reasonOf(err)}
+	return &Error{Pool: c.settings.Name, Key: name, Err: reasonOf(err)}
 }

@@ -92,7 +92,7 @@ func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	endA()
 	endB()
 	seen := map[string]string{}
-	eventually(t, "both keys serve", func() bool {
+	testkit.Eventually(t, "both keys serve", func() bool {
 		_, err := caller.Do(t.Context(), c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 			seen[g.Key] = g.Secret()
 			return 0, nil

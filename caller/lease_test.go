@@ -11,6 +11,8 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
+	"github.com/penstock/penstock/scripts"
 )
 
 // A process that can't reach Redis ends its calls before another process gets their permits.
@@ -21,7 +23,12 @@ func TestLease_LossEndsTheCallFirst(t *testing.T) {
 	short := func(c *caller.Config) { c.Tuning.SessionTTL = time.Second }
 	var lost atomic.Int64
 	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) {
-		c.Hooks.LeaseLost = func(calls int) { lost.Add(int64(calls)) }
+		c.Hooks.LeaseLost = func(n int, cause error) {
+			lost.Add(int64(n))
+			if !errors.Is(cause, caller.ErrLeaseLost) || !errors.As(cause, new(*scripts.Error)) {
+				t.Errorf("got the cause %v, want ErrLeaseLost and the failed script call", cause)
+			}
+		}
 	})
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 
@@ -45,7 +52,7 @@ func TestLease_LossEndsTheCallFirst(t *testing.T) {
 	}()
 	<-begun
 	faults.Refuse()
-	_, err := caller.Do(within(t, patience), other, nil, func(context.Context, *caller.Grant) (int, error) {
+	_, err := caller.Do(testkit.Context(t), other, nil, func(context.Context, *caller.Grant) (int, error) {
 		select {
 		case <-ended:
 		default:
@@ -75,11 +82,11 @@ func TestLease_CallsContinueIfConfigured(t *testing.T) {
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 	end := hold(t, cut)
 	faults.Refuse()
-	if _, err := caller.Do(within(t, patience), other, nil, nop); err != nil { // a TTL later
+	if _, err := caller.Do(testkit.Context(t), other, nil, nop); err != nil { // a TTL later
 		t.Error(err)
 	}
 	faults.Heal()
-	eventually(t, "the call's permit is known again", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
+	testkit.Eventually(t, "the call's permit is known again", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 	end()
 }
 
@@ -103,14 +110,14 @@ func TestLease_LossOverHTTP(t *testing.T) {
 			c := join(t, faults.Client(t, rdb.Options()), concurrency(1), func(c *caller.Config) { c.Tuning.SessionTTL = time.Second })
 			client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 			defer client.CloseIdleConnections()
-			req, err := http.NewRequestWithContext(within(t, patience), method, server.URL, nil)
+			req, err := http.NewRequestWithContext(testkit.Context(t), method, server.URL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			go func() {
 				<-reached
 				faults.Refuse()
-				eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
+				testkit.Eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
 				faults.Heal()
 			}()
 			res, err := client.Do(req)

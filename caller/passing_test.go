@@ -16,9 +16,8 @@ import (
 	"github.com/penstock/penstock/internal/testkit"
 )
 
-// What keeps Redis from serving for a while reaches no caller: calls wait, and are charged once. (What LOADING and the
-// like are taken for is a test of package scripts.)
-func TestPassingTroubleIsWaitedFor(t *testing.T) {
+// If Redis can't serve for a while (LOADING and others), calls wait and are charged once.
+func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 	t.Parallel()
 	busy := func(t *testing.T, rdb *redis.Client) {
 		set(t, rdb, "lua-time-limit", "5")
@@ -59,13 +58,13 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 			c := join(t, server.Client(t), concurrency(2), limits(limit), func(cfg *caller.Config) {
 				cfg.Hooks.RedisFailed = func(err error) { refused <- err }
 			})
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			test.begin(t, rdb)
 			ended := make(chan error, 1)
 			go func() {
-				_, err := caller.Do(within(t, patience), c, nil, nop)
+				_, err := caller.Do(testkit.Context(t), c, nil, nop)
 				ended <- err
 			}()
 			for seen := 0; seen < 3; { // it is tried again
@@ -76,7 +75,7 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 					}
 				case err := <-ended:
 					t.Fatalf("the call didn't wait: %v", err)
-				case <-time.After(patience):
+				case <-time.After(testkit.Patience):
 					t.Fatalf("nothing is refused with %s", name)
 				}
 			}
@@ -99,7 +98,7 @@ func TestRedisHangs_NothingGathers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
 	faults.Blackhole()
@@ -129,9 +128,8 @@ func TestRedisHangs_NothingGathers(t *testing.T) {
 	faults.Heal()
 }
 
-// A Redis that loses everything, again and again: no call is lost, and no more is admitted than what a fresh limit lets
-// through beside the one that was lost.
-func TestTheBoundAfterLostState(t *testing.T) {
+// If Redis loses everything several times, no call is lost. The excess is at most what a fresh limit admits.
+func TestFault_LostStateAdmitsABoundedExcess(t *testing.T) {
 	for name, lose := range map[string]func(*testing.T, *redistest.Server, *redis.Client){
 		"FLUSHALL": func(t *testing.T, _ *redistest.Server, rdb *redis.Client) { do(t, rdb, "flushall") },
 		"restart":  func(_ *testing.T, s *redistest.Server, _ *redis.Client) { s.Restart() },
@@ -163,7 +161,7 @@ func TestCooldown_IsSpreadAboveTheFloor(t *testing.T) {
 		cfg.Hooks.CooledDown = func(c caller.Block) { cooled[c.For]++ }
 	})
 	for range all {
-		_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+		_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: floor}}
 		})
 		if err == nil {
@@ -190,7 +188,7 @@ func TestOverloaded_SlowsTheAccount(t *testing.T) {
 				cfg.Name = fmt.Sprint("pool-", scope)
 				cfg.Retry.Attempts = 1
 			})
-			_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
 				return 0, verdict{caller.Verdict{Outcome: caller.Overloaded, Scope: scope}}
 			})
 			if err == nil {
@@ -204,7 +202,7 @@ func TestOverloaded_SlowsTheAccount(t *testing.T) {
 				return s.Limits[0].Pace
 			}
 			if slowed {
-				eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
+				testkit.Eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
 			} else if p := pace(); p != 1 {
 				t.Errorf("the pace is %v", p)
 			}

@@ -3,23 +3,26 @@ package caller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/caller/internal/hedge"
+	"github.com/penstock/penstock/caller/internal/singleflight"
 )
 
 // Pool makes calls with the keys of one pool.
 type Pool struct {
-	plan      *settings
+	settings  *settings
 	admission *admission.Controller
 	keyring   keyring
 	stats     stats
 
-	circuits  *circuits // nil: off
-	latencies latencies
-	flights   flights
+	circuits *circuits          // nil: the circuit breaker is off
+	hedger   *hedge.Hedger      // nil: hedging is off
+	flights  singleflight.Group // calls that share their result
 }
 
 // New returns a Pool whose shared state is in the Redis of rdb. It checks the whole configuration. It doesn't call Redis:
@@ -32,10 +35,11 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Pool{plan: s, circuits: newCircuits(s.Breaker)}
+	c := &Pool{settings: s, hedger: s.newHedger()}
+	c.circuits = c.newCircuits()
 	c.keyring.set(s.Keys)
 	c.admission = admission.New(rdb, s.admission(admission.Observer{
-		Admitted: c.admitted, LeaseLost: s.Hooks.LeaseLost, RedisFailed: s.Hooks.RedisFailed,
+		Admitted: c.admitted, LeaseLost: c.leaseLost, RedisFailed: s.Hooks.RedisFailed,
 	}))
 	return c, nil
 }
@@ -44,7 +48,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 // returns every permit. Its error says what stays taken in Redis until the session ends.
 func (c *Pool) Close(ctx context.Context) error {
 	if err := c.admission.Close(ctx); err != nil {
-		return &Error{Pool: c.plan.Name, Err: err}
+		return &Error{Pool: c.settings.Name, Err: err}
 	}
 	return nil
 }
@@ -52,7 +56,7 @@ func (c *Pool) Close(ctx context.Context) error {
 // Stats returns what the Pool did so far.
 func (c *Pool) Stats() Stats {
 	s := c.stats.read()
-	s.PromptRatios = c.plan.prompts.read()
+	s.PromptRatios = c.settings.ratios.All()
 	its := c.admission.Stats()
 	s.CallsWaiting, s.CallsInFlight, s.SlotsMissed = its.Waiting, its.InFlight, its.SlotsMissed
 	s.BlockedBy, s.Bottleneck = c.blockedBy(its.BlockedBy)
@@ -61,7 +65,20 @@ func (c *Pool) Stats() Stats {
 
 // admitted calls Hooks.Admitted.
 func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
-	if hook := c.plan.Hooks.Admitted; hook != nil {
+	if hook := c.settings.Hooks.Admitted; hook != nil {
 		hook(Admission{Key: g.Key(), Account: g.Account(), Waited: waited})
 	}
+}
+
+// leaseLost calls Hooks.LeaseLost. failure is why the session wasn't renewed; nil: the process was late.
+func (c *Pool) leaseLost(calls int, failure error) {
+	hook := c.settings.Hooks.LeaseLost
+	if hook == nil {
+		return
+	}
+	cause := fmt.Errorf("%w: the session wasn't renewed in time", ErrLeaseLost)
+	if failure != nil {
+		cause = fmt.Errorf("%w: %w", cause, failure)
+	}
+	hook(calls, cause)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 func withPriority(ctx context.Context, p caller.Priority) context.Context {
@@ -39,12 +40,12 @@ func TestPriority_HighOvertakesLow(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "bulk waits", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
+	testkit.Eventually(t, "bulk waits", func() bool { return a.Stats().CallsWaiting > waiting*3/4 && bulk.Load() > 0 })
 	for name, c := range map[string]*caller.Pool{"its own": a, "another": b} {
 		var overtaken []int64
 		for range 5 {
 			before := bulk.Load()
-			if _, err := caller.Do(withPriority(within(t, patience), caller.PriorityHigh), c, nil, nop); err != nil {
+			if _, err := caller.Do(withPriority(testkit.Context(t), caller.PriorityHigh), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			overtaken = append(overtaken, bulk.Load()-before)
@@ -82,9 +83,9 @@ func TestPriority_AgingLetsLowThrough(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "urgent calls wait", func() bool { return a.Stats().CallsWaiting > 20 })
+	testkit.Eventually(t, "urgent calls wait", func() bool { return a.Stats().CallsWaiting > 20 })
 	for name, c := range map[string]*caller.Pool{"the same": a, "another": b} {
-		if _, err := caller.Do(withPriority(within(t, patience), caller.PriorityLow), c, nil, nop); err != nil {
+		if _, err := caller.Do(withPriority(testkit.Context(t), caller.PriorityLow), c, nil, nop); err != nil {
 			t.Errorf("bulk in %s replica: %v", name, err)
 		}
 	}
@@ -100,14 +101,14 @@ func TestMaxWaiting_RefusesFurtherCalls(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Errorf("a call in the queue: %v", err)
 			}
 		})
 	}
-	eventually(t, "three wait", func() bool { return c.Stats().CallsWaiting == 3 })
+	testkit.Eventually(t, "three wait", func() bool { return c.Stats().CallsWaiting == 3 })
 	for range 10 {
-		_, err := caller.Do(within(t, patience), c, nil, nop)
+		_, err := caller.Do(testkit.Context(t), c, nil, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrQueueFull) || !as(err, &e) || e.Pool != "p" {
 			t.Fatalf("the fourth: %v", err)
@@ -115,7 +116,7 @@ func TestMaxWaiting_RefusesFurtherCalls(t *testing.T) {
 	}
 	end()
 	wg.Wait()
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
 }
@@ -141,7 +142,7 @@ func TestPermits_AreHandedOverByPriority(t *testing.T) {
 				close(got)
 			}
 		}()
-		eventually(t, "the other one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
+		testkit.Eventually(t, "the other one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
 		begun := time.Now()
 		end()
 		took = append(took, (<-got).Sub(begun))

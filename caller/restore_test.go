@@ -12,6 +12,7 @@ import (
 	profiles "github.com/penstock/penstock/caller/provider"
 	permits "github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // What a process knows of limits, it puts back where Redis has lost it, before it is admitted anything.
@@ -28,14 +29,14 @@ func TestRestore_Limits(t *testing.T) {
 			t.Parallel()
 			rdb := redistest.Client(t)
 			c := join(t, redistest.Another(t, rdb), limits(limit))
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 { // the second time what was put back is lost
 				if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := caller.Do(within(t, patience), c, nil, nop); !errors.Is(err, caller.ErrDeadline) {
+				if _, err := caller.Do(testkit.Context(t), c, nil, nop); !errors.Is(err, caller.ErrDeadline) {
 					t.Errorf("a call after the flush: %v, want ErrDeadline", err)
 				}
 			}
@@ -53,27 +54,27 @@ func TestRestore_Blocks(t *testing.T) {
 		sent++
 		return 0, &caller.StatusError{StatusCode: http.StatusUnauthorized}
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, revoked); err == nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); err == nil {
 		t.Fatal("the key is good")
 	}
-	eventually(t, "the key is disabled", func() bool {
+	testkit.Eventually(t, "the key is disabled", func() bool {
 		s, err := c.Inspect(t.Context())
 		return err == nil && s.Keys[0].Disabled > 0
 	})
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
+	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
 		t.Errorf("after the flush: %v, and %d requests with the revoked key", err, sent)
 	}
 	// And one that was enabled again stays so.
-	if err := c.Enable(within(t, patience), "k"); err != nil {
+	if err := c.Enable(testkit.Context(t), "k"); err != nil {
 		t.Fatal(err)
 	}
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Errorf("enabled, and after another flush: %v", err)
 	}
 }
@@ -99,21 +100,21 @@ func TestAdaptive_FollowsTheResults(t *testing.T) {
 	overloaded := func(context.Context, *caller.Grant) (int, error) {
 		return 0, &caller.StatusError{StatusCode: http.StatusServiceUnavailable}
 	}
-	_, _ = caller.Do(within(t, patience), a, nil, overloaded)
-	eventually(t, "an overload halves it", func() bool { return now() == 4 })
-	eventually(t, "it falls to its least", func() bool {
-		_, _ = caller.Do(within(t, patience), a, nil, overloaded)
+	_, _ = caller.Do(testkit.Context(t), a, nil, overloaded)
+	testkit.Eventually(t, "an overload halves it", func() bool { return now() == 4 })
+	testkit.Eventually(t, "it falls to its least", func() bool {
+		_, _ = caller.Do(testkit.Context(t), a, nil, overloaded)
 		return now() == 2
 	})
 	// It rises only while at least half of it is used.
 	end := hold(t, b)
-	eventually(t, "it rises while it is used", func() bool {
-		_, err := caller.Do(within(t, patience), a, nil, nop)
+	testkit.Eventually(t, "it rises while it is used", func() bool {
+		_, err := caller.Do(testkit.Context(t), a, nil, nop)
 		return err == nil && now() > 3
 	})
 	end()
 	load := newLoad(100)
-	if _, err := caller.Do(within(t, patience), b, nil, load.call); err != nil {
+	if _, err := caller.Do(testkit.Context(t), b, nil, load.call); err != nil {
 		t.Error(err)
 	}
 }
@@ -136,7 +137,7 @@ func TestAdaptive_BeginsAtTheQuotaLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	eventually(t, "it begins at what is left", func() bool {
+	testkit.Eventually(t, "it begins at what is left", func() bool {
 		s, err := c.Inspect(t.Context())
 		return err == nil && s.Permits["k"] >= 60
 	})

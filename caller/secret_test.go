@@ -15,8 +15,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// A secret shows itself to nobody who prints, logs or encodes it or what holds it.
-func TestSecretIsRedacted(t *testing.T) {
+// Printing, logging and encoding a secret, or a value that holds one, never shows it.
+func TestSecret_IsRedacted(t *testing.T) {
 	t.Parallel()
 	secret := caller.NewSecret(canary)
 	type outer struct {
@@ -62,7 +62,8 @@ func encode(out *bytes.Buffer, v any) {
 	slog.New(slog.NewTextHandler(out, nil)).Info("m", "value", v)
 }
 
-func TestSecretSaysThatItIsRedacted(t *testing.T) {
+// The JSON of a secret is "[redacted]".
+func TestSecret_EncodesAsRedacted(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(map[string]any{"key": caller.Key{ID: "k", Secret: caller.NewSecret(canary)}})
 	if want := `{"key":{"ID":"k","Secret":"[redacted]","Account":"","Weight":0}}`; err != nil || string(text) != want {
@@ -70,7 +71,8 @@ func TestSecretSaysThatItIsRedacted(t *testing.T) {
 	}
 }
 
-func TestSecretValues(t *testing.T) {
+// Reveal returns the secret, and equal secrets are equal values.
+func TestSecret_RevealsAndCompares(t *testing.T) {
 	t.Parallel()
 	a, same, b := caller.NewSecret("a"), caller.NewSecret("a"), caller.NewSecret("b")
 	var none caller.Secret

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/caller/internal/estimate"
 )
 
 // Defaults of Tuning.
@@ -29,7 +30,7 @@ type settings struct {
 	metrics []Metric // that limits count; a call's units are by their index
 	index   []int    // of each limit's metric
 	params  []gcraParams
-	prompts calibration
+	ratios  estimate.Ratios // of used to estimated prompt tokens
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)

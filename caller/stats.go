@@ -81,7 +81,7 @@ func (s *stats) read() Stats {
 func (c *Pool) blockedBy(total map[int]time.Duration) (byName map[string]time.Duration, bottleneck string) {
 	byName = make(map[string]time.Duration, len(total))
 	for constraint, d := range total {
-		byName[c.plan.constraintName(constraint)] += d
+		byName[c.settings.constraintName(constraint)] += d
 	}
 	since := c.stats.since.Load()
 	for name, d := range byName {

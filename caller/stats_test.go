@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -24,7 +25,7 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 	for range workers {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				_, err := caller.Do(within(t, patience), c, cost, func(context.Context, *caller.Grant) (int, error) {
+				_, err := caller.Do(testkit.Context(t), c, cost, func(context.Context, *caller.Grant) (int, error) {
 					time.Sleep(length)
 					return 0, nil
 				})

@@ -111,8 +111,8 @@ local function num() -- adding 0 makes a number of text at a third of what tonum
   return ARGV[argi] + 0
 end
 
--- The shape. Tables with many fields are made in one go, so that they needn't grow, and those that there are many of
--- have few: most of what a call costs is the making of tables, strings and functions.
+-- The configuration. Most of the cost of a call is making tables, strings and functions. So tables with many fields are
+-- made in one go, and tables that exist in numbers have few fields.
 local session, ttl, horizon, strategy, metrics, concurrency = arg(), num(), num(), arg(), num(), num()
 local adaptive = num() == 1 and {
   gradient = num() == 1, min = num(), initial = num(), backoff = num(), every = num(), tolerance = num(),
@@ -162,8 +162,7 @@ if deadline > 0 and now > deadline then
   return { err = 'LATE the call reached Redis after its deadline' }
 end
 
--- The state by field, the kinds of fields that there are, by their first letter, and what other sessions that are alive
--- wait for and hold.
+-- The state by field; the kinds of fields that exist, by their first letter; what other live sessions wait for and hold.
 local field, kinds, others, waiting = {}, {}, {}, 0
 local dead = {} -- fields
 local session_field = 's:' .. session
@@ -195,13 +194,13 @@ local paced, grown = kinds[102], kinds[98] -- f: and b:
 local blocks = kinds[107] or kinds[97] or kinds[109] -- k:, a: and m:
 
 local turn, held_before = now, ''
-local ran = 0 -- seq of this session's last call that did
+local ran = 0 -- seq of this session's last call that ran
 if field[session_field] then
   local its_seq, its_turn, held = string.match(field[session_field], '^%S+ (%S+) %S+ %S+ (%S+) (.*)$')
   ran, turn, held_before = tonumber(its_seq), math.max(now, tonumber(its_turn)), held
 end
 if ran >= seq then
-  return { err = 'STALE a newer call of this session was here before' }
+  return { err = 'STALE a newer call of this session ran before' }
 end
 
 local generation, version = string.match(field.g or '0 0', '^(%d+) (%d+)$')
@@ -212,7 +211,7 @@ elseif known_version > version then
   return { err = 'LOST some of the state that this session knew' }
 end
 
-local needed = now -- until when the state is
+local needed = now -- until when the state is needed
 local values, written = {}, 0 -- fields to write, and their values, in turn
 local function put(name, value, needed_until)
   field[name] = value

@@ -1,12 +1,18 @@
--- Part of the pool's script: admission. A demand d is a run of equal calls: d.targets are those that they may take,
--- d.units what each call takes of each limit of its model_group, d.reach how many seconds ahead they may be booked. d.bookable_after
--- and d.send_after say for each of these limits how long after a counter's theoretical arrival time a call could be booked if
--- it cost one unit, and with its cost; but for counts, and counters with a limit of their own.
+-- Part of the pool's script: admission.
+--
+-- Expects all parts before it. Reads the demands from ARGV.
+-- Leaves reply with the grants; left, the calls not admitted; binding and delayed, what delays them; wake, reason and poll of
+-- the reply; turns, the targets' turns to write; turn, the session's.
+--
+-- A demand d is a run of equal calls. d.targets are the targets that the calls may take, d.units what each call takes of each
+-- limit of its model group, d.reach how many seconds ahead the calls may be booked. d.bookable_after and d.send_after give
+-- for each of these limits the time from a counter's theoretical arrival time until a call may be booked (as if it cost one
+-- unit), and until its send time. They don't apply to counts, nor to counters with a limit of their own.
 
--- evaluate works out when a target could serve a call: from when a place may be booked, the same for every cost, so that
--- small calls don't starve large ones; and the send_at itself. Both may lie in the past: the further, the more headroom.
--- What a count has no room for isn't booked before it starts anew. Targets are ranked by that: lower is better. Those that
--- can serve now come first, in the order of the strategy; the others by their send_after.
+-- evaluate sets when a target could serve a call: bookable_at, from when the call may be booked, and its send_at. bookable_at
+-- is the same for every cost, so that small calls don't starve large ones. Both may be in the past: the earlier, the less
+-- loaded is the target. A call that a count has no room for isn't booked before the count starts anew. The rank orders
+-- targets, and a lower one is better: first those that can serve now, by the strategy, then the others by send_at.
 local function evaluate(target, d)
   local bookable_at, send_at, binding = 0, 0, NONE
   local units, its_counters = d.units, target.counters
@@ -40,7 +46,7 @@ local function evaluate(target, d)
   end
 end
 
--- evaluate_all prices the targets of a demand that are open and returns how many they are.
+-- evaluate_all evaluates the open targets of a demand and returns their number.
 local function evaluate_all(d)
   local n = 0
   for i = 1, #d.targets do
@@ -53,7 +59,7 @@ local function evaluate_all(d)
   return n
 end
 
--- choose_target returns which target to take, and whether any lacked only a permit.
+-- choose_target returns the target to take, if there is one, and whether a target lacked only a permit.
 local function choose_target(d, ahead)
   local chosen, its_rank, no_permit
   local none, targets, preferred = room() < 1, d.targets, d.preferred
@@ -76,7 +82,7 @@ local function choose_target(d, ahead)
   return chosen, no_permit
 end
 
--- ready_calls returns how many of n calls of a demand a target can serve now, one at least.
+-- ready_calls returns how many of n calls of a demand a target can serve now, at least one.
 local function ready_calls(target, d, n)
   n = math.min(n, room(), target.account.permits - target.account.taken)
   local units = d.units
@@ -93,10 +99,10 @@ end
 
 local shares = waiting + 1
 local round = (field.v or 0) + 0
-local reply, size -- its last element so far
-local turns, delayed = {}, NONE -- turns: of targets that were used
+local reply, size -- size: the elements of reply so far
+local turns, delayed = {}, NONE -- turns: those of targets that were used
 
--- take_turn moves the turn of this session ahead by what n calls on a target take of the pool.
+-- take_turn moves this session's turn ahead by what n calls on a target take of the pool.
 local function take_turn(target, d, n)
   local takes = 0
   for i, cost in ipairs(d.units) do
@@ -105,7 +111,7 @@ local function take_turn(target, d, n)
   turn = math.max(turn, math.min(turn + takes * shares / d.open, now + 2 * d.bound))
 end
 
--- next_round moves round robin, and returns the key that is next.
+-- next_round advances round robin by n calls, and returns the next key.
 local function next_round(target, d, n)
   local its = turn_of(target, d.model_group)
   if its.pass > round then
@@ -119,7 +125,7 @@ local function next_round(target, d, n)
   return next_key(target)
 end
 
--- charge books n calls of a demand at one send_at.
+-- charge books n calls of a demand at one send time.
 local function charge(target, d, n)
   local send_at, units = target.send_at, d.units
   delayed = target.binding
@@ -149,7 +155,7 @@ local function ask_again(at)
   wake = math.min(wake, math.max(0, at - now))
 end
 
--- why_closed says what is in the way of a demand none of whose targets is open.
+-- why_closed returns what delays a demand that has no open target.
 local function why_closed(d)
   local back, disabled, why = math.huge, true, ''
   for _, target in ipairs(d.targets) do
@@ -169,7 +175,7 @@ local function why_closed(d)
   return DISABLED
 end
 
--- why_none says what is in the way of a demand for which there is no target to choose.
+-- why_none returns what delays a demand for which choose_target found no target.
 local function why_none(d, no_permit)
   if no_permit then
     poll = true
@@ -183,8 +189,8 @@ local function why_none(d, no_permit)
   return why_closed(d)
 end
 
--- reserve has the calls of a demand wait for a target, and says what for. First come, first served: nobody behind gets it
--- before; but for the rest of a count, which is of no use to this call.
+-- reserve reserves a target for a demand that must wait, and returns the limit that delays it. Later demands skip a reserved
+-- target. A target that a count delays isn't reserved: what is left of the count may still fit a smaller call.
 local function reserve(target, d, ahead, my_turn)
   target.reserved = limits[target.binding + 1].ends == 0
   local at = target.bookable_at - ahead
@@ -195,7 +201,7 @@ local function reserve(target, d, ahead, my_turn)
   return target.binding
 end
 
--- grow lets the bursts of a demand's targets grow to what its calls cost.
+-- grow raises the bursts of a demand's targets to the cost of its calls.
 local function grow(d)
   for i, limit in ipairs(d.model_group.limits) do
     if may_grow(limit, d.units[i]) then
@@ -208,12 +214,12 @@ local function grow(d)
   end
 end
 
--- admit books up to n calls of a demand, and returns how many it could not, and why.
+-- admit books up to n calls of a demand, and returns how many are left and what delays them.
 local function admit(n, d)
   grow(d)
   d.open = evaluate_all(d)
   local portion = math.ceil(n / math.max(1, d.open))
-  -- What a session's calls of lower priority, which reach less far, have taken isn't held against its urgent ones.
+  -- Calls of low priority have a shorter reach. What they took doesn't delay the session's urgent calls.
   d.bound = math.max(horizon, 4 * d.reach)
   while n > 0 do
     local my_turn = shares == 1 or turn <= now + d.bound
@@ -222,7 +228,7 @@ local function admit(n, d)
     if not target then
       return n, why_none(d, no_permit)
     elseif target.bookable_at > now + ahead then
-      poll = poll or no_permit -- another target may get one back before
+      poll = poll or no_permit -- a permit of another target may be released before
       return n, reserve(target, d, ahead, my_turn)
     end
     local calls = 1
@@ -240,7 +246,7 @@ local function admit(n, d)
   return 0, NONE
 end
 
--- allowed returns the targets of a model_group without those that the next arguments exclude.
+-- allowed returns the targets of a model group without those that the next arguments exclude.
 local function allowed(model_group)
   local targets, excluded, n = targets_of(model_group), {}, num()
   if n == 0 then

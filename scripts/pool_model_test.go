@@ -18,7 +18,7 @@ type poolModel struct {
 	sessions map[string]modelSession
 	adaptive map[string]*adaptiveModel // by account
 	round    float64
-	version  StateVersion // as the last reply told it: how often the script writes isn't modelled
+	version  StateVersion // of the last reply: the model doesn't know how often the script writes
 }
 
 type modelCount struct{ end, used float64 }

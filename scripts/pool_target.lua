@@ -1,6 +1,9 @@
--- Part of the pool's script: targets. Those of a model_group are read when the first call for it comes.
+-- Part of the pool's script: targets. The targets of a model group are read when the first demand for it comes.
+--
+-- Expects pool.lua (accounts, key_name, by_key, weights, blocks, field, now, NONE), pool_counter.lua, pool_block.lua.
+-- Leaves targets_of, turn_of, weight, on_trial, next_key.
 
--- target_blocked returns until when a target as a whole is blocked, whether it is off, why, and whether it is on trial.
+-- target_blocked returns the end of the blocks of a target as a whole, whether one disables, its reason, and whether one is on trial.
 local function target_blocked(target)
   local till, disabled, reason, trial = 0, false, '', false
   for _, name in ipairs(target.blocks) do
@@ -18,9 +21,9 @@ local function key_of(target, k)
   return target.key or key_name(target.account, k)
 end
 
--- read_blocks finds out which keys of a target can be used: target.keys, and target.trials for a single call; if it leaves them
--- out, they all can. A target is closed if none can. target.back is when one is next, and target.disabled tells that all are
--- disabled.
+-- read_blocks sets which keys of a target calls may use: target.keys, and target.trials for one call each. Without these
+-- lists all keys may be used. A target is closed if there is no such key. target.back is the time of the next one, and
+-- target.disabled says that all keys are disabled.
 local function read_blocks(target, model_group)
   target.blocks = { 'a:' .. target.account.name }
   if model_group.name ~= '' then
@@ -84,7 +87,7 @@ local function targets_of(model_group)
   return targets
 end
 
--- turn_of returns which key of a target is next, and how far round robin has come with it. That is read when it is needed.
+-- turn_of returns the next key of a target and its round of round robin, which it reads at the first use.
 local function turn_of(target, model_group)
   local its = target.turn
   if not its then
@@ -100,7 +103,7 @@ local function weight(target)
   return weights[target.index + 1] or 1
 end
 
--- try takes a key that is on trial, and leaves everything that is on trial with it off for everybody else.
+-- try takes a key that is on trial, and disables what is on trial with it for all other calls.
 local function try(target)
   local k = table.remove(target.trials)
   local names = { 'k:' .. key_of(target, k) }
@@ -125,7 +128,7 @@ local function on_trial(target)
   return target.trials and #target.trials or 0
 end
 
--- next_key returns the key that is next: one on trial first, for one call.
+-- next_key returns the next key: keys on trial come first, for one call each.
 local function next_key(target)
   if on_trial(target) > 0 then
     return try(target)

@@ -221,7 +221,7 @@ end
 
 write_state(s, now, text, kept, puts)
 if not s.text and active then
-  wake('', id) -- whoever holds permits of a HASH that Redis has lost puts them back
+  wake('', id) -- sessions that hold permits of a HASH that Redis has lost restore them
 end
 wake_all(s, waiters, id)
 wake_all(s, holders, id)

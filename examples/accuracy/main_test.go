@@ -13,7 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// The program starts itself again: as the test binary, with the variable that says so.
+// The program starts itself again, here as the test binary with childVariable.
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		main()
@@ -25,8 +25,8 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// These tests check what holds on a machine of any speed: no call lost or made twice, and books that agree. How much of
-// the quota is used is for people to look at.
+// These tests check what holds on a machine of any speed: no call is lost or made twice, and the counts agree. They don't
+// check how much of the quota is used.
 
 func TestSteady(t *testing.T) {
 	t.Parallel()
@@ -96,11 +96,11 @@ func check(t *testing.T, f figures) {
 	}
 }
 
-// Interrupted in the middle, the program ends all of its processes and says why there are no figures.
+// Interrupted in the middle, the program ends all of its processes and reports why there are no figures.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	c := redistest.Process(t, "accuracy", "-scenario", "steady", "-processes", "2", "-callers", "4", "-duration", "1h")
-	time.Sleep(time.Second) // into the run; any moment will do
+	time.Sleep(time.Second) // so that the run has begun
 	c.Signal(os.Interrupt)
 	exit, ok := errors.AsType[*exec.ExitError](c.Wait(time.Minute))
 	if !ok || exit.ExitCode() != 1 || !strings.Contains(c.Stderr(), "interrupt") {

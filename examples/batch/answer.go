@@ -15,8 +15,8 @@ import (
 // answer is one line of a Batch output or error file.
 type answer struct {
 	ID       string    `json:"id"`        // empty in the output of some other tools
-	CustomID *string   `json:"custom_id"` // nil where the request's line couldn't be read
-	Response *response `json:"response"`  // nil where there was no answer
+	CustomID *string   `json:"custom_id"` // nil: the request's line could not be read
+	Response *response `json:"response"`  // nil: there is none
 	Error    *failure  `json:"error"`     // nil where there was an answer, of any status
 }
 
@@ -58,7 +58,7 @@ func (a *answer) settled() bool {
 	}
 }
 
-// newAnswer returns the line for a result.
+// newAnswer returns the output line of a result.
 func newAnswer(req request, resp *response, err error) *answer {
 	a := &answer{ID: batchID(req), Response: resp}
 	if req.CustomID != "" {
@@ -106,13 +106,13 @@ func (a *answer) line() ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// oneLine returns a body as JSON on one line: itself where it is JSON, or else as a string.
+// oneLine returns a body as one line of JSON: compacted if it is JSON, else as a string.
 func oneLine(body []byte) json.RawMessage {
 	var buf bytes.Buffer
 	if json.Compact(&buf, body) == nil {
 		return buf.Bytes()
 	}
-	text, _ := json.Marshal(string(body)) // strings can't fail
+	text, _ := json.Marshal(string(body)) // strings can always be encoded
 	return text
 }
 

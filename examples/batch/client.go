@@ -16,7 +16,7 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// maxBody is the longest answer, in bytes.
+// maxBody is the longest response body, in bytes.
 const maxBody = batch.MaxRecord / 2
 
 // maxBroken is the number of attempts of a request whose answers break off, stall, or are none.
@@ -38,7 +38,7 @@ func newClient(c *caller.Pool, pool *config.Pool, wire http.RoundTripper, o *out
 	}
 	return &client{pool: pool, profile: profile, outage: o, timeout: timeout, http: &http.Client{
 		Transport: c.Transport(wire, caller.TransportConfig{ReturnErrors: true}),
-		// Another host would be sent the API key.
+		// Another host would get the API key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -146,7 +146,7 @@ func (r *resetting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// wire is the lowest layer: what passes it is sent.
+// wire is the base transport, which sends the attempts.
 type wire struct {
 	base     http.RoundTripper
 	tally    *report.Tally

@@ -48,7 +48,7 @@ func TestBatch_ContinuesAfterAKill(t *testing.T) {
 			t.Errorf("after the kill: %+v", s)
 		}
 	}
-	// What was in flight when the process died is asked again; nothing else is.
+	// Only the requests in flight at the process' death are sent again.
 	l := p.ledger()
 	if l.Throttled() != 0 || l.UnexplainedTwice > 12 {
 		t.Errorf("%d 429s, %d answered twice", l.Throttled(), l.UnexplainedTwice)
@@ -109,7 +109,7 @@ func TestBatch_OutlivesARestartOfRedis(t *testing.T) {
 func TestBatch_FinishesSentCallsOnCtrlC(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "latency: {min: 300ms}", "limits: [{metric: requests, limit: 40, per: 1s}]")
-	// At this pace all the requests would take 8 s.
+	// At this pace all requests take 8 s.
 	k := newTask(t, p.pool(1, "limits:\n  - {metric: requests, rate: 40, period: 1s}\n"), sampleRequests("r", 300))
 	c := k.start()
 	waitForLines(t, k.out, 20)

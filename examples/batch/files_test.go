@@ -25,7 +25,7 @@ func TestBatch_ReportsBrokenLines(t *testing.T) {
 		`{"custom_id":"elsewhere-2","method":"POST","url":"//example.org/steal","body":{}}`,
 		"", first, `[1, 2]`, sampleRequests("s", 10),
 	}, "\n"))
-	for run := range 2 { // the second finds the good ones done, and the bad ones as bad as before
+	for run := range 2 { // the second run finds the good lines done and refuses the bad lines again
 		s := k.run(exitSomeFailed)
 		if s.Succeeded+s.Resumed != 20 || s.Resumed != int64(20*run) || s.Failed != 8 || s.left() != 0 {
 			t.Errorf("run %d: %+v", run, s)
@@ -67,7 +67,7 @@ func TestBatch_AsksAgainAfterATear(t *testing.T) {
 	}
 }
 
-// answering starts a provider that answers as told: a status, and perhaps a body that isn't JSON.
+// answering starts a provider whose responses have a status and a body, which may not be JSON.
 func answering(t *testing.T, status *atomic.Int64, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -95,8 +95,8 @@ func TestBatch_KeepsRefusals(t *testing.T) {
 		exit                                int
 		succeeded, failed, resumed, written int64
 	}{
-		{http.StatusInternalServerError, exitSomeFailed, 0, 3, 0, 3}, // worth asking again
-		{http.StatusFound, exitSomeFailed, 0, 3, 0, 3},               // not followed: the key would go elsewhere
+		{http.StatusInternalServerError, exitSomeFailed, 0, 3, 0, 3}, // sent again by the next run
+		{http.StatusFound, exitSomeFailed, 0, 3, 0, 3},               // not followed: another host would get the key
 		{http.StatusBadRequest, exitSomeFailed, 0, 3, 0, 3},          // settled
 		{http.StatusOK, exitSomeFailed, 0, 0, 3, 3},
 	} {

@@ -101,7 +101,7 @@ func (p *provider) order(path, body string) {
 	}
 }
 
-// pool writes a configuration for the provider; more is added to it as it is.
+// pool writes a configuration for the provider; more is appended.
 func (p *provider) pool(keys int, more string) string {
 	var config strings.Builder
 	fmt.Fprintf(&config, "name: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)

@@ -43,7 +43,7 @@ type job struct {
 	progress  batch.Progress
 	outage    *outage
 	complaint atomic.Int64 // time of the last message about Redis, Unix seconds
-	silence   int          // requests in a row without an answer
+	silence   int          // requests in a row without a response
 	hopeless  error        // set by the sink: why the run ends early
 }
 

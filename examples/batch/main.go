@@ -1,5 +1,5 @@
-// Command batch sends the requests of a file in OpenAI's Batch input format through a pool of API keys, and writes their
-// answers in OpenAI's Batch output format.
+// Command batch sends the requests of a file in OpenAI's Batch input format through a pool of API keys, and writes the
+// responses in OpenAI's Batch output format.
 //
 //	go run ./examples/batch -config pool.yaml -in requests.jsonl -out results.jsonl \
 //	    [-errors failed.jsonl] [-redis redis://…] [-workers 200] [-timeout 10m] [-patience 30m] [-json]
@@ -30,7 +30,7 @@
 // Ctrl-C finishes the calls that have been sent and writes their answers. A second Ctrl-C ends them.
 //
 // With -json the last line of standard output is one JSON object: the figures of [report.Summary], resumed (requests that
-// were done already) and binding (what held the run back: a limit's metric, concurrency, cooldown, workers or latency).
+// were done already) and binding (the bottleneck: a limit's metric, concurrency, cooldown, workers or latency).
 // Progress and messages go to standard error.
 //
 // The exit code is 0 if every request has its answer in -out, 1 if some failed, 2 if the run could not start or ended early,
@@ -162,7 +162,8 @@ func (o *options) check(rest []string) error {
 // errCut is the cause of a second Ctrl-C.
 var errCut = errors.New("interrupted twice")
 
-// interrupts returns a channel that the first Ctrl-C closes and a context that the second one ends. A third one kills.
+// interrupts returns a channel that the first Ctrl-C closes and a context that the second one ends. A third one ends the
+// process.
 func interrupts() (context.Context, <-chan struct{}) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	drain := make(chan struct{})

@@ -69,7 +69,7 @@ func TestBatch_WaitsOutAnOutage(t *testing.T) {
 	}
 }
 
-// A provider that nobody reaches for a while costs no request, and the run goes on when it is back.
+// A provider that no call reaches for a while costs no request, and the run goes on when it is back.
 func TestBatch_WaitsOutADeadNetwork(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -14,7 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The provider of the acceptance: three keys at 200 requests per 4 s each, 2 % of the answers are 503.
+// A provider with three keys of 200 requests per 4 s each, of whose responses 2 % are 503.
 const (
 	busySettings = "latency: {min: 20ms, max: 80ms}\nfailures: {overloaded: 0.02}"
 	busyLimits   = "limits: [{metric: requests, limit: 200, per: 4s}]"
@@ -41,8 +41,8 @@ func TestBatch_UsesTheWholeQuota(t *testing.T) {
 	audit(t, p, busy)
 }
 
-// audit checks what the provider saw: no limit exceeded, none left unused unless the machine was busy, nothing answered
-// twice.
+// audit checks the provider's ledger: no limit is exceeded, each is used unless the machine was busy, and no request is
+// served twice.
 func audit(t *testing.T, p *provider, busy bool) {
 	t.Helper()
 	l := p.ledger()
@@ -84,7 +84,7 @@ func TestBatch_SharesTheQuota(t *testing.T) {
 		total += s.Utilization
 	}
 	busy := watch.Busy(t)
-	// With the same number of requests each, equal shares mean that all take equally long.
+	// All send the same number of requests. With equal shares all take the same time.
 	if shortest < 0.8*longest && !busy {
 		t.Errorf("unfair: one took %.1f s, another %.1f s", shortest, longest)
 	}

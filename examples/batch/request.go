@@ -47,7 +47,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 			}
 			more := true
 			if _, long := errors.AsType[*batch.LineTooLongError](err); err != nil && !long {
-				fail("unreadable", err) // and nothing follows
+				fail("unreadable", err) // no line follows
 				return
 			}
 			if err == nil {
@@ -74,7 +74,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 	}
 }
 
-// parse reads a line. Its error names the mistake.
+// parse parses a line. Its error says what is wrong with the line.
 func (r *request) parse(text []byte) error {
 	if err := json.Unmarshal(text, r); err != nil {
 		return fmt.Errorf("not a request in JSON: %w", err)
@@ -87,7 +87,7 @@ func (r *request) parse(text []byte) error {
 	case len(r.Body) == 0 || r.Body[0] != '{':
 		return errors.New("body must be an object: what is sent to the provider")
 	}
-	// Another host would be sent the API key.
+	// Another host would get the API key.
 	u, err := url.Parse(r.URL)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(r.URL, "/") || strings.HasPrefix(r.URL, "//") {
 		return errors.New("url must be a path such as /v1/chat/completions; the host is base_url's in the configuration")

@@ -8,13 +8,13 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// summary is what -json prints.
+// summary has the figures of a run, which -json prints.
 type summary struct {
 	report.Summary
 
 	Resumed int64 `json:"resumed"` // requests that earlier runs had done
-	// Binding is what held the run back: the metric of a limit, concurrency, cooldown (after 429s), workers (every one
-	// was busy, and no limit was reached), or latency (neither: the run took as long as its calls).
+	// Binding is the bottleneck: the metric of a limit, concurrency, cooldown (after 429s), workers (all were busy, and no
+	// limit was reached), or latency (none of these: the run took as long as its calls).
 	Binding string `json:"binding"`
 }
 

@@ -74,7 +74,7 @@ func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	c := redistest.Process(t, "quickstart")
 	c.Expect("Each account allows")
-	time.Sleep(time.Second) // into the run; any moment will do
+	time.Sleep(time.Second) // so that the run has begun
 	c.Signal(os.Interrupt)
 	exit, ok := errors.AsType[*exec.ExitError](c.Wait(time.Minute))
 	if !ok || exit.ExitCode() != 1 || !strings.Contains(c.Stderr(), "requests were lost") {

@@ -99,7 +99,7 @@ type quota struct {
 }
 
 // admit decides on a call: all limits and the concurrency, or nothing. An admitted call is in flight until leave.
-// fate is the failure that the call will meet, free whether that failure leaves the limits alone.
+// fate is the failure injected into the call. free says that this failure isn't counted against the limits.
 func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount bool) decision {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -146,7 +146,7 @@ func (a *account) judge(now time.Duration, c *chatRequest) decision {
 			continue
 		}
 		wait, possible := w.retryAfter(now, units)
-		if !possible { // no other limit matters
+		if !possible { // the call never fits
 			return decision{reason: Reason(w.limit.Metric), broken: w.limit}
 		}
 		if wait > d.retryAfter {

@@ -29,7 +29,7 @@
 //
 // A client that sends its next call at the end of an answer therefore never has one call too many in flight.
 //
-// Calls are told apart by an ID: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
+// An ID distinguishes calls: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
 // the body, the first that there is. The ledger can count calls that were served twice only if they have an ID.
 //
 // All methods of Server are safe for concurrent use.
@@ -64,7 +64,7 @@ type Server struct {
 	sequence atomic.Uint64
 	admitted atomic.Int64
 	unknown  atomic.Int64 // calls with an unknown key
-	gone     atomic.Int64 // calls whose client left before the answer
+	gone     atomic.Int64 // calls whose client closed the connection before the response
 	calls    calls
 
 	closing  sync.RWMutex
@@ -72,7 +72,7 @@ type Server struct {
 	handlers sync.WaitGroup
 }
 
-// settings are what may change while the server runs.
+// settings can change while the server runs.
 type settings struct {
 	failures Failures
 	latency  Latency

@@ -31,7 +31,7 @@ func (s *Server) routes() http.Handler {
 	return mux
 }
 
-// call is one attempt on its way through the server.
+// call is one attempt in the server.
 type call struct {
 	*chatRequest
 	shape   shape

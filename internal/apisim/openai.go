@@ -110,7 +110,7 @@ type text struct {
 	Content string `json:"content"`
 }
 
-// whole is an answer that isn't streamed.
+// whole is a response that isn't streamed.
 func (c *call) whole(a answer) any {
 	if c.shape == anthropic {
 		return c.message(a)

@@ -46,7 +46,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 	_, _ = w.Write(c.ending(a))
 }
 
-// piece is the i-th part of a streamed answer's text.
+// piece is the i-th part of a streamed response's text.
 func (c *call) piece(i int, part string, a answer) []byte {
 	if c.shape == anthropic {
 		return c.messagePiece(i, part, a)
@@ -54,7 +54,7 @@ func (c *call) piece(i int, part string, a answer) []byte {
 	return c.event(&choice{Delta: &text{Role: "assistant", Content: part}}, nil)
 }
 
-// ending is the end of a streamed answer.
+// ending is the end of a streamed response.
 func (c *call) ending(a answer) []byte {
 	if c.shape == anthropic {
 		return c.messageEnding(a)
@@ -77,7 +77,7 @@ func (c *call) event(ch *choice, u *usage) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("data: ")
-	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // of strings and numbers: never
+	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // strings and numbers can always be encoded
 		return nil
 	}
 	b.WriteByte('\n')

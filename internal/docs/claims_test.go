@@ -112,7 +112,7 @@ func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// verdict is an error that says what it means.
+// verdict is an error with a verdict.
 type verdict struct{ means caller.Verdict }
 
 func (verdict) Error() string             { return "revoked" }

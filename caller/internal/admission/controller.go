@@ -286,13 +286,13 @@ func (c *Controller) messageReceived() {
 // leaseTimer ends the calls in flight if the lease has ended.
 func (c *Controller) leaseTimer() {
 	c.mu.Lock()
-	end, calls := c.lease.expired(time.Now()), c.permits.inFlight
+	end, calls, failure := c.lease.expired(time.Now()), c.permits.inFlight, c.failure
 	c.mu.Unlock()
 	if end == nil {
 		return
 	}
 	if lost := c.cfg.Observer.LeaseLost; lost != nil && calls > 0 {
-		lost(calls)
+		lost(calls, failure)
 	}
 	end()
 }

@@ -256,7 +256,7 @@ func TestFailure_AbandonedCallsKeepTheirSlots(t *testing.T) {
 func TestLease_EndsCallsBeforeTheSessionEnds(t *testing.T) {
 	cfg := limitedConfig()
 	lost := make(chan int, 1)
-	cfg.Observer.LeaseLost = func(calls int) { lost <- calls }
+	cfg.Observer.LeaseLost = func(calls int, _ error) { lost <- calls }
 	bubble(t, cfg, func(t *testing.T, c *Controller, f *fakeRedis) {
 		a := begin(t, c, anyCall, 0)
 		a.admitted(t)

@@ -24,7 +24,7 @@ var config = caller.Config{
 	Concurrency: 5,
 }
 
-// sample is the summary of ten attempts within a second.
+// sample returns the summary of ten attempts within a second.
 func sample(t *testing.T) *report.Summary {
 	t.Helper()
 	tally := report.NewTally(config.Keys)
@@ -44,7 +44,7 @@ func sample(t *testing.T) *report.Summary {
 		}
 		hooks.Attempted(a)
 	}
-	hooks.Attempted(caller.Attempt{}) // was never admitted
+	hooks.Attempted(caller.Attempt{}) // got no key
 	hooks.Disabled(caller.Block{Key: "k2", Reason: "invalid_api_key"})
 	s := tally.Summarize(config, time.Second)
 	s.Requests, s.Succeeded, s.Failed = 1009, 1008, 1
@@ -70,18 +70,18 @@ func TestTable(t *testing.T) {
 1,009 requests: 1,008 succeeded, 1 failed, in 1.0 s
 
 Calls
-  throughput                      1008.0/s
-  attempts                              10
-  retries                                1
-  429s received                          1
-  slots missed on a busy machine         0
+  throughput         1008.0/s
+  attempts                 10
+  retries                   1
+  429s received             1
+  send times missed         0
 
-Latency, from sending to the answer
+Latency, from sending to the response
   p50  40.0 ms
   p95  80.1 ms
   p99  80.1 ms
 
-Limits, and how far they were used
+Utilization of the limits
   requests     10 per 1s     each account   50.0 %  ██████████··········
   tokens       1,000 per 1s  each account    2.0 %  ····················
   requests     10 per 1s     the pool      100.0 %  ████████████████████

@@ -16,7 +16,7 @@
 //	    limits: [{metric: requests, limit: 200, per: 4s}]
 //	    concurrency: 20
 //
-// While it runs, POST /sim/revoke and its like change it, and GET /sim/ledger returns the ledger.
+// While it runs, POST /sim/revoke and others change its settings, and GET /sim/ledger returns its ledger.
 package main
 
 import (

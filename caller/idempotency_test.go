@@ -28,8 +28,8 @@ func (c *closeCounter) Close() error {
 	return nil
 }
 
-// What is sent again: whatever wasn't carried out, and whatever may be carried out twice; if its body can be read again.
-func TestWhatIsSentAgain(t *testing.T) {
+// A request is sent again if it was not carried out or is idempotent, and if its body can be read again.
+func TestTransport_RetriesWhatIsSafe(t *testing.T) {
 	t.Parallel()
 	type request struct {
 		method, header string
@@ -86,20 +86,20 @@ func TestWhatIsSentAgain(t *testing.T) {
 				sent, status = 2, 200
 			}
 			if len(bodies) != sent || res.StatusCode != status || bodies[len(bodies)-1] != want {
-				t.Errorf("sent %q and got %d, want %d times and %d", bodies, res.StatusCode, sent, status)
+				t.Errorf("got status %d after the bodies %q, want %d after %d", res.StatusCode, bodies, status, sent)
 			}
 			if s := c.Stats(); s.Attempts != int64(sent) || s.CallsInFlight != 0 {
-				t.Errorf("stats %+v", s)
+				t.Errorf("got %+v, want no call in flight and an attempt for each request", s)
 			}
 			if b, ok := body.(*closeCounter); ok && b.closed.Load() == 0 {
-				t.Error("the body was left open")
+				t.Error("got an open body, want it closed")
 			}
 		})
 	}
 }
 
-// A broken connection leaves open whether a POST was carried out; one that couldn't be made doesn't.
-func TestTransportErrors(t *testing.T) {
+// After a broken connection only idempotent requests are sent again. If no connection could be made, all are.
+func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 	t.Parallel()
 	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
 	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
@@ -135,21 +135,21 @@ func TestTransportErrors(t *testing.T) {
 		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.err) || !as(err, &e) || sent != test.sent || e.Attempts != sent || e.Key != "k" {
-			t.Errorf("%s: sent %d times, got %v", test.method, sent, err)
+			t.Errorf("%s: got %v after %d requests, want %v after %d", test.method, err, sent, test.err, test.sent)
 		}
 		if s := c.Stats(); s.CallsInFlight != 0 || s.Attempts != int64(test.sent) {
-			t.Errorf("stats %+v", s)
+			t.Errorf("got %+v, want no call in flight and an attempt for each request", s)
 		}
 		for i, b := range bodies {
 			if b.closed.Load() == 0 {
-				t.Errorf("%s: body %d of %d was left open", test.method, i, len(bodies))
+				t.Errorf("%s: got body %d of %d open, want it closed", test.method, i, len(bodies))
 			}
 		}
 	}
 }
 
-// Answers that are followed by another attempt are read and closed, so that one connection does.
-func TestRetriesReuseTheConnection(t *testing.T) {
+// The response before a retry is read and closed, so that the retry uses the same connection.
+func TestTransport_RetriesOnOneConnection(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	var from sync.Map
@@ -170,6 +170,6 @@ func TestRetriesReuseTheConnection(t *testing.T) {
 	conns := 0
 	from.Range(func(any, any) bool { conns++; return true })
 	if calls.Load() != 15 || conns != 1 {
-		t.Errorf("%d calls over %d connections, want 15 over 1", calls.Load(), conns)
+		t.Errorf("got %d requests over %d connections, want 15 over 1", calls.Load(), conns)
 	}
 }

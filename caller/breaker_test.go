@@ -13,7 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// failing is a call whose keys in bad fail, and which counts the attempts of each.
+// failing is a function for Do that fails with the keys in bad, and counts the attempts with each key.
 type failing struct {
 	mu   sync.Mutex
 	bad  map[string]bool
@@ -30,8 +30,8 @@ func (f *failing) call(_ context.Context, g *caller.Grant) (int, error) {
 	return 0, nil
 }
 
-// A key that fails again and again is left alone: calls go to the other one, without asking for it.
-func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
+// A key whose circuit is open gets no calls: they go to the other key, without a wait.
+func TestBreaker_SendsCallsToAnotherKey(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var opened []caller.Circuit
@@ -46,18 +46,18 @@ func TestOpenCircuitSendsCallsElsewhere(t *testing.T) {
 		}
 	}
 	if f.made["a"] != 2 || f.made["b"] != 20 {
-		t.Errorf("attempts by key: %v", f.made)
+		t.Errorf("got the attempts by key %v, want 2 with a and 20 with b", f.made)
 	}
 	if len(opened) != 1 || opened[0].Key != "a" || opened[0].For != time.Hour {
-		t.Errorf("opened %v", opened)
+		t.Errorf("got the circuits %v opened, want that of a for an hour", opened)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight", n)
+		t.Errorf("got %d calls in flight, want 0", n)
 	}
 }
 
-// Where every circuit is open, calls fail at once, and say when it is worth another try; one call tries then.
-func TestOpenCircuitFailsFast(t *testing.T) {
+// If every circuit is open, calls fail at once, and Error.RetryAfter is the time until one call tries again.
+func TestBreaker_FailsAtOnceWithoutAnotherKey(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) {
@@ -71,10 +71,10 @@ func TestOpenCircuitFailsFast(t *testing.T) {
 	}
 	var e *caller.Error
 	if !errors.Is(err, caller.ErrCircuitOpen) || !errors.As(err, &e) || e.RetryAfter < 50*time.Minute || f.made["k"] != 2 {
-		t.Errorf("after %d attempts: %v", f.made["k"], err)
+		t.Errorf("got %v after %d attempts, want ErrCircuitOpen for most of an hour after 2", err, f.made["k"])
 	}
-	// Another endpoint has circuits of its own.
-	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{}).
+	// Another endpoint has another circuit.
+	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{ReturnErrors: true}).
 		RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +82,8 @@ func TestOpenCircuitFailsFast(t *testing.T) {
 	res.Body.Close()
 }
 
-func TestCircuitClosesAfterATrial(t *testing.T) {
+// A call waits for the trials of an open circuit. The first one that succeeds closes the circuit.
+func TestBreaker_ClosesAfterASuccessfulTrial(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) {
@@ -97,9 +98,9 @@ func TestCircuitClosesAfterATrial(t *testing.T) {
 		return 0, nil
 	})
 	if err != nil || n != 4 {
-		t.Errorf("%d attempts, %v", n, err)
+		t.Errorf("got %v after %d attempts, want success at the fourth", err, n)
 	}
 	if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
-		t.Errorf("closed again: %v", err)
+		t.Errorf("got %v after the circuit closed, want success", err)
 	}
 }

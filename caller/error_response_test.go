@@ -15,16 +15,16 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// A call that ends without an answer of the provider ends with one of the pool's own, which says why and that trying
-// again is in vain.
-func TestOwnAnswers(t *testing.T) {
+// If a call ends without a response of the provider, the Transport's own response says why, and that a retry is
+// useless.
+func TestTransport_RespondsToItsErrors(t *testing.T) {
 	t.Parallel()
 	reset := func(*http.Request) (*http.Response, error) { return nil, syscall.ECONNRESET }
 	for name, test := range map[string]struct {
 		change func(*caller.Config)
 		base   tripper
 		close  bool
-		calls  int // the last one counts
+		calls  int // of which the last one is checked
 		status int
 		code   string
 		want   error
@@ -76,10 +76,10 @@ func TestOwnAnswers(t *testing.T) {
 		}
 		if res.StatusCode != test.status || res.Header.Get("Penstock-Error") != test.code ||
 			res.Header.Get("X-Should-Retry") != "false" || (res.Header.Get("Retry-After-Ms") != "") != test.after {
-			t.Errorf("%s: %d, %v", name, res.StatusCode, res.Header)
+			t.Errorf("%s: got %d, %v, want %d, %s, X-Should-Retry: false, Retry-After-Ms: %v", name, res.StatusCode, res.Header, test.status, test.code, test.after)
 		}
 		if e := caller.ErrorOf(res); e == nil || !errors.Is(e, test.want) {
-			t.Errorf("%s: ErrorOf gives %v", name, e)
+			t.Errorf("%s: got %v from ErrorOf, want %v", name, e, test.want)
 		}
 		body, err := io.ReadAll(res.Body)
 		var said struct {
@@ -87,10 +87,10 @@ func TestOwnAnswers(t *testing.T) {
 		}
 		if err != nil || json.Unmarshal(body, &said) != nil || said.Error.Code != test.code ||
 			!strings.Contains(said.Error.Message, `pool "p"`) || int64(len(body)) != res.ContentLength {
-			t.Errorf("%s: body %s, %v", name, body, err)
+			t.Errorf("%s: got the body %s, %v, want the code %s and the pool's name", name, body, err, test.code)
 		}
 		if err := caller.CheckResponse(res); !errors.Is(err, test.want) {
-			t.Errorf("%s: CheckResponse gives %v", name, err)
+			t.Errorf("%s: got %v from CheckResponse, want %v", name, err, test.want)
 		}
 	}
 }
@@ -102,8 +102,8 @@ func (*timeoutError) Timeout() bool     { return true }
 func (*timeoutError) Temporary() bool   { return true }
 func (*timeoutError) Is(err error) bool { _, ok := err.(*timeoutError); return ok }
 
-// The provider's own answers are its own, and the last one says that trying again is in vain.
-func TestLastAnswerForbidsAnotherRound(t *testing.T) {
+// The last response of a call that failed has X-Should-Retry: false. Responses of the provider stand for no error.
+func TestTransport_MarksTheLastResponse(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/bad" {
@@ -117,13 +117,13 @@ func TestLastAnswerForbidsAnotherRound(t *testing.T) {
 		}
 		res.Body.Close()
 		if got := res.Header.Get("X-Should-Retry"); got != want || caller.ErrorOf(res) != nil {
-			t.Errorf("%s: X-Should-Retry %q, error %v", path, got, caller.ErrorOf(res))
+			t.Errorf("%s: got X-Should-Retry %q, ErrorOf %v, want %q and nil", path, got, caller.ErrorOf(res), want)
 		}
 	}
 	if n := c.Stats().Attempts; n != 4 {
-		t.Errorf("%d attempts, want 1 and 3", n)
+		t.Errorf("got %d attempts, want 1 and 3", n)
 	}
 	if caller.ErrorOf(nil) != nil || caller.ErrorOf(&http.Response{}) != nil {
-		t.Error("an error out of nothing")
+		t.Error("got an error from a response without a request, want nil")
 	}
 }

@@ -8,14 +8,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// Calls for the same thing at the same time are one; one that leaves doesn't end it, all that leave do.
-func TestSharedCall(t *testing.T) {
+// Equal calls at the same time are one call. It goes on when the first caller leaves, and ends when the last one does.
+func TestDedup_MakesOneCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
@@ -32,44 +32,40 @@ func TestSharedCall(t *testing.T) {
 			return "", ctx.Err()
 		}
 	}
-	impatient, leave := context.WithCancel(ctx)
+	leaving, leave := context.WithCancel(ctx)
 	left := make(chan error, 1)
 	go func() {
-		_, err := caller.Do(impatient, c, nil, call)
+		_, err := caller.Do(leaving, c, nil, call)
 		left <- err
 	}()
 	during := <-begun
 	var wg sync.WaitGroup
-	var joined atomic.Int64
 	for range 8 {
 		wg.Go(func() {
-			joined.Add(1)
 			if v, err := caller.Do(ctx, c, nil, call); v != "answer" || err != nil {
-				t.Errorf("got %q, %v", v, err)
+				t.Errorf("got %q, %v, want the answer", v, err)
 			}
 		})
 	}
-	for joined.Load() < 8 || c.Waiters("question") < 9 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "9 callers share the call", func() bool { return c.SharedCallers("question") == 9 })
 	leave()
 	var e *caller.Error
 	if err := <-left; !errors.Is(err, context.Canceled) || !errors.As(err, &e) {
-		t.Errorf("who left got %v", err)
+		t.Errorf("got %v for the caller that left, want an *Error and context.Canceled", err)
 	}
 	if during.Err() != nil {
-		t.Error("the first one's leaving ended the call of the others")
+		t.Error("got the end of the call when its first caller left, want it to go on")
 	}
 	close(over)
 	wg.Wait()
 	if n := made.Load(); n != 1 {
-		t.Errorf("%d calls were made", n)
+		t.Errorf("got %d calls, want 1", n)
 	}
-	// And one that nobody waits for ends.
+	// When its last caller leaves, the call ends.
 	over = make(chan struct{})
-	impatient, leave = context.WithCancel(ctx)
+	leaving, leave = context.WithCancel(ctx)
 	go func() {
-		_, err := caller.Do(impatient, c, nil, call)
+		_, err := caller.Do(leaving, c, nil, call)
 		left <- err
 	}()
 	during = <-begun
@@ -78,24 +74,25 @@ func TestSharedCall(t *testing.T) {
 	<-during.Done()
 }
 
-func TestSharedPanicIsTheCallers(t *testing.T) {
+// A panic of a shared call is raised in its callers, and its permit is released.
+func TestDedup_RaisesAPanicInTheCaller(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
 	defer func() {
 		if got := recover(); got != "mine" {
-			t.Errorf("recovered %v", got)
+			t.Errorf("got the panic %v, want mine", got)
 		}
 		if n := c.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%d in flight", n)
+			t.Errorf("got %d calls in flight, want 0", n)
 		}
 	}()
 	_, _ = caller.Do(caller.WithOptions(t.Context(), caller.Options{DedupKey: "x"}), c, nil,
 		func(context.Context, *caller.Grant) (int, error) { panic("mine") })
 }
 
-// Each gets an answer of its own to read.
-func TestSharedAnswer(t *testing.T) {
+// Each request that shares a call gets a response of its own.
+func TestDedup_GivesEachRequestAResponse(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
@@ -107,7 +104,7 @@ func TestSharedAnswer(t *testing.T) {
 		begun <- struct{}{}
 		<-over
 		return ok(r), nil
-	}), caller.TransportConfig{})
+	}), caller.TransportConfig{ReturnErrors: true})
 	ctx := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -120,17 +117,15 @@ func TestSharedAnswer(t *testing.T) {
 			}
 			res.Header.Set("Mine", "mine")
 			if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil || res.Request != req {
-				t.Errorf("read %q, %v", body, err)
+				t.Errorf("got the body %q, %v, want ok and the request's own response", body, err)
 			}
 		})
 	}
 	<-begun
-	for c.AnswerWaiters("question") < 4 {
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "4 requests share the call", func() bool { return c.SharedRequests("question") == 4 })
 	close(over)
 	wg.Wait()
 	if n := sent.Load(); n != 1 {
-		t.Errorf("%d requests were sent", n)
+		t.Errorf("got %d requests, want 1", n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 
 	"github.com/penstock/penstock/caller"
@@ -25,8 +26,8 @@ func (b brokenReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// The permit is held until the answer has been read to its end or closed, whichever is first, and given back once.
-func TestThePermitGoesWithTheBody(t *testing.T) {
+// The permit is held until the response's body is read to its end or closed, and released once.
+func TestTransport_HoldsThePermitUntilTheBodyEnds(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, concurrency(1))
@@ -35,7 +36,7 @@ func TestThePermitGoesWithTheBody(t *testing.T) {
 		status int
 		body   io.Reader // nil: none
 		end    func(*testing.T, io.ReadCloser)
-		early  bool // it is back as soon as the answer is there
+		early  bool // it is released before the body is read
 	}{
 		"read":         {"GET", 200, bytes.NewReader(make([]byte, 5000)), read, false},
 		"closed":       {"GET", 200, bytes.NewReader(make([]byte, 5000)), closed, false},
@@ -46,7 +47,7 @@ func TestThePermitGoesWithTheBody(t *testing.T) {
 		"HEAD":         {"HEAD", 200, bytes.NewReader(nil), read, true},
 		"no content":   {"GET", 204, bytes.NewReader(nil), read, true},
 		"not modified": {"GET", 304, bytes.NewReader(nil), read, true},
-		"error answer": {"GET", 404, bytes.NewReader(make([]byte, 200_000)), read, true},
+		"error status": {"GET", 404, bytes.NewReader(make([]byte, 200_000)), read, true},
 	} {
 		base := tripper(func(r *http.Request) (*http.Response, error) {
 			res := &http.Response{StatusCode: test.status, Body: http.NoBody, Request: r}
@@ -56,16 +57,16 @@ func TestThePermitGoesWithTheBody(t *testing.T) {
 			return res, nil
 		})
 		req, _ := http.NewRequest(test.method, "http://host.invalid/", nil)
-		res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(req)
+		res, err := c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if back := c.Stats().CallsInFlight == 0; back != test.early {
-			t.Errorf("%s: the permit is back before the body is read: %v", name, back)
+			t.Errorf("%s: got the permit released before the body is read: %v, want %v", name, back, test.early)
 		}
 		test.end(t, res.Body)
 		if n := c.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%s: %d in flight", name, n)
+			t.Errorf("%s: got %d calls in flight, want 0", name, n)
 		}
 	}
 }
@@ -84,8 +85,8 @@ func closed(t *testing.T, b io.ReadCloser) {
 	}
 }
 
-// A stream that its reader cancels gives the permit back.
-func TestCancelledStream(t *testing.T) {
+// A stream whose request is cancelled releases the permit.
+func TestTransport_ReleasesACancelledStream(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
@@ -104,19 +105,19 @@ func TestCancelledStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := c.Stats().CallsInFlight; n != 1 {
-		t.Errorf("%d in flight in the middle of the stream", n)
+		t.Errorf("got %d calls in flight in the middle of the stream, want 1", n)
 	}
 	cancel()
 	if _, err := io.Copy(io.Discard, res.Body); !errors.Is(err, context.Canceled) {
-		t.Errorf("reading on: %v", err)
+		t.Errorf("got %v from the cancelled stream, want context.Canceled", err)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight after the end", n)
+		t.Errorf("got %d calls in flight after the end, want 0", n)
 	}
 }
 
-// Whatever panics, the permit comes back.
-func TestAPanicGivesThePermitBack(t *testing.T) {
+// A panic of the function, the base transport or the profile releases the permit.
+func TestPanic_ReleasesThePermit(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	boom := func() { panic("boom") }
@@ -126,7 +127,7 @@ func TestAPanicGivesThePermitBack(t *testing.T) {
 	})
 	get := func(c *caller.Pool, base tripper) {
 		req, _ := http.NewRequest(http.MethodGet, "http://host.invalid/", nil)
-		_, _ = c.Transport(base, caller.TransportConfig{}).RoundTrip(req)
+		_, _ = c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 	}
 	for name, call := range map[string]func(){
 		"Do": func() {
@@ -140,13 +141,72 @@ func TestAPanicGivesThePermitBack(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() != "boom" {
-					t.Errorf("%s: the panic was swallowed", name)
+					t.Errorf("%s: got no panic, want that of the function", name)
 				}
 			}()
 			call()
 		}()
 		if n := c.Stats().CallsInFlight + judge.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%s: %d in flight", name, n)
+			t.Errorf("%s: got %d calls in flight, want 0", name, n)
+		}
+	}
+}
+
+// The body of a response that is followed by another attempt is closed, and so is that of a fallback's failed route and
+// of a response that several requests share. Otherwise its connection is lost.
+func TestTransport_ClosesTheBodiesItDoesNotReturn(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	var bodies []*closeCounter
+	base := func(failures int) tripper {
+		return func(r *http.Request) (*http.Response, error) {
+			res := ok(r)
+			if caller.AttemptFrom(r.Context()) <= failures {
+				res.StatusCode = http.StatusServiceUnavailable
+			}
+			body := &closeCounter{Reader: bytes.NewReader(make([]byte, 200_000))} // more than is read to judge or to drain it
+			bodies = append(bodies, body)
+			res.Body = body
+			return res, nil
+		}
+	}
+	pool := join(t, rdb, quick)
+	other := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "other" })
+	fallback, err := caller.FallbackTransport(
+		caller.FallbackRoute{Transport: pool.Transport(base(3), caller.TransportConfig{})},
+		caller.FallbackRoute{Transport: other.Transport(base(0), caller.TransportConfig{})},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
+	for name, test := range map[string]struct {
+		transport http.RoundTripper
+		ctx       context.Context
+		open      []bool // by response; the one that is returned stays open
+	}{
+		"retry":    {pool.Transport(base(2), caller.TransportConfig{}), t.Context(), []bool{false, false, true}},
+		"give up":  {pool.Transport(base(3), caller.TransportConfig{}), t.Context(), []bool{false, false, true}},
+		"fallback": {fallback, t.Context(), []bool{false, false, false, true}},
+		"dedup":    {pool.Transport(base(1), caller.TransportConfig{}), shared, []bool{false, false}},
+	} {
+		bodies = nil
+		res, err := test.transport.RoundTrip(request(t, test.ctx, http.MethodGet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var open []bool
+		for _, b := range bodies {
+			open = append(open, b.closed.Load() == 0)
+		}
+		if !slices.Equal(open, test.open) {
+			t.Errorf("%s: got open bodies %v, want %v", name, open, test.open)
+		}
+		res.Body.Close()
+		for i, b := range bodies {
+			if n := b.closed.Load(); n != 1 {
+				t.Errorf("%s: got response %d closed %d times at the end, want 1", name, i, n)
+			}
 		}
 	}
 }

@@ -14,17 +14,17 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// Client libraries of providers retry whatever error a transport returns, and most statuses from 408 on, unless the answer
-// has this header. A call that was tried as often as is good, or that can't be admitted, must not be tried again there.
+// shouldRetry is a header that tells client libraries of providers whether to retry. Without it they retry after any
+// error of a transport and most statuses from 408 on. The pool sets it to false when it has given up a call.
 const shouldRetry = "X-Should-Retry"
 
-// errorHeader is in the answers that Transport makes itself, with the reason's short name.
+// errorHeader is a header of the responses that Transport makes. Its value is the reason's short name.
 const errorHeader = "Penstock-Error"
 
 type errorKey struct{}
 
-// ErrorOf returns the error that an answer of Transport stands for; nil for an answer of the provider. It is for users of
-// http.Client, and of client libraries whose errors carry the http.Response.
+// ErrorOf returns the error that a response of Transport stands for, or nil for a provider's response. It is for users of
+// http.Client, and of client libraries whose errors hold the http.Response.
 func ErrorOf(res *http.Response) *Error {
 	if res == nil || res.Request == nil {
 		return nil
@@ -33,10 +33,10 @@ func ErrorOf(res *http.Response) *Error {
 	return err
 }
 
-// answerFor returns the answer that stands for err.
-func (t *Transport) answerFor(req *http.Request, err *Error) *http.Response {
+// errorResponse returns the response that stands for err.
+func (t *Transport) errorResponse(req *http.Request, err *Error) *http.Response {
 	status, code := err.status()
-	body := t.caller.plan.Profile.ErrorBody(status, code, err.Error())
+	body := t.pool.settings.Profile.ErrorBody(status, code, err.Error())
 	h := http.Header{
 		"Content-Type": {"application/json"},
 		shouldRetry:    {"false"},
@@ -54,7 +54,7 @@ func (t *Transport) answerFor(req *http.Request, err *Error) *http.Response {
 	}
 }
 
-// status returns the HTTP status that fits the error best, and a short name for the reason.
+// status returns the HTTP status that fits the error, and a short name of the reason.
 func (e *Error) status() (status int, code string) {
 	for _, known := range []struct {
 		err  error
@@ -82,7 +82,7 @@ func (e *Error) status() (status int, code string) {
 	return http.StatusBadGateway, "no_answer"
 }
 
-// errorBody is an error in the shape that most providers use.
+// errorBody returns an error in the JSON shape that most providers use.
 func errorBody(_ int, code, message string) []byte {
 	type detail struct {
 		Message string `json:"message"`
@@ -92,7 +92,7 @@ func errorBody(_ int, code, message string) []byte {
 	body, err := json.Marshal(struct {
 		Error detail `json:"error"`
 	}{detail{message, "penstock_error", code}})
-	if err != nil { // of strings: never
+	if err != nil { // strings can always be encoded
 		return nil
 	}
 	return body
