@@ -36,11 +36,16 @@
 // # Failures
 //
 //	event                                effect and bound
-//	Redis can't be reached               leases live until the session ends; Config.Outage decides on new permits
+//	Redis can't be reached               leases live until the session ends; Config.Outage decides on new permits;
+//	                                     a process that has never reached Redis grants none, unless it fails open
 //	a process dies                       its permits are free after SessionTTL
 //	a process stops longer than a TTL    its leases have ended when it continues; no permit is counted twice
-//	Redis loses writes (flush, failover  each process reports its leases again; until they have drained, up to
-//	to a replica that lagged)            twice the limit is in use
+//	Redis loses writes (by a flush or a  each process reports its leases again; until they have drained, up to
+//	failover to a lagging replica)       twice the limit is in use
+//	Redis' clock is set forward by more  processes that had reached Redis before ask for no new permits for a
+//	than a TTL                           heartbeat and a second, until all have reported their leases again;
+//	                                     a process that starts within that time may get permits that are in use
+//	Redis' clock is set back             permits of a dead process are free a TTL later
 //	the whole machine is suspended       its monotonic clock stands still: leases may outlive the session until
-//	                                     the first report after the machine continues
+//	                                     the first report after the machine continues, at most a heartbeat
 package concurrency

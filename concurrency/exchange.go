@@ -126,13 +126,15 @@ func (s *Semaphore) send(x *exchange) {
 
 // finish applies the response to an exchange.
 func (s *Semaphore) finish(x *exchange, a response) {
-	if a.reply != nil {
-		s.clock.Observe(x.sent, a.received, a.reply.Now)
-	}
+	jump, suspended := s.observe(x, a)
 	s.mu.Lock()
 	before := s.session.err
 	var lost []*Lease
+	cause := errRevoked
 	switch {
+	case jump > 0:
+		lost, cause = s.applyJump(jump, suspended, a.received), errExpired
+		s.applyError(a.err, a.received)
 	case a.err != nil:
 		s.applyError(a.err, a.received)
 	case a.reply.Revoked:
@@ -143,7 +145,7 @@ func (s *Semaphore) finish(x *exchange, a response) {
 	}
 	after := s.session.err
 	s.unlock()
-	s.endLeases(lost, errRevoked)
+	s.endLeases(lost, cause)
 	h := &s.cfg.Hooks
 	if h.ScriptCalled != nil {
 		h.ScriptCalled(ScriptCall{RoundTrip: a.received.Sub(x.sent), Err: a.err})

@@ -3,6 +3,7 @@ package concurrency
 import (
 	"container/heap"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -123,10 +124,8 @@ func (l *loop) run() {
 			heap.Pop(&l.due)
 			ready = append(ready, s)
 		}
-		for _, s := range ready {
-			if l.look(s) {
-				return
-			}
+		if slices.ContainsFunc(ready, l.look) {
+			return
 		}
 		if len(l.due) > 0 {
 			timer.Reset(max(time.Until(l.due[0].next), 0))
@@ -134,7 +133,7 @@ func (l *loop) run() {
 	}
 }
 
-// look takes one step of a semaphore's conversation. It reports whether the semaphore was the last and has ended.
+// look takes one step of a semaphore's conversation. It reports whether the loop has ended with it.
 func (l *loop) look(s *Semaphore) bool {
 	if s.ended { // a script call that was given up has ended after it
 		return false

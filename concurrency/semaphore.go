@@ -29,11 +29,12 @@ type Semaphore struct {
 	waiterPool sync.Pool
 
 	// Only the loop's goroutine uses these, and after done Close reads wasLast.
-	exchange *exchange // nil: no report is in flight
-	next     time.Time // when the loop must look again
-	dueAt    int       // index in the loop's heap; negative: none
-	ended    bool
-	wasLast  bool // the loop has ended with the semaphore
+	exchange  *exchange // nil: no report is in flight
+	lastReply lastReply
+	next      time.Time // when the loop must look again
+	dueAt     int       // index in the loop's heap; negative: none
+	ended     bool
+	wasLast   bool // the loop has ended with the semaphore
 
 	isReady bool // in loop.ready; guarded by loop.mu
 

@@ -44,6 +44,8 @@ type session struct {
 
 	samples samples
 
+	claimFrom time.Time // no new permits are asked for before, because Redis' clock was set forward
+
 	failures int       // reports that failed since the last reply
 	retryAt  time.Time // no report before this time, after a failure
 	err      error     // why Redis counts as away; nil: it doesn't
@@ -186,16 +188,19 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	if s.version > r.Version {
 		r.Limit, r.Version = s.ceiling, s.version
 	}
-	if head != nil {
+	waiting := q.units
+	if now.Before(s.claimFrom) {
+		waiting = [levels]int64{}
+	} else if head != nil {
 		r.Need = head.n
 	}
 	for l := range levels {
-		r.Want[l] = min(s.held[l]+q.units[l], scripts.SemaphoreMost)
+		r.Want[l] = min(s.held[l]+waiting[l], scripts.SemaphoreMost)
 	}
 	if s.cfg.Adaptive != nil {
 		r.Adaptive = s.samples.take(s.cfg.Adaptive, s.used)
 	}
-	s.reportedUnits = q.units
+	s.reportedUnits = waiting
 	s.registered = true
 	return r
 }
@@ -232,7 +237,7 @@ func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreRepl
 func (s *session) noteWaiting(r *scripts.SemaphoreReport, q *queue) {
 	s.waitingPriority = noneWaiting
 	head := q.head()
-	if head == nil {
+	if head == nil || s.reportedAt.Before(s.claimFrom) {
 		return
 	}
 	var wanted int64

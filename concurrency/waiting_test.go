@@ -19,6 +19,11 @@ import (
 
 // bubble runs f in a bubble. Every call of process makes the client of another process.
 func bubble(t *testing.T, f func(t *testing.T, process func() *client)) {
+	clockBubble(t, func(t *testing.T, process func() *client, _ *miniredis.Miniredis) { f(t, process) })
+}
+
+// clockBubble is bubble for tests that set Redis' clock.
+func clockBubble(t *testing.T, f func(t *testing.T, process func() *client, mini *miniredis.Miniredis)) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(30 * 365 * 24 * time.Hour) // a bubble begins in 2000, and the scripts' time in 2017
 		mini := miniredis.NewMiniRedis()
@@ -41,7 +46,7 @@ func bubble(t *testing.T, f func(t *testing.T, process func() *client)) {
 				}
 			})
 			return c
-		})
+		}, mini)
 	})
 }
 

@@ -11,6 +11,15 @@ type Hinter interface {
 	RetryHint() Hint
 }
 
+// Delayer is an error that knows when another attempt may succeed, such as *ratelimit.Error. Its package needn't import this
+// one. An error that is no Hinter and has a positive RetryDelay counts as one with the advice Later. So an ErrDeadline, by which
+// a limiter refuses a wait in advance, ends a call whose deadline is too close, and not only after the last attempt.
+type Delayer interface {
+	error
+	// RetryDelay returns the least time until another attempt may succeed. 0: unknown.
+	RetryDelay() time.Duration
+}
+
 // Hint is an error's advice about retries. The zero Hint gives none.
 type Hint struct {
 	// Advice is what to do.
@@ -66,13 +75,14 @@ type hintError struct {
 func (e *hintError) RetryHint() Hint { return e.hint }
 func (e *hintError) Unwrap() error   { return e.error }
 
-// hintOf returns the hint of the outermost Hinter in err.
+// hintOf returns the hint of the outermost Hinter in err, or else of the outermost Delayer.
 func hintOf(err error) Hint {
-	h, ok := errors.AsType[Hinter](err)
-	if !ok {
-		return Hint{}
+	var hint Hint
+	if h, ok := errors.AsType[Hinter](err); ok {
+		hint = h.RetryHint()
+	} else if d, ok := errors.AsType[Delayer](err); ok {
+		hint.After = d.RetryDelay()
 	}
-	hint := h.RetryHint()
 	if hint.Advice == NoAdvice && hint.After > 0 {
 		hint.Advice = Later
 	}

@@ -16,7 +16,7 @@
 // If the next attempt can't start before the deadline, the call fails at once. Its [Error] has the reason and the errors of all
 // attempts.
 //
-// An error is classified by its hint ([Permanent], [After], [Immediately], or another type that is a [Hinter]), else by
+// An error is classified by its hint ([Permanent], [After], [Immediately], or another type that is a [Hinter] or a [Delayer]), else by
 // [Policy.Retryable], which defaults to the function [Retryable].
 //
 // The attempts of nested layers multiply. A Do doesn't retry a call that an inner Do gave up. If an SDK below Do retries, too,

@@ -120,6 +120,10 @@ if deadline > 0 and now_s > deadline then
   return { LATE, now_us, 0, -1, -1, 0, 0, 0, 0 }
 end
 
+local invalid = check_integers(4, 13)
+if invalid then
+  return invalid
+end
 local s = read_state(id)
 local revoked, waited, known, begin, ticket
 if s.mine then

@@ -9,6 +9,10 @@
 -- Reply    the version of the new limit: higher than any before
 
 local now = milliseconds(server_now(ARGV[1]))
+local invalid = check_integers(2, 3)
+if invalid then
+  return invalid
+end
 local s = read_state('')
 end_sessions(s, now)
 local version = math.max(s.header and s.header.version or 0, tonumber(ARGV[3])) + 1

@@ -246,3 +246,14 @@ local function write_state(s, now, text, kept, puts)
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(kept - now)))
   end
 end
+
+-- check_integers returns an error reply if an argument from the first to the last is no whole number from 0 to 2^53, else
+-- nil. It goes before every write: such a number, above all nan, could be written and not be read again.
+local function check_integers(first, last)
+  for i = first, last do
+    local n = tonumber(ARGV[i])
+    if not (n and n >= 0 and n <= 9007199254740992 and n % 1 == 0) then
+      return redis.error_reply('ERR argument ' .. i .. " of the semaphore's script must be a whole number from 0 to 2^53")
+    end
+  end
+end
