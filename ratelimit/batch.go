@@ -91,6 +91,9 @@ func (g *group) same(o op, items []item) bool {
 // batch is the calls that one script call serves.
 type batch struct {
 	shard   *shard
+	node    *node
+	tag     string          // of all keys; empty if they need none in common
+	whole   *batch          // that this one is a part of; nil: none
 	ctx     context.Context // of the first call
 	groups  []*group
 	entries []*entry // one per key
@@ -120,8 +123,8 @@ type batch struct {
 	allowCall scripts.GCRAAllow
 }
 
-func (sh *shard) newBatch(ctx context.Context) *batch {
-	b := &batch{shard: sh, ctx: ctx}
+func (sh *shard) newBatch(ctx context.Context, e *entry, tag string) *batch {
+	b := &batch{shard: sh, ctx: ctx, tag: tag, node: e.node()}
 	b.groups, b.entries = b.groupBuf[:0], b.entryBuf[:0]
 	return b
 }

@@ -29,7 +29,7 @@ func (l *Limiter) items(buf []item, charges []Charge) ([]item, error) {
 				return nil, failure(charges, i, fmt.Errorf("%w: two limits of one call have the same key", ErrInvalid))
 			}
 		}
-		if buf[i].e.shard != buf[0].e.shard {
+		if buf[i].e.tag() != buf[0].e.tag() {
 			return nil, failure(charges, i, ErrCrossSlot)
 		}
 	}

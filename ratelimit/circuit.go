@@ -1,10 +1,12 @@
 package ratelimit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,12 +14,14 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// circuit is a circuit breaker for one shard. After circuitFailures failures in a row it is open: calls fail at once,
-// except for one probe from time to time. The shard's lock guards it.
+// circuit is a circuit breaker for one node. After circuitFailures failures in a row it is open: calls fail at once,
+// except for one probe from time to time.
 type circuit struct {
-	failures int
-	probe    time.Time // when the next call may probe
-	err      error     // of the last failure
+	failures atomic.Int32 // in a row
+
+	mu    sync.Mutex
+	probe time.Time // when the next call may probe
+	err   error     // of the last failure
 }
 
 const (
@@ -27,13 +31,15 @@ const (
 )
 
 // open reports whether calls fail without asking Redis, probes excepted.
-func (c *circuit) open() bool { return c.failures >= circuitFailures }
+func (c *circuit) open() bool { return c.failures.Load() >= circuitFailures }
 
 // refuse returns an error if the circuit is open and no probe is due.
 func (c *circuit) refuse() error {
 	if !c.open() {
 		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := time.Now()
 	if now.Before(c.probe) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, c.err)
@@ -44,24 +50,66 @@ func (c *circuit) refuse() error {
 
 // pause returns the time until the next probe. Its jitter spreads the probes of many processes.
 func (c *circuit) pause() time.Duration {
-	d := circuitFirst << min(c.failures-circuitFailures, 5)
+	d := circuitFirst << min(max(c.failures.Load()-circuitFailures, 0), 5)
 	d = min(d, circuitLongest)
 	return d/2 + rand.N(d)
 }
 
-// record updates the circuit with the result of a script call. A call that its caller gave up says nothing about Redis.
-func (c *circuit) record(err error) {
-	if errors.Is(err, context.Canceled) {
-		return
+// circuitChange is the effect of a script call's result on a circuit.
+type circuitChange byte
+
+const (
+	circuitSame circuitChange = iota
+	circuitOpened
+	circuitClosed
+)
+
+// record updates the circuit with the result of a script call that Redis answered, or failed to answer.
+func (c *circuit) record(err error) circuitChange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wasOpen := c.open()
+	if answered(err) {
+		c.failures.Store(0)
+		if wasOpen {
+			return circuitClosed
+		}
+		return circuitSame
 	}
-	if err == nil || isTryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
-		c.failures = 0
-		return
-	}
-	c.failures++
 	c.err = err
-	if c.failures >= circuitFailures {
-		c.probe = time.Now().Add(c.pause())
+	if c.failures.Add(1) < circuitFailures {
+		return circuitSame
+	}
+	c.probe = time.Now().Add(c.pause())
+	if wasOpen {
+		return circuitSame
+	}
+	return circuitOpened
+}
+
+// answered reports whether err is nil or a reply of a working Redis.
+func answered(err error) bool {
+	return err == nil || isTryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate)
+}
+
+// keyFault reports whether Redis refused a script because of one of its keys or arguments. Other keys are not affected.
+func keyFault(err error) bool {
+	if err == nil || scripts.OutcomeOf(err) != scripts.Rejected {
+		return false
+	}
+	reply, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return false
+	}
+	text := reply.Error()
+	switch {
+	case strings.Contains(text, "NOPERM"), strings.Contains(text, "No permissions"):
+		return strings.Contains(text, "key")
+	case strings.Contains(text, "OOM"), strings.Contains(text, "MISCONF"):
+		return false
+	default:
+		return strings.Contains(text, "WRONGTYPE") ||
+			strings.HasPrefix(text, "ERR ") && (strings.Contains(text, "user_script") || strings.Contains(text, "running script"))
 	}
 }
 

@@ -47,43 +47,57 @@ func (l *Limiter) entry(key string) *entry {
 		if len(l.entries) >= l.sweepAt {
 			l.sweep()
 		}
-		tag := ""
-		if l.tagged {
-			tag = hashTag(full)
-		}
-		sh, ok := l.shards[tag]
-		if !ok {
-			sh = &shard{l: l, tag: tag}
-			l.shards[tag] = sh
-		}
-		sh.entries++
-		e = &entry{key: full, shard: sh}
+		e = &entry{key: full, shard: l.shard(full)}
 		l.entries[full] = e
 	}
 	slot.Store(e)
 	return e
 }
 
+// shardCount is the number of shards if keys need a common hash tag: enough that two busy tags rarely share one.
+const shardCount = 4096
+
+// shard returns the shard of a key with prefix. The caller holds l.mu.
+func (l *Limiter) shard(key string) *shard {
+	i := 0
+	if l.tagged {
+		i = int(maphash.String(l.seed, hashTag(key)) % shardCount)
+	}
+	if l.shards[i] == nil {
+		l.shards[i] = &shard{l: l}
+	}
+	return l.shards[i]
+}
+
+// tag returns what the keys of a script call must have in common with e's; empty if nothing.
+func (e *entry) tag() string {
+	if !e.shard.l.tagged {
+		return ""
+	}
+	return hashTag(e.key)
+}
+
+// node returns the node that holds the key.
+func (e *entry) node() *node { return e.shard.l.nodes.of(e.key) }
+
 // sweep removes the entries that are unused and at rest. The caller holds l.mu.
 func (l *Limiter) sweep() {
+	now := l.nodes.serverNow()
 	for key, e := range l.entries {
-		if !e.drop() {
+		if !e.drop(now) {
 			continue
 		}
 		delete(l.entries, key)
 		l.front[maphash.String(l.seed, key[len(l.cfg.Prefix):])%frontSize].CompareAndSwap(e, nil)
-		if e.shard.entries--; e.shard.entries == 0 {
-			delete(l.shards, e.shard.tag)
-		}
 	}
 	l.sweepAt = max(sweepMin, 2*len(l.entries))
 }
 
 // drop marks the entry as evicted if it holds no state that is still needed.
-func (e *entry) drop() bool {
+func (e *entry) drop(now float64) bool {
 	e.shard.mu.Lock()
 	defer e.shard.mu.Unlock()
-	if e.uses > 0 || e.pendingAdjustments > 0 || e.state.TAT > e.shard.serverNow() {
+	if e.uses > 0 || e.pendingAdjustments > 0 || e.state.TAT > now {
 		return false
 	}
 	e.evicted = true

@@ -14,6 +14,10 @@ type Hooks struct {
 	Waited func(waited time.Duration, err error)
 	// ScriptCalled is called after every script call.
 	ScriptCalled func(ScriptCall)
+	// RedisFailed is called when a node's circuit opens, after three failures in a row, with the last error.
+	RedisFailed func(error)
+	// RedisRecovered is called when a script call succeeds after RedisFailed.
+	RedisRecovered func()
 	// Degraded is called for each call that Config.Outage answers, with the error that Redis or the circuit returned.
 	Degraded func(OutagePolicy, error)
 }
@@ -33,6 +37,16 @@ type ScriptCall struct {
 	Keys      int           // number of Redis keys
 	RoundTrip time.Duration // from sending to the reply
 	Err       error         // nil if there was a reply
+}
+
+// circuitChanged calls the hook for a circuit that opened or closed.
+func (h *Hooks) circuitChanged(change circuitChange, err error) {
+	switch {
+	case change == circuitOpened && h.RedisFailed != nil:
+		h.RedisFailed(err)
+	case change == circuitClosed && h.RedisRecovered != nil:
+		h.RedisRecovered()
+	}
 }
 
 // decided calls the hooks for the answer to a call on one limit.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +82,7 @@ type Limiter struct {
 	client Client
 	cfg    Config
 	tagged bool // the keys of a script call need a common hash tag
+	nodes  nodes
 	start  time.Time
 
 	seed  maphash.Seed
@@ -90,18 +90,18 @@ type Limiter struct {
 
 	mu      sync.Mutex
 	entries map[string]*entry
-	shards  map[string]*shard // by hash tag; one for all keys of a single node
-	sweepAt int               // number of entries that triggers a sweep
+	shards  []*shard // one; if tagged, shardCount, by hash of the tag, and nil until the first use
+	sweepAt int      // number of entries that triggers a sweep
 
 	presence presence
 	runners  runners
 }
 
-// NewLimiter returns a Limiter with the default Config.
+// NewLimiter returns a Limiter with the default Config. It panics if rdb is nil.
 func NewLimiter(rdb Client) *Limiter {
 	l, err := New(rdb, Config{})
 	if err != nil {
-		return nil // not reached: the zero Config is valid
+		panic(err)
 	}
 	return l
 }
@@ -111,28 +111,25 @@ func New(rdb Client, cfg Config) (*Limiter, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
+	if isNil(rdb) {
+		return nil, fmt.Errorf("%w: the Redis client is nil: pass one of package github.com/redis/go-redis/v9", ErrInvalid)
+	}
 	_, single := rdb.(*redis.Client)
-	return &Limiter{
+	l := &Limiter{
 		client:  rdb,
 		cfg:     cfg,
 		tagged:  !single,
 		start:   time.Now(),
 		seed:    maphash.MakeSeed(),
 		entries: map[string]*entry{},
-		shards:  map[string]*shard{},
+		shards:  make([]*shard, 1),
 		sweepAt: sweepMin,
 
 		presence: newPresence(),
-	}, nil
-}
-
-// hashTag returns the part of a key that determines its node: the text between the first '{' and the next '}'. If that is
-// empty or missing, it returns the whole key.
-func hashTag(key string) string {
-	if i := strings.IndexByte(key, '{'); i >= 0 {
-		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {
-			return key[i+1 : i+1+j]
-		}
 	}
-	return key
+	if l.tagged {
+		l.shards = make([]*shard, shardCount)
+	}
+	l.nodes.init(rdb)
+	return l, nil
 }

@@ -77,7 +77,7 @@ func (sh *shard) outage(it *item, clients int64, now time.Duration) *outageUsage
 	}
 	e := it.e
 	if e.outage == nil || e.outage.over {
-		out := &outageUsage{tat: now + seconds(max(e.state.TAT-sh.serverNow(), 0))}
+		out := &outageUsage{tat: now + seconds(max(e.state.TAT-e.node().serverNow(), 0))}
 		if e.outage != nil {
 			out.tat = max(out.tat, e.outage.tat) // the previous report may not have reached Redis yet
 		}

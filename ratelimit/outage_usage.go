@@ -103,15 +103,20 @@ func (o *outageUsage) unsent(now time.Duration) {
 	o.debt = 0
 }
 
-// reconcile queues a report for each limit used during the outage. The caller holds sh.mu.
-func (sh *shard) reconcile() {
+// reconcile queues a report for each limit of the node used during the outage. The caller holds sh.mu.
+func (sh *shard) reconcile(n *node) {
+	var others []*entry
 	for _, e := range sh.inOutage {
+		if e.node() != n {
+			others = append(others, e)
+			continue
+		}
 		out := e.outage
 		out.over = true
 		e.pendingAdjustments--
 		sh.put(adjustment{kind: adjustDebit, e: e, limit: out.whole, out: out})
 	}
-	sh.inOutage = nil
+	sh.inOutage = others
 }
 
 // amend applies a refund or debit of a call that was answered without Redis. The caller holds sh.mu.

@@ -78,14 +78,15 @@ func (sh *shard) flush() {
 	if len(sh.adjust) == 0 || sh.open != nil {
 		return // the open batch will carry them
 	}
-	if sh.circuit.open() && time.Since(sh.l.start) > sh.flushEnd {
+	e := sh.nextAdjusted()
+	if e == nil {
 		return // the first call that reaches Redis will carry them
 	}
-	if sh.circuit.refuse() != nil {
+	if e.node().circuit.refuse() != nil {
 		sh.flushSoon(flushAgain)
 		return
 	}
-	b := sh.newBatch(context.Background())
+	b := sh.newBatch(context.Background(), e, e.tag())
 	b.endless = true
 	if sh.inFlight >= sh.l.cfg.MaxInFlight {
 		sh.open = b
@@ -94,22 +95,50 @@ func (sh *shard) flush() {
 	sh.launch(b)
 }
 
+// nextAdjusted returns the entry whose adjustments are to be sent next: one of a node that works, or of any node while
+// Redis is tried for the sake of adjustments alone. It returns nil if there is none.
+func (sh *shard) nextAdjusted() *entry {
+	if !sh.l.tagged {
+		if sh.adjust[0].e.node().circuit.open() && time.Since(sh.l.start) > sh.flushEnd {
+			return nil
+		}
+		return sh.adjust[0].e
+	}
+	for i := range sh.adjust {
+		if e := sh.adjust[i].e; !e.node().circuit.open() {
+			return e
+		}
+	}
+	if time.Since(sh.l.start) > sh.flushEnd {
+		return nil
+	}
+	return sh.adjust[0].e
+}
+
 // maxAdjust is the largest number of adjustments in one script call.
 const maxAdjust = 256
 
-// takeAdjustments removes the adjustments that a batch is to carry. The caller holds sh.mu.
-func (sh *shard) takeAdjustments(calls int) []adjustment {
-	n := min(len(sh.adjust), maxAdjust)
-	if sh.circuit.open() {
+// takeAdjustments removes the adjustments that the batch is to carry. The caller holds sh.mu.
+func (sh *shard) takeAdjustments(b *batch) []adjustment {
+	most := maxAdjust
+	if b.node.circuit.open() {
 		// A failed call would lose them. A batch without calls carries one, as a probe.
-		n = min(n, 1)
-		if calls > 0 {
-			n = 0
+		most = 1
+		if b.calls > 0 {
+			most = 0
 		}
 	}
-	taken := sh.adjust[:n:n]
-	sh.adjust = append([]adjustment(nil), sh.adjust[n:]...)
-	if len(sh.adjust) > 0 {
+	var taken, rest []adjustment
+	for _, a := range sh.adjust {
+		apart := b.calls > 0 && len(sh.faulty) > 0 && sh.isFaulty([]item{{e: a.e}})
+		if len(taken) < most && a.e.tag() == b.tag && !apart {
+			taken = append(taken, a)
+			continue
+		}
+		rest = append(rest, a)
+	}
+	sh.adjust = rest
+	if len(rest) > 0 {
 		sh.flushSoon(flushAfter)
 	}
 	return taken

@@ -12,7 +12,7 @@ func (b *batch) applyReply(reply scripts.GCRAReply, from, to time.Time) {
 	sh := b.shard
 	b.setBack(reply, from.Sub(sh.l.start), to.Sub(sh.l.start))
 	b.at = reply.Now()
-	b.local, _ = sh.clock.Local(b.at)
+	b.local, _ = b.node.clock.Local(b.at)
 	ahead := b.aheadBuf[:0]
 	b.given = b.givenBuf[:0]
 	for i := range b.entries {

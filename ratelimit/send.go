@@ -14,32 +14,51 @@ import (
 func (b *batch) run(r *runner) *batch {
 	b.linger()
 	call, until := b.freeze()
-	var (
-		reply  scripts.GCRAReply
-		err    error
-		sent   = time.Now()
-		answer time.Time
-	)
-	if !call.empty() {
-		ctx, cancel := b.context(until)
-		defer cancel()
-		if t := b.shard.l.cfg.Timeout; t > 0 {
-			watchdog := time.AfterFunc(t, b.abandon)
-			defer watchdog.Stop()
-		}
-		reply, err = call.run(ctx, b.shard.l.client)
-		answer = time.Now()
-		if t := b.shard.l.cfg.Timeout; t > 0 && errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, t, err)
-		}
-		switch {
-		case err == nil:
-			b.shard.clock.Observe(sent, answer, reply.Now())
-		case errors.Is(err, scripts.ErrLate):
-			b.shard.clock.Forget() // or every call could be late if Redis' clock was set forward
-		}
+	if call.empty() {
+		return b.finish(r, exchange{}, false)
 	}
-	return b.finish(r, !call.empty(), reply, err, sent, answer)
+	if t := b.shard.l.cfg.Timeout; t > 0 {
+		watchdog := time.AfterFunc(t, b.abandon)
+		defer watchdog.Stop()
+	}
+	x := b.exchange(call, until)
+	if keyFault(x.err) && b.operations() > 1 {
+		b.isolate(until)
+		return b.finish(r, x, true)
+	}
+	return b.finish(r, x, false)
+}
+
+// exchange makes the script call.
+func (b *batch) exchange(call scriptCall, until time.Time) exchange {
+	ctx, cancel := b.context(until)
+	defer cancel()
+	l := b.shard.l
+	l.nodes.load(ctx, b.entries[0].key)
+	x := exchange{sent: true, from: time.Now()}
+	x.reply, x.err = call.run(ctx, l.client)
+	x.to = time.Now()
+	switch {
+	case x.err == nil:
+		b.node.clock.Observe(x.from, x.to, x.reply.Now())
+	case errors.Is(x.err, scripts.ErrLate):
+		b.node.clock.Forget() // or every call could be late if Redis' clock was set forward
+	default:
+		x.gaveUp = b.gaveUp(x)
+	}
+	if l.cfg.Timeout > 0 && !x.gaveUp && errors.Is(x.err, context.DeadlineExceeded) {
+		x.err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, l.cfg.Timeout, x.err)
+	}
+	return x
+}
+
+// gaveUp reports whether the script call failed because all its callers' contexts have ended.
+func (b *batch) gaveUp(x exchange) bool {
+	if errors.Is(x.err, context.Canceled) || b.ctx.Err() != nil && b.single() {
+		return true
+	}
+	end := b.lastDeadline()
+	return !end.IsZero() && !x.to.Before(end)
 }
 
 // context returns the context of the script call. While go-redis waits for a connection it obeys the context. While it
@@ -86,7 +105,7 @@ func (b *batch) freeze() (scriptCall, time.Time) {
 		sh.open = nil
 	}
 	b.frozen = true
-	b.adjust = sh.takeAdjustments(b.calls)
+	b.adjust = sh.takeAdjustments(b)
 	for i := range b.adjust {
 		a := &b.adjust[i]
 		a.key = b.index(a.e)
@@ -97,7 +116,7 @@ func (b *batch) freeze() (scriptCall, time.Time) {
 	if b.calls == 0 && len(b.adjust) == 0 {
 		return scriptCall{}, time.Time{}
 	}
-	now, until := sh.serverNow(), b.givenUp()
+	now, until := b.node.serverNow(), b.givenUp()
 	if len(b.adjust) == 0 && len(b.groups) == 1 && b.oneGroup.op == opAllow && len(b.oneGroup.items) == 1 {
 		return scriptCall{allow: b.allow(now, b.deadline(until))}, until
 	}
@@ -145,12 +164,17 @@ func (it *item) arg() scripts.GCRALimit {
 	}
 }
 
+// lastDeadline returns the time at which the last caller's context ends; zero: never.
+func (b *batch) lastDeadline() time.Time {
+	if b.endless || len(b.adjust) > 0 {
+		return time.Time{}
+	}
+	return b.until
+}
+
 // givenUp returns the time after which no caller waits for the batch; zero: never.
 func (b *batch) givenUp() time.Time {
-	until := b.until
-	if b.endless || len(b.adjust) > 0 {
-		until = time.Time{}
-	}
+	until := b.lastDeadline()
 	if t := b.shard.l.cfg.Timeout; t > 0 {
 		if end := time.Now().Add(t); until.IsZero() || end.Before(until) {
 			until = end
@@ -164,7 +188,7 @@ func (b *batch) deadline(until time.Time) int64 {
 	if until.IsZero() {
 		return 0
 	}
-	us, _ := b.shard.clock.Server(until)
+	us, _ := b.node.clock.Server(until)
 	return max(us, 0)
 }
 

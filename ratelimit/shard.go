@@ -5,17 +5,13 @@ import (
 	"runtime"
 	"sync"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
-// shard is the queue for one Redis node, or for one hash tag where all keys of a script must share it. Calls that
-// arrive while a script call is in flight join the open batch. The end of the script call sends that batch.
+// shard is the queue for one Redis node. If the keys of a script call need a common hash tag, it is the queue for the
+// tags of one hash value, which rarely are more than one. Calls that arrive while a script call is in flight join the
+// open batch. The end of the script call sends that batch.
 type shard struct {
-	l       *Limiter
-	tag     string
-	entries int // guarded by Limiter.mu
-	clock   scripts.Clock
+	l *Limiter
 
 	mu             sync.Mutex
 	open           *batch   // accepts further calls; nil: none
@@ -23,11 +19,11 @@ type shard struct {
 	inFlight       int      // batches that are being sent
 	previous       int      // number of calls in the batch that ended last
 	adjust         []adjustment
-	flushing       bool          // a timer will send adjust if no batch does
-	flushEnd       time.Duration // since the Limiter's start: the end of the tries for the sake of adjust alone
-	circuit        circuit
-	singleKeyUntil time.Time // until then batches contain a single key, because a slot migrates
-	inOutage       []*entry  // used since Redis became unavailable
+	flushing       bool                 // a timer will send adjust if no batch does
+	flushEnd       time.Duration        // since the Limiter's start: the end of the tries for the sake of adjust alone
+	faulty         map[*entry]time.Time // keys that Redis refused, to the time until which they are sent apart
+	singleKeyUntil time.Time            // until then batches contain a single key, because a slot migrates
+	inOutage       []*entry             // used since Redis became unavailable
 }
 
 // ticket is a call's position in a batch.
@@ -50,7 +46,7 @@ func (sh *shard) join(ctx context.Context, o op, items []item, until time.Durati
 			return t, false
 		}
 	}
-	if t.err = sh.circuit.refuse(); t.err != nil {
+	if t.err = items[0].e.node().circuit.refuse(); t.err != nil {
 		return t, true
 	}
 	t.g, t.lead = sh.group(ctx, o, items)
@@ -63,8 +59,9 @@ func (sh *shard) join(ctx context.Context, o op, items []item, until time.Durati
 
 // group returns the group for a call, and whether the call opens a batch that is to be sent at once.
 func (sh *shard) group(ctx context.Context, o op, items []item) (g *group, lead bool) {
-	if sh.l.cfg.DisableBatching {
-		b := sh.newBatch(ctx)
+	tag := items[0].e.tag()
+	if sh.l.cfg.DisableBatching || len(sh.faulty) > 0 && sh.isFaulty(items) {
+		b := sh.newBatch(ctx, items[0].e, tag)
 		b.led = true
 		sh.inFlight++
 		return b.add(o, items), true
@@ -74,13 +71,13 @@ func (sh *shard) group(ctx context.Context, o op, items []item) (g *group, lead 
 		if g := items[0].e.last; g != nil && g.batch == b && b.room(0) && g.same(o, items) {
 			return g, false
 		}
-		if !b.room(len(items)) {
+		if b.tag != tag || !b.room(len(items)) {
 			sh.close(b)
 			b = nil
 		}
 	}
 	if b == nil {
-		b = sh.newBatch(ctx)
+		b = sh.newBatch(ctx, items[0].e, tag)
 		sh.open = b
 		if sh.inFlight == 0 {
 			sh.inFlight++
@@ -157,12 +154,6 @@ func (b *batch) linger() {
 			return
 		}
 	}
-}
-
-// serverNow returns the earliest time that Redis' clock can show now, in seconds since 2017; 0 before the first reply.
-func (sh *shard) serverNow() float64 {
-	us, _ := sh.clock.Server(time.Now())
-	return float64(us) / 1e6
 }
 
 // leave removes a call whose context has ended from its batch. It returns false if the batch has ended.

@@ -16,11 +16,11 @@ func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Dur
 	}
 	for n := 1; err != nil && n < tries && transient(err); n++ {
 		if !pause(ctx, tryPause(n)) {
-			return ticket{}, context.Cause(ctx)
+			return ticket{}, contextError(ctx)
 		}
 		t, err = l.once(ctx, o, items, until)
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ended(ctx) || keyFault(err) {
 		return t, err
 	}
 	return l.withoutRedis(o, items, until, err)
@@ -42,7 +42,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	done := ctx.Done()
 	if done != nil && ctx.Err() != nil {
-		return ticket{}, context.Cause(ctx)
+		return ticket{}, contextError(ctx)
 	}
 	// A call whose context can't end doesn't need a runner.
 	inline := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
@@ -63,21 +63,35 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 		if next := b.run(nil); next != nil {
 			l.runners.start(next)
 		}
-		return t, b.err
+		return t, t.result(b)
 	case t.lead:
 		l.runners.start(b)
 	}
 	if done == nil {
 		<-t.done
-		return t, b.err
+		return t, t.result(b)
 	}
 	select {
 	case <-t.done:
-		return t, b.err
+		return t, t.result(b)
 	case <-done:
 	}
 	if b.shard.leave(t) {
-		return ticket{}, context.Cause(ctx)
+		return ticket{}, contextError(ctx)
 	}
-	return t, b.err
+	return t, t.result(b)
+}
+
+// result returns the error of the call, whose batch b has ended.
+func (t *ticket) result(b *batch) error {
+	if b.err != nil {
+		return b.err // the call is answered, and b may still be isolated
+	}
+	return t.g.batch.err
+}
+
+// ended reports whether the context has ended, by its deadline if not by its Done channel.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }

@@ -43,7 +43,7 @@ func (l *Limiter) sleep(ctx context.Context, charges []Charge, t ticket) error {
 		return nil
 	}
 	l.giveBack(t.g.refund(t.i))
-	return failure(charges, 0, context.Cause(ctx))
+	return failure(charges, 0, contextError(ctx))
 }
 
 // seconds converts seconds to a Duration, rounded up, and saturates.

@@ -33,6 +33,7 @@
 local floor, ceil, format = math.floor, math.ceil, string.format
 local GRAIN = 1.5e-7 -- twice the step of a double that holds a TAT, and a bit: times closer than this are equal
 local TURN = 1e15    -- "given back" counts modulo this
+local FARTHEST = 9e9 -- seconds: no TAT is further ahead, so that the reply's nanoseconds fit into 64 bits
 
 -- parse_state returns the TAT and the amount given back that text holds, or nothing.
 local function parse_state(text)
@@ -43,7 +44,11 @@ local function parse_state(text)
   if #text < 25 then
     return tat, 0
   end
-  return tat, tonumber(string.sub(text, -15))
+  local back = tonumber(string.sub(text, -15))
+  if not back then
+    return nil
+  end
+  return tat, back
 end
 
 -- in_units returns a stretch of time in units of interval, cleaned of rounding errors.
@@ -92,7 +97,11 @@ local function load(key, known)
   if tat < now then
     return 0, back, restored, not text
   end
-  return tat - now, back, restored, not text
+  local ahead = tat - now
+  if ahead > FARTHEST then
+    ahead = FARTHEST
+  end
+  return ahead, back, restored, not text
 end
 
 -- store writes a key that is kept for some seconds.

@@ -30,6 +30,9 @@ if text then
   end
   if #text > 24 then
     back = tonumber(string.sub(text, -15))
+    if not back then
+      return redis.error_reply('WRONGTYPE Key holds text that is not the state of a rate limit')
+    end
   end
 end
 if known ~= '' and known ~= text then
@@ -49,6 +52,9 @@ end
 local ahead = 0
 if tat > now then
   ahead = tat - now
+  if ahead > 9e9 then
+    ahead = 9e9
+  end
 end
 local interval = tonumber(ARGV[2])
 local units = ahead / interval

@@ -154,7 +154,7 @@ function op.r(p)
   end
   for j = 1, n do
     local i = index[j]
-    local a = units[j] * interval[j]
+    local a = math.min(units[j] * interval[j], FARTHEST)
     if a ~= ahead[i] then
       ahead[i] = a
       dirty[i] = true
@@ -186,7 +186,7 @@ end
 
 function op.d(p)
   p = read_limits(p, 1)
-  ahead[index[1]] = (units[1] + cost[1]) * interval[1]
+  ahead[index[1]] = math.min((units[1] + cost[1]) * interval[1], FARTHEST)
   dirty[index[1]] = true
   return p, 1
 end
@@ -196,7 +196,7 @@ function op.o(p)
   local reset = tonumber(ARGV[p])
   local a = (burst[1] - cost[1]) * interval[1]
   if reset > 0 then
-    a = a - interval[1] + reset
+    a = math.min(a - interval[1] + reset, FARTHEST)
   end
   if a <= ahead[index[1]] then
     return p + 1, 0
