@@ -31,7 +31,7 @@ type granted struct {
 	trial        bool
 }
 
-// visit joins a pool. Its HASH doesn't expire meanwhile, however slow the machine and whatever time the test sets.
+// visit joins a pool.
 func visit(t *testing.T, rdb *redis.Client, cfg Config) *visitor {
 	t.Helper()
 	cfg.Name = cmp.Or(cfg.Name, "p")
@@ -41,10 +41,6 @@ func visit(t *testing.T, rdb *redis.Client, cfg Config) *visitor {
 	}
 	v := &visitor{t: t, rdb: rdb, plan: p, families: families{models: map[string]int{}}}
 	v.families.of(p, "")
-	far := float64(scripts.Micros(noon.AddDate(10, 0, 0))) / 1e6
-	if err := rdb.HSet(t.Context(), scripts.PoolKey(cfg.Name), "x", far).Err(); err != nil {
-		t.Fatal(err)
-	}
 	return v
 }
 
