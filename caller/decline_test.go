@@ -76,8 +76,8 @@ func TestDecline_DailyCountIsRefunded(t *testing.T) {
 		daily := caller.Limit{Metric: caller.Requests, Rate: 100, Algorithm: caller.Daily}
 		c := join(t, rdb, limits(hourly, daily), func(c *caller.Config) { c.Tuning.Horizon = 90 * time.Minute })
 		used := func() string {
-			_, count, _ := strings.Cut(rdb.HGet(t.Context(), scripts.PoolKey("p"), "t:k:requests.daily").Val(), " ")
-			return count
+			words := strings.Fields(rdb.HGet(t.Context(), scripts.PoolKey("p"), "t:k:requests.daily").Val())
+			return words[len(words)-1]
 		}
 		ctx := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
 		if _, err := caller.Do(ctx, c, nil, nop); err != nil {

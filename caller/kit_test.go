@@ -103,7 +103,7 @@ func inRedis(t *testing.T, rdb *redis.Client, pool string) (held, waiting int) {
 			n, _ := strconv.Atoi(m[1])
 			held += n
 		}
-		n, _ := strconv.Atoi(strings.Fields(value)[2])
+		n, _ := strconv.Atoi(strings.Fields(value)[3])
 		waiting += n
 	}
 	return held, waiting

@@ -34,15 +34,16 @@ func TestThrottled_SlowsItsAccountAlone(t *testing.T) {
 	}
 	var slowed []string
 	for name, value := range rdb.HGetAll(t.Context(), scripts.PoolKey("p")).Val() {
-		if !strings.HasPrefix(name, "f:") {
+		f := strings.Fields(value)
+		if !strings.HasPrefix(name, "t:") || len(f) != 6 {
 			continue
 		}
 		slowed = append(slowed, name)
-		if f := strings.Fields(value); len(f) != 3 || f[0] != "0.75" || f[2] != "600" {
+		if f[3] != "0.75" || f[5] != "600" {
 			t.Errorf("%s is %q, want three quarters, whole again after 600 s", name, value)
 		}
 	}
-	if want := "f:" + *first.Load() + ":"; len(slowed) != 1 || !strings.HasPrefix(slowed[0], want) {
+	if want := "t:" + *first.Load() + ":"; len(slowed) != 1 || !strings.HasPrefix(slowed[0], want) {
 		t.Errorf("slowed %v, want only what begins with %s", slowed, want)
 	}
 }

@@ -30,10 +30,18 @@ func TestTrial_IsOneCallOfTwoProcesses(t *testing.T) {
 		t.Cleanup(func() { leave(c) })
 		callers[i] = c
 	}
+	seq := int64(0)
 	due := func() { // it was disabled, and now it is time to try
-		if err := rdb.HSet(t.Context(), scripts.PoolKey("p"), scripts.KeyBlock("k"), "1 off revoked").Err(); err != nil {
+		operator := scripts.EncodeConfig(&scripts.PoolConfig{Session: "operator", TTL: time.Second})
+		seq++
+		_, err := scripts.Admit(t.Context(), rdb, "p", &scripts.PoolCall{Config: operator, Seq: seq, Reports: []scripts.PoolReport{
+			{Kind: scripts.ClearBlock, Block: scripts.KeyBlock("k")},
+			{Kind: scripts.DisableBlock, Block: scripts.KeyBlock("k"), For: time.Millisecond, Reason: "revoked"},
+		}})
+		if err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(2 * time.Millisecond)
 	}
 	for _, outcome := range []error{revoked{errors.New("no")}, nil} {
 		due()

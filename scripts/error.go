@@ -55,7 +55,23 @@ func newError(script string, keys []string, err error) *Error {
 	case redis.HasErrorPrefix(err, "LOST"):
 		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrLost}
 	}
+	var layout LayoutError
+	if n, _ := fmt.Sscanf(err.Error(), "LAYOUT %d %d", &layout.Have, &layout.Want); n == 2 {
+		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: Rejected, Err: &layout}
+	}
 	return &Error{Script: script, Keys: slices.Clone(keys), Outcome: outcome(err), Err: err}
+}
+
+// LayoutError is the error of a script that found state of another layout: it did nothing. Processes with different
+// versions of this library use one pool.
+type LayoutError struct {
+	Have int // layout of the state in Redis
+	Want int // layout that this version reads and writes
+}
+
+// Error names both layouts.
+func (e *LayoutError) Error() string {
+	return fmt.Sprintf("the state in Redis has layout %d, this version of the library uses layout %d: run one version, or give the new one another name", e.Have, e.Want)
 }
 
 // Error names the script, the first key, and what is known.

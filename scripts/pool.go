@@ -14,6 +14,18 @@ var coreLua string
 //go:embed pool.lua
 var poolLua string
 
+//go:embed pool_field.lua
+var poolFieldLua string
+
+//go:embed pool_target.lua
+var poolTargetLua string
+
+//go:embed pool_state.lua
+var poolStateLua string
+
+//go:embed pool_session.lua
+var poolSessionLua string
+
 //go:embed pool_counter.lua
 var poolCounterLua string
 
@@ -26,18 +38,18 @@ var poolReportLua string
 //go:embed pool_permit.lua
 var poolPermitLua string
 
-//go:embed pool_target.lua
-var poolTargetLua string
-
 //go:embed pool_admit.lua
 var poolAdmitLua string
+
+//go:embed pool_scan.lua
+var poolScanLua string
 
 //go:embed pool_write.lua
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, semaphoreAdaptiveLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolPermitLua, poolTargetLua,
-	poolAdmitLua, poolWriteLua)
+	coreLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua, poolCounterLua, poolBlockLua,
+	poolReportLua, poolPermitLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
@@ -67,10 +79,13 @@ type PoolCall struct {
 	Demands  []PoolDemand
 }
 
-// StateVersion orders the states of a pool: by generation, then by version.
+// StateVersion identifies the state that a reply came from, so that a later call finds out whether some of it is lost.
 type StateVersion struct {
-	Generation int64 // 0: there is none
+	Origin     int64 // when the state began; 0: there is none
+	Generation int64 // grows with every loss of writes that is found
 	Version    int64 // grows with every write
+	Seq        int64 // of the call
+	Sessions   int   // that held permits or had calls waiting
 }
 
 // PoolDemand is a run of equal calls.
@@ -99,7 +114,10 @@ type PoolReply struct {
 	Wake       time.Duration // until another call may admit what is left; PoolPoll: unknown
 	Poll       bool          // a released permit may help before
 	Constraint int           // index of a limit, or one of the Constraint constants
-	Waiting    int           // other sessions with calls waiting
+	Waiting    int           // other sessions with calls waiting for limits
+	Unreadable int           // fields of the state that could not be read, and were dropped
+	Refused    int           // reports of this call that can't be true: settlements of more than twice a limit
+	Muted      bool          // Redis refused to publish: other sessions learn of released permits by polling only
 	Reason     string        // why a key is disabled, for the first demand that ConstraintDisabled delays
 	Admitted   []int         // of each demand, how many calls were admitted: its first ones
 	Blocked    []int         // of each demand, what delays the next call, as Constraint; ConstraintNone: earlier calls
@@ -124,45 +142,13 @@ func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolRep
 	return reply, nil
 }
 
-func (p *PoolCall) args() []any {
-	a := make([]any, 0, len(p.Config.args)+7+len(p.Held)+6*len(p.Reports)+(6+p.Config.metrics)*len(p.Demands))
-	now := ""
-	if p.Now != 0 {
-		now = seconds(p.Now)
-	}
-	a = append(a, p.Config.args...)
-	a = append(a, now, seconds(p.Deadline), p.Seq, p.Expected.Generation, p.Expected.Version)
-	for _, held := range p.Held {
-		a = append(a, held)
-	}
-	a = append(a, len(p.Reports))
-	for i := range p.Reports {
-		a = p.Reports[i].append(a)
-	}
-	a = append(a, len(p.Demands))
-	for _, d := range p.Demands {
-		prefer := 0
-		if d.Prefer >= 0 {
-			prefer = p.Config.local(d.ModelGroup, d.Prefer)
-		}
-		a = append(a, d.Count, d.ModelGroup+1, d.Ahead.Seconds(), prefer, len(d.Exclude))
-		for _, target := range d.Exclude {
-			a = append(a, p.Config.local(d.ModelGroup, target))
-		}
-		for _, c := range d.Cost {
-			a = append(a, c)
-		}
-	}
-	return a
-}
-
 // seconds writes microseconds as seconds, exactly.
 func seconds(us int64) string {
 	return strconv.FormatFloat(float64(us)/1e6, 'f', 6, 64)
 }
 
 func decodePool(v any, call *PoolCall) (*PoolReply, error) {
-	const header = 8
+	const header = 13
 	r, ok := v.([]any)
 	if !ok || len(r) < header+2*len(call.Demands) || (len(r)-header-2*len(call.Demands))%4 != 0 {
 		return nil, fmt.Errorf("unexpected reply %v", v)
@@ -178,14 +164,15 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 		}
 	}
 	reply := &PoolReply{
-		Now: n[0], Version: StateVersion{n[1], n[2]}, Poll: n[4] != 0, Constraint: int(n[5]), Waiting: int(n[6]), Reason: reason,
+		Now: n[0], Version: StateVersion{n[1], n[2], n[3], call.Seq, int(n[4])}, Poll: n[6] != 0, Constraint: int(n[7]),
+		Waiting: int(n[8]), Unreadable: int(n[9]), Refused: int(n[10]), Muted: n[11] != 0, Reason: reason,
 	}
-	switch n[3] {
+	switch n[5] {
 	case -1: // nothing is left
 	case -2:
 		reply.Wake = PoolPoll
 	default:
-		reply.Wake = time.Duration(n[3]) * time.Microsecond
+		reply.Wake = time.Duration(n[5]) * time.Microsecond
 	}
 	n = n[header:]
 	for range call.Demands {

@@ -1,8 +1,9 @@
 -- Admits calls to a pool of API keys. For each call the script picks a target and a key, charges every limit that the call
 -- touches and takes a permit, all or nothing. One run serves many calls of one process, and takes in what it reports.
 --
--- The script is core.lua, semaphore_adaptive.lua, this file, pool_counter.lua, pool_block.lua, pool_report.lua,
--- pool_permit.lua, pool_target.lua, pool_admit.lua and pool_write.lua, in this order.
+-- The script is core.lua, semaphore_adaptive.lua, this file, pool_state.lua, pool_session.lua, pool_counter.lua,
+-- pool_block.lua, pool_target.lua, pool_report.lua, pool_permit.lua, pool_admit.lua, pool_scan.lua and pool_write.lua, in
+-- this order.
 --
 -- A limit is one of each account, of each key, or of the pool. A counter is the use of one of these. A model group is the
 -- models that the same limits count. A target is what a call can be sent with: keys that share all their limits, for one
@@ -10,39 +11,42 @@
 --
 -- KEYS[1]  the pool's HASH
 --
--- ARGV     first the configuration:
+-- ARGV     first what changes only with the configuration:
 --          session     this process's session
---          ttl         seconds until the session ends unless it calls again
+--          ttl         seconds until the session's permits are free unless it calls again
 --          horizon     seconds ahead that a call may be booked
 --          strategy    among targets that can serve now: 'least_loaded', 'round_robin' or 'first_available'
 --          M           how many metrics a cost has
---          permits     calls in flight that each account may have; 0: any number
---          adaptive    0; or 1, and how that number adapts, up to permits (see semaphore_adaptive.lua): 1 if latency counts,
---                      else 0; the least number; the first; factor of a decrease; microseconds of a window; tolerance;
---                      smoothing; queue
---          L, then L × limit's name, 'account', 'key' or 'pool', metric (1..M), interval (seconds per unit),
---                      burst (units), limit (units that any single call may cost), 1 if the burst grows to what calls
---                      cost, else 0, end (0: a GCRA limit; else a count that starts anew at that time, and burst units
---                      until then)
---          F, then F × model group's name, N, then N × limit (1..L)
---          A, then A × account's name, K, then K × key's name
---          W, then W × weight of a target, as each model group has them, in order; 0: all are 1
+--          accounts    ACCOUNT=PERMITS,… of all accounts: calls in flight that each may have; empty: any number
+--          adaptive    empty; or how these numbers adapt, up to PERMITS (see semaphore_adaptive.lua), in one text: 1 if
+--                      latency counts, else 0; the least number; the first; factor of a decrease; microseconds of a
+--                      window; tolerance; smoothing; queue
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
 --          deadline    do nothing after this time (seconds since 2017); 0: none
 --          seq         from 1, grows with every call of the session; an older call does nothing
---          known       generation and version of the state that this session saw last, if it could restore something
---                      that is lost; else 0 and 0
---          A × how many permits this session holds, unless permits is 0
+--          origin, generation, version, seq, sessions of the last reply that the session got, if it could restore
+--                      something that is lost; else five times 0
+--          held        ACCOUNT=n,… of the permits that this session holds
+--          L, then L × one of the limits that the call touches:
+--                      index (0..), name, 'account', 'key' or 'pool', metric (1..M), interval (seconds per unit),
+--                      burst (units), limit (units that any single call may cost), 1 if the burst grows to what calls
+--                      cost, else 0, end (0: a GCRA limit; else a count that starts anew at that time, and burst units
+--                      until then), period (seconds for which the provider counts a unit)
+--          F, then F × model group's name, N, then N × limit (1..L), T (how many targets it has), targets (all of them,
+--                      each followed by a line feed), S, then S × one of them that the demands look at first
+--                      A target: NUMBER ACCOUNT PERMITS WEIGHT PERKEY KEY,… – NUMBER from 1, PERKEY 1 if the target is a
+--                      key, else 0. There may be no key.
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    a cooldown
 --               'off', block name, seconds from now, reason     disabled; then one call tests it
 --               'clear', block name                             no longer disabled
---               'settle', limit (1..L), owner, units            charged as debt, or refunded if negative
+--               'settle', limit (1..L), owner, units, charged   charged as debt, or refunded if negative; charged: when the
+--                                                               units were (seconds since 2017), 0: now
 --               'hold', limit (1..L), owner, seconds            nothing more for that long
 --               'used', limit (1..L), owner, units              of a count: at least this many are used
 --               'booked', limit (1..L), owner, seconds          restores a counter: used up for that long
---               'adapt', account (1..A), successes, overloads, microseconds of the successes' latencies together, most
+--               'adapt', account, permits, successes, overloads, microseconds of the successes' latencies together, most
 --                      permits held at a time, first number of permits if Redis has none (0: as the configuration says)
 --               'slow', limit (1..L), owner, factor, recovery, quiet
 --                                                               slower by the factor, unless it became so within the
@@ -50,19 +54,24 @@
 --               'unless', seq        the reports that follow, up to the next 'unless', take effect unless a call of the
 --                                    session with this seq or a higher one ran; 0: they always do
 --          G, then G × number of equal calls, model group (1..F), seconds ahead that they may be booked, target that they
---                      prefer (from 1; 0: none), E, then E × excluded target, M × cost
+--                      prefer (NUMBER; 0: none), E, then E × excluded target (NUMBER), C, then C × candidate (1..S); 0:
+--                      look at all targets at once; then M × cost
 --          owner: an account or key, empty for the pool. Blocks: 'k:KEY', 'a:ACCOUNT' or 'm:ACCOUNT:GROUP'. Names have
 --          no spaces, colons, commas or equal signs.
 --
 -- Reply    now         microseconds since 2017
---          generation, version                              of the state; 0 and 0: there is none
+--          origin, generation, version                      of the state
+--          sessions    that hold permits or have calls waiting
 --          wake        microseconds from now until another call may admit what was not admitted; -1: nothing is left;
 --                      -2: unknown
 --          poll        1: a released permit may help before; a message says so, or a poll if the message is lost
---          binding     what delays the first call that was not admitted, else the last one admitted: 0..L-1 a limit,
---                      -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing, -5 every key is disabled except
---                      those of excluded targets
---          others      how many other sessions have calls waiting
+--          binding     what delays the first call that was not admitted, else the last one admitted: 0.. the index of a
+--                      limit, -1 permits, -2 a cooldown, -3 every key is disabled, -4 nothing, -5 every key is disabled
+--                      except those of excluded targets
+--          others      how many other sessions have calls waiting for limits
+--          unreadable  how many fields were found unreadable, since the pool's beginning
+--          refused     how many reports of this call were refused: a settlement that can't be true
+--          muted       1: Redis refused a message
 --          reason      of a disabled key, for the first demand that -3 delays; else empty
 --          G × number of calls admitted, of equal calls the first ones; what delays the next one, as in binding; -4 if
 --              there is none, or only calls that came before it
@@ -70,38 +79,73 @@
 --          call tests whether the key is still disabled), how many, microseconds from now to their send time
 -- Errors   LATE        the deadline has passed; nothing was done
 --          STALE       a newer call of the session ran before; nothing was done
---          LOST        'all' or 'some' of the state that the session knew is gone; nothing was done
+--          LAYOUT      have want: the state has another layout; nothing was done
+--          LOST        'all' or 'some' of the state that the session knew is gone; nothing was admitted
 -- Messages on KEYS[1] .. ':' .. SESSION, for a session that waits for permits: some were released
 --
--- Fields of the HASH (times in seconds since 2017)
---          x                        when the HASH may expire
---          g                        generation: when the state began (microseconds); version: how often it was written
+-- Fields of the HASH. Times are in seconds since 2017 on the pool's clock (see pool_state.lua).
+--          g                        layout, origin, generation, version, offset, expires, sweep, scan, blocks, hold: see
+--                                   pool_state.lua
+--          i                        the last loss of state: see pool_state.lua
+--          w, q, s:SESSION, n:N     sessions: see pool_session.lua
 --          v                        the round of round robin
---          t:COUNTER                theoretical arrival time; of a count: its end and the units used
---          f:COUNTER                slowed limit: share of its rate, since when, seconds from 0 to the whole rate
---          b:COUNTER                grown burst: units, when a call last needed it
---          r:ACCOUNT:GROUP:KEY      the next key, the target's round of round robin; KEY is empty where targets are accounts
+--          c                        cursor of the scan, number of unreadable fields found
+--          t:COUNTER                a counter: see pool_counter.lua. COUNTER is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT
 --          BLOCK                    until when, 'cool' or 'off', reason
+--          h:ACCOUNT                permits taken by all sessions, until when no call can use the account
 --          d:ACCOUNT                adaptive number of permits: as write_adaptive writes it
---          s:SESSION                end, seq, calls waiting, of these for permits, turn, then ACCOUNT=held,…
---          A counter is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT.
+--          r:ACCOUNT:GROUP:KEY      next key, the target's round of round robin, when that was written; KEY is empty where
+--                                   targets are accounts
 --
 -- Settlements are steps, not state, and take effect once. If the outcome of a call is unknown, the session's next call
 -- repeats its settlements after 'unless'. The seq of the session's last call that ran then decides, because calls are
--- ordered and a late one is stale. So a session that settled anything is kept for a TTL.
+-- ordered and a late one is stale.
 --
--- Lost writes: a session that has seen another generation, or a later version, does nothing. It then reports what it
--- knows: 'booked', 'used', and blocks.
+-- Lost writes: a session that has seen state that is lost gets LOST once. It then reports what it knows: 'booked',
+-- 'used', and blocks.
 --
 -- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call takes of
 -- the pool, times the number of those sessions. While a session's turn lies within the horizon, or within four times as far
 -- as a call may be booked if that is more, it books as far ahead as its demands say. Beyond, it has had more than its share
 -- and books an eighth of the horizon ahead: it gets what the others leave, but never before them. So what low-priority work
 -- took isn't held against a session's urgent calls, but what urgent calls take is held against its low-priority work.
+--
+-- Expects core.lua and semaphore_adaptive.lua. Leaves the arguments up to held; limits and groups; arg and num, which
+-- return the next argument.
 
-local PERMITS, COOLDOWN, DISABLED, NONE, EXCLUDED = -1, -2, -3, -4, -5
+local call = {
+  LAYOUT = 0, PERMITS = 0, COOLDOWN = 0, DISABLED = 0, NONE = 0, EXCLUDED = 0, session = 0, ttl = 0, horizon = 0,
+  strategy = 0, account_list = 0, permits_limited = 0, adaptive = 0, wall = 0, seq = 0, known_origin = 0,
+  known_generation = 0, known_version = 0, known_seq = 0, known_sessions = 0
+}
 
-local argi = 0
+call.LAYOUT = 2
+call.PERMITS, call.COOLDOWN, call.DISABLED, call.NONE, call.EXCLUDED = -1, -2, -3, -4, -5 -- values of binding
+
+-- read_parameters reads how the numbers of permits adapt.
+local function read_parameters(text)
+  local p = {}
+  for number in string.gmatch(text, '%S+') do
+    p[#p + 1] = number + 0
+  end
+  return {
+    gradient = p[1] == 1, min = p[2], initial = p[3], backoff = p[4], every = p[5], tolerance = p[6], smoothing = p[7],
+    queue = p[8],
+  }
+end
+
+call.session, call.ttl, call.horizon, call.strategy = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
+call.account_list, call.permits_limited = ARGV[6], ARGV[6] ~= ''
+call.wall, call.seq = server_now(ARGV[8]), ARGV[10] + 0
+if ARGV[9] + 0 > 0 and call.wall > ARGV[9] + 0 then
+  return { err = 'LATE the call reached Redis after its deadline' }
+end
+call.known_origin, call.known_generation, call.known_version = ARGV[11] + 0, ARGV[12] + 0, ARGV[13] + 0
+call.known_seq, call.known_sessions = ARGV[14] + 0, ARGV[15] + 0
+call.adaptive = ARGV[7] ~= '' and read_parameters(ARGV[7])
+local metrics, reported_held = ARGV[5] + 0, ARGV[16]
+
+local argi = 16
 local function arg()
   argi = argi + 1
   return ARGV[argi]
@@ -111,124 +155,28 @@ local function num() -- adding 0 makes a number of text at a third of what tonum
   return ARGV[argi] + 0
 end
 
--- The configuration. Most of the cost of a call is making tables, strings and functions. So tables with many fields are
--- made in one go, and tables that exist in numbers have few fields.
-local session, ttl, horizon, strategy, metrics, concurrency = arg(), num(), num(), arg(), num(), num()
-local adaptive = num() == 1 and {
-  gradient = num() == 1, min = num(), initial = num(), backoff = num(), every = num(), tolerance = num(),
-  smoothing = num(), queue = num(),
-}
-
-local limits, by_key = {}, false
+-- Tables with many fields are made in one go, so that they needn't grow: most of what a call costs is the making of tables,
+-- strings and functions.
+local limits = {}
 for i = 1, num() do
-  local name, scope = arg(), arg()
-  by_key = by_key or scope == 'key'
+  local scope = ARGV[argi + 3]
   limits[i] = {
-    index = i - 1, scope = scope, head = scope == 'key' and 't:k:' or 't:', tail = ':' .. name, metric = num(),
-    interval = num(), burst = num(), limit = num(), grows = num() == 1, ends = num(),
+    index = ARGV[argi + 1] + 0, tail = ':' .. ARGV[argi + 2], scope = scope, head = scope == 'key' and 't:k:' or 't:',
+    metric = ARGV[argi + 4] + 0, interval = ARGV[argi + 5] + 0, burst = ARGV[argi + 6] + 0, limit = ARGV[argi + 7] + 0,
+    grows = ARGV[argi + 8] == '1', ends = ARGV[argi + 9] + 0, period = ARGV[argi + 10] + 0,
   }
+  argi = argi + 10
 end
 
-local model_groups = {}
+local groups = {}
 for i = 1, num() do
-  local model_group = { name = arg(), limits = {}, shares = false, targets = false }
+  local group = { name = arg(), limits = {}, shared = false, targets = {}, candidates = false, whole = false, size = 0,
+    text = '', first = 0 }
   for n = 1, num() do
-    local l = limits[num()]
-    model_group.limits[n] = l
-    -- whether several of its targets draw on one counter
-    model_group.shares = model_group.shares or l.scope == 'pool' or (by_key and l.scope == 'account')
+    group.limits[n] = limits[num()]
   end
-  model_groups[i] = model_group
-end
-
-local accounts = {}
-for i = 1, num() do
-  local account = { name = arg(), keys = num(), first = argi, held = 0, taken = 0, permits = math.huge }
-  argi = argi + account.keys
-  accounts[i] = account
-end
-local function key_name(account, k)
-  return ARGV[account.first + k]
-end
-local weights = {}
-for i = 1, num() do
-  weights[i] = num()
-end
-
-local now = server_now(arg())
-local deadline, seq = num(), num()
-local known_generation, known_version = num(), num()
-if deadline > 0 and now > deadline then
-  return { err = 'LATE the call reached Redis after its deadline' }
-end
-
--- The state by field; the kinds of fields that exist, by their first letter; what other live sessions wait for and hold.
-local field, kinds, others, waiting = {}, {}, {}, 0
-local dead = {} -- fields
-local session_field = 's:' .. session
-
-local function read_other(name, value)
-  local ends, want, waiting_for_permits, held = string.match(value, '^(%S+) %S+ (%S+) (%S+) %S+ (.*)$')
-  if tonumber(ends) <= now then
-    dead[#dead + 1] = name
-    return
-  end
-  waiting_for_permits = tonumber(waiting_for_permits)
-  others[#others + 1] = { name = string.sub(name, 3), waiting_for_permits = waiting_for_permits, held = held, sum = 0 }
-  if tonumber(want) > waiting_for_permits then
-    waiting = waiting + 1
-  end
-end
-
-local state = redis.call('HGETALL', KEYS[1])
-for i = 1, #state, 2 do
-  local name, kind = state[i], string.byte(state[i])
-  if kind == 115 and name ~= session_field then
-    read_other(name, state[i + 1])
-  else
-    kinds[kind] = true
-    field[name] = state[i + 1]
-  end
-end
-local paced, grown = kinds[102], kinds[98] -- f: and b:
-local blocks = kinds[107] or kinds[97] or kinds[109] -- k:, a: and m:
-
-local turn, held_before = now, ''
-local ran = 0 -- seq of this session's last call that ran
-if field[session_field] then
-  local its_seq, its_turn, held = string.match(field[session_field], '^%S+ (%S+) %S+ %S+ (%S+) (.*)$')
-  ran, turn, held_before = tonumber(its_seq), math.max(now, tonumber(its_turn)), held
-end
-if ran >= seq then
-  return { err = 'STALE a newer call of this session ran before' }
-end
-
-local generation, version = string.match(field.g or '0 0', '^(%d+) (%d+)$')
-generation, version = tonumber(generation), tonumber(version)
-if known_generation > 0 and known_generation ~= generation then
-  return { err = 'LOST all of the state that this session knew' }
-elseif known_version > version then
-  return { err = 'LOST some of the state that this session knew' }
-end
-
-local needed = now -- until when the state is needed
-local values, written = {}, 0 -- fields to write, and their values, in turn
-local function put(name, value, needed_until)
-  field[name] = value
-  values[written + 1], values[written + 2] = name, value
-  written = written + 2
-  if needed < needed_until then
-    needed = needed_until
-  end
-end
-local function drop(name)
-  field[name] = nil
-  dead[#dead + 1] = name
-  for i = written - 1, 1, -2 do
-    if values[i] == name then
-      table.remove(values, i + 1)
-      table.remove(values, i)
-      written = written - 2
-    end
-  end
+  group.size, group.text = num(), arg()
+  group.first = argi + 1 -- where the number of targets stands that the demands look at first
+  argi = group.first + ARGV[group.first]
+  groups[i] = group
 end

@@ -1,79 +1,139 @@
--- Part of the pool's script: admission.
+-- Part of the pool's script: admission. A demand d is a run of equal calls. d.group is its model group; d.targets those
+-- that it may take, as far as they are looked at; d.units what each call takes of each limit of its group; d.reach how many
+-- seconds ahead they may be booked. d.bookable_after and d.send_after say for each of these limits how long after a
+-- counter's theoretical arrival time a call could be booked if it cost one unit, and with its cost; but for counts, and
+-- counters with a limit of their own.
 --
--- Expects all parts before it. Reads the demands from ARGV.
--- Leaves reply with the grants; left, the calls not admitted; binding and delayed, what delays them; wake, reason and poll of
--- the reply; turns, the targets' turns to write; turn, the session's.
+-- A demand looks at a few candidates first. If none can serve a call now, it looks at all targets of its group.
 --
--- A demand d is a run of equal calls. d.targets are the targets that the calls may take, d.units what each call takes of each
--- limit of its model group, d.reach how many seconds ahead the calls may be booked. d.bookable_after and d.send_after give
--- for each of these limits the time from a counter's theoretical arrival time until a call may be booked (as if it cost one
--- unit), and until its send time. They don't apply to counts, nor to counters with a limit of their own.
+-- Expects pool_permit.lua. Leaves the reply's demands and runs; left, calls that were not admitted; binding, delayed, wake,
+-- reason, poll; turns, the targets whose round robin moved.
 
--- evaluate sets when a target could serve a call: bookable_at, from when the call may be booked, and its send_at. bookable_at
--- is the same for every cost, so that small calls don't starve large ones. Both may be in the past: the earlier, the less
--- loaded is the target. A call that a count has no room for isn't booked before the count starts anew. The rank orders
--- targets, and a lower one is better: first those that can serve now, by the strategy, then the others by send_at.
-local function evaluate(target, d)
-  local bookable_at, send_at, binding = 0, 0, NONE
+local admission = {
+  shares = 0, turn = 0, left = 0, binding = 0, delayed = 0, wake = 0, reason = 0, poll = 0, reply = 0, size = 0, round = 0,
+  turn_of = 0, evaluate = 0, evaluate_all = 0, open_targets = 0, choose_target = 0, ready_calls = 0, take_turn = 0,
+  next_key = 0, charge = 0, ask_again = 0, why_closed = 0, why_none = 0, reserve = 0, grow = 0, note_idle = 0,
+  admit_on = 0, all_targets = 0
+}
+
+local others_waiting = sessions.sums.waiting
+admission.shares = others_waiting + 1
+admission.turn = state.own and math.max(state.now, state.own.turn) or state.now
+admission.left, admission.binding, admission.delayed = 0, call.NONE, call.NONE
+admission.wake, admission.reason, admission.poll = math.huge, '', false
+
+local turns = {}
+if call.strategy == 'round_robin' and hash.get('v') then
+  admission.round = hash.numbers(hash.get('v'))
+  if not admission.round then
+    hash.broken('v')
+    admission.round = 0
+  end
+end
+
+-- turn_of returns the round robin of a target: which key is next, and the round.
+function admission.turn_of(target, group)
+  local its = target.turn
+  if type(its) ~= 'table' then
+    local name = its or 'r:' .. target.account.name .. ':' .. group.name .. ':' .. (target.key or '')
+    local text, cursor, round = hash.get(name), 0, 0
+    if text then
+      cursor, round = hash.numbers(string.match(text, '^(%S+) (%S+) %S+$'))
+      if not round then
+        hash.broken(name)
+        cursor, round = 0, 0
+      end
+    end
+    its = { field = name, cursor = cursor, round = round, used = false }
+    target.turn = its
+  end
+  return its
+end
+
+-- evaluate works out when a target could serve a call: from when a call may be booked, the same for every cost, so that
+-- small calls don't starve large ones; and its send time. Both may lie in the past: the further, the less loaded. What a
+-- count has no room for isn't booked before it starts anew. Targets are ranked by that: lower is better. Those that can
+-- serve now come first, in the order of the strategy; the others by their send times.
+function admission.evaluate(target, d)
+  local bookable_at, send_at, its_binding = 0, 0, call.NONE
   local units, its_counters = d.units, target.counters
   for i = 1, #units do
     local cost = units[i]
     if cost > 0 then
       local c = its_counters[i]
-      local its_bookable_at, its_send_at
+      local c_bookable_at, c_send_at
       if c.limit == d.limits[i] then
-        its_bookable_at, its_send_at = c.tat + d.bookable_after[i], c.tat + d.send_after[i]
+        c_bookable_at, c_send_at = c.tat + d.bookable_after[i], c.tat + d.send_after[i]
       else
-        its_bookable_at, its_send_at = counter_times(c, cost)
+        c_bookable_at, c_send_at = counting.counter_times(c, cost)
       end
-      if its_bookable_at > bookable_at then
-        bookable_at = its_bookable_at
+      if c_bookable_at > bookable_at then
+        bookable_at = c_bookable_at
       end
-      if its_send_at > send_at then
-        send_at, binding = its_send_at, c.limit.index
+      if c_send_at > send_at then
+        send_at, its_binding = c_send_at, c.limit.index
       end
     end
   end
-  target.bookable_at, target.send_at, target.binding = bookable_at, send_at, binding
-  if send_at > now then
+  target.bookable_at, target.send_at, target.binding = bookable_at, send_at, its_binding
+  if send_at > state.now then
     target.rank = send_at
-  elseif strategy == 'first_available' then
+  elseif call.strategy == 'first_available' then
     target.rank = target.index - 1e9
-  elseif strategy == 'round_robin' then
-    target.rank = turn_of(target, d.model_group).pass - 1e12
+  elseif call.strategy == 'round_robin' then
+    target.rank = admission.turn_of(target, d.group).round - 1e12
   else
-    target.rank = -math.min(now - send_at, 3600) * weight(target)
+    local rest = state.now - send_at
+    target.rank = (rest > 3600 and -3600 or -rest) * target.weight
   end
 end
 
--- evaluate_all evaluates the open targets of a demand and returns their number.
-local function evaluate_all(d)
-  local n = 0
-  for i = 1, #d.targets do
-    local target = d.targets[i]
+-- evaluate_all evaluates the targets of a demand that are open and returns how many they are.
+function admission.evaluate_all(d)
+  local n, list = 0, d.targets
+  for i = 1, #list do
+    local target = list[i]
     if not target.closed then
-      evaluate(target, d)
+      admission.evaluate(target, d)
       n = n + 1
     end
   end
   return n
 end
 
--- choose_target returns the target to take, if there is one, and whether a target lacked only a permit.
-local function choose_target(d, ahead)
+-- open_targets makes targets ready for evaluation: their counters, permits and usable keys.
+function admission.open_targets(list, group)
+  local its = group.limits
+  for i = 1, #list do
+    local target = list[i]
+    if not target.counters then
+      local its_counters, fields = {}, target.fields
+      for k = 1, #its do
+        its_counters[k] = counting.counter_at(its[k], fields[k])
+      end
+      target.counters = its_counters
+      if call.permits_limited then
+        permit.prepare(target.account)
+      end
+    end
+  end
+end
+
+-- choose_target returns the target to take, and whether some target lacked only a permit. A target in use in this call
+-- comes after others of the same rank.
+function admission.choose_target(d, ahead, at_once)
   local chosen, its_rank, no_permit
-  local none, targets, preferred = room() < 1, d.targets, d.preferred
-  for i = 1, #targets do
-    local target = targets[i]
+  local none, list, preferred = permit.room() < 1, d.targets, d.preferred
+  for i = 1, #list do
+    local target = list[i]
     if not target.closed and not target.reserved then
-      if none or target.account.taken >= target.account.permits then
+      if call.permits_limited and (none or target.account.taken >= target.account.permits) then
         no_permit = true
-      elseif target.index == preferred and target.send_at <= now + ahead then
+      elseif target.index == preferred and target.send_at <= state.now + ahead then
         return target, no_permit
-      else
+      elseif not at_once or target.send_at <= state.now then
         local rank = target.rank
-        if not chosen or rank < its_rank
-          or (rank == its_rank and turn_of(target, d.model_group).pass < turn_of(chosen, d.model_group).pass) then
+        if not chosen or rank < its_rank or (rank == its_rank and target.used < chosen.used) then
           chosen, its_rank = target, rank
         end
       end
@@ -82,13 +142,15 @@ local function choose_target(d, ahead)
   return chosen, no_permit
 end
 
--- ready_calls returns how many of n calls of a demand a target can serve now, at least one.
-local function ready_calls(target, d, n)
-  n = math.min(n, room(), target.account.permits - target.account.taken)
+-- ready_calls returns how many of n calls of a demand a target can serve now, one at least.
+function admission.ready_calls(target, d, n)
+  if call.permits_limited then
+    n = math.min(n, permit.room(), target.account.permits - target.account.taken)
+  end
   local units = d.units
   for i = 1, #units do
     if units[i] > 0 then
-      local fit = counter_room(target.counters[i], units[i])
+      local fit = counting.counter_room(target.counters[i], units[i])
       if fit < n then
         n = fit
       end
@@ -97,187 +159,248 @@ local function ready_calls(target, d, n)
   return math.max(1, math.floor(n))
 end
 
-local shares = waiting + 1
-local round = (field.v or 0) + 0
-local reply, size -- size: the elements of reply so far
-local turns, delayed = {}, NONE -- turns: those of targets that were used
-
--- take_turn moves this session's turn ahead by what n calls on a target take of the pool.
-local function take_turn(target, d, n)
+-- take_turn moves the turn of this session ahead by what n calls on a target take of the pool.
+function admission.take_turn(target, d, n)
   local takes = 0
   for i, cost in ipairs(d.units) do
     takes = math.max(takes, target.counters[i].limit.interval * cost * n)
   end
-  turn = math.max(turn, math.min(turn + takes * shares / d.open, now + 2 * d.bound))
+  admission.turn = math.max(admission.turn, math.min(admission.turn + takes * admission.shares / d.group.size, state.now + 2 * d.bound))
 end
 
--- next_round advances round robin by n calls, and returns the next key.
-local function next_round(target, d, n)
-  local its = turn_of(target, d.model_group)
-  if its.pass > round then
-    round = its.pass
+-- next_key returns the key that is next: one on trial first, for one call.
+function admission.next_key(target, d, n)
+  target.used = target.used + n / target.weight
+  if call.strategy == 'round_robin' or target.several then
+    local its = admission.turn_of(target, d.group)
+    if call.strategy == 'round_robin' then
+      admission.round = math.max(admission.round, its.round)
+      its.round = admission.round + n / target.weight
+    end
+    if not its.used then
+      its.used = true
+      turns[#turns + 1] = its
+    end
+    if blocking.on_trial(target) > 0 then
+      return blocking.test_key(target)
+    end
+    local cursor, keys = its.cursor, target.usable
+    its.cursor = cursor + 1
+    if keys then
+      return keys[cursor % #keys + 1] - 1
+    end
+    return cursor % #targets.key_names(target)
+  elseif blocking.on_trial(target) > 0 then
+    return blocking.test_key(target)
   end
-  its.pass = round + n / weight(target)
-  if not its.used then
-    its.used = true
-    turns[#turns + 1] = its
-  end
-  return next_key(target)
+  return 0
 end
 
 -- charge books n calls of a demand at one send time.
-local function charge(target, d, n)
+function admission.charge(target, d, n)
   local send_at, units = target.send_at, d.units
-  delayed = target.binding
-  if send_at <= now then
-    send_at, delayed = now, NONE
+  admission.delayed = target.binding
+  if send_at <= state.now then
+    send_at, admission.delayed = state.now, call.NONE
   end
   for i = 1, #units do
     if units[i] > 0 then
-      counter_charge(target.counters[i], send_at, units[i] * n)
+      counting.counter_charge(target.counters[i], send_at, units[i] * n)
     end
   end
-  if shares > 1 then
-    take_turn(target, d, n)
+  if admission.shares > 1 then
+    admission.take_turn(target, d, n)
   end
-  if concurrency > 0 then
+  if call.permits_limited then
     local account = target.account
+    if account.idle > state.now then
+      permit.mark_idle(account, 0)
+    end
     account.held, account.taken = account.held + n, account.taken + n
-    held_here, free = held_here + n, free - n
+    targets.held_here, permit.free = targets.held_here + n, permit.free - n
   end
-  reply[size + 1], reply[size + 2] = target.index, next_round(target, d, n)
-  reply[size + 3], reply[size + 4] = n, math.ceil((send_at - now) * 1000000)
-  size = size + 4
+  admission.reply[admission.size + 1], admission.reply[admission.size + 2] = target.index, admission.next_key(target, d, n)
+  admission.reply[admission.size + 3], admission.reply[admission.size + 4] = n, math.ceil((send_at - state.now) * 1000000)
+  admission.size = admission.size + 4
 end
 
-local wake, reason, poll = math.huge, '', false
-local function ask_again(at)
-  wake = math.min(wake, math.max(0, at - now))
+function admission.ask_again(at)
+  admission.wake = math.min(admission.wake, math.max(0, at - state.now))
 end
 
--- why_closed returns what delays a demand that has no open target.
-local function why_closed(d)
+-- why_closed returns what delays a demand none of whose targets is open.
+function admission.why_closed(d)
   local back, disabled, why = math.huge, true, ''
   for _, target in ipairs(d.targets) do
     back, disabled = math.min(back, target.back), disabled and target.disabled
   end
-  ask_again(back)
+  admission.ask_again(back)
   if not disabled then
-    return COOLDOWN
+    return call.COOLDOWN
   end
-  for _, target in ipairs(targets_of(d.model_group)) do
+  blocking.targets_usable(d.group.targets, d.group)
+  for _, target in ipairs(d.group.targets) do
     if not target.disabled then -- it is excluded
-      return EXCLUDED
+      return call.EXCLUDED
     end
     why = target.reason or why
   end
-  reason = reason ~= '' and reason or why
-  return DISABLED
+  admission.reason = admission.reason ~= '' and admission.reason or why
+  return call.DISABLED
 end
 
--- why_none returns what delays a demand for which choose_target found no target.
-local function why_none(d, no_permit)
+-- why_none returns what delays a demand for which there is no target to choose.
+function admission.why_none(d, no_permit)
   if no_permit then
-    poll = true
-    return PERMITS
+    admission.poll = true
+    if state.hold > state.now then
+      admission.ask_again(state.hold)
+    end
+    return call.PERMITS
   end
   for _, target in ipairs(d.targets) do
     if not target.closed then
-      return NONE -- earlier calls have reserved it
+      return call.NONE -- earlier calls have reserved it
     end
   end
-  return why_closed(d)
+  return admission.why_closed(d)
 end
 
--- reserve reserves a target for a demand that must wait, and returns the limit that delays it. Later demands skip a reserved
--- target. A target that a count delays isn't reserved: what is left of the count may still fit a smaller call.
-local function reserve(target, d, ahead, my_turn)
-  target.reserved = limits[target.binding + 1].ends == 0
+-- reserve keeps a target for a demand that must wait, and returns the limit that delays it. Later demands skip a reserved
+-- target. A daily count is not reserved: what is left of it may still fit a smaller call.
+function admission.reserve(target, d, ahead, my_turn)
+  local limit
+  for i = 1, #d.group.limits do
+    if d.group.limits[i].index == target.binding then
+      limit = d.group.limits[i]
+    end
+  end
+  target.reserved = limit.ends == 0
   local at = target.bookable_at - ahead
   if not my_turn then
-    at = math.min(at, math.max(turn - d.bound, target.bookable_at - d.reach))
+    at = math.min(at, math.max(admission.turn - d.bound, target.bookable_at - d.reach))
   end
-  ask_again(at)
+  admission.ask_again(at)
   return target.binding
 end
 
--- grow raises the bursts of a demand's targets to the cost of its calls.
-local function grow(d)
-  for i, limit in ipairs(d.model_group.limits) do
-    if may_grow(limit, d.units[i]) then
+-- grow lets the bursts of a demand's targets grow to what its calls cost.
+function admission.grow(d)
+  for i, limit in ipairs(d.group.limits) do
+    if counting.may_grow(limit, d.units[i]) then
       for _, target in ipairs(d.targets) do
         if not target.closed then
-          counter_grow(target.counters[i], d.units[i])
+          counting.counter_grow(target.counters[i], d.units[i])
         end
       end
     end
   end
 end
 
--- admit books up to n calls of a demand, and returns how many are left and what delays them.
-local function admit(n, d)
-  grow(d)
-  d.open = evaluate_all(d)
-  local portion = math.ceil(n / math.max(1, d.open))
-  -- Calls of low priority have a shorter reach. What they took doesn't delay the session's urgent calls.
-  d.bound = math.max(horizon, 4 * d.reach)
+-- note_idle notes which accounts can't be used, for the fair shares of permits.
+function admission.note_idle(d)
+  for _, target in ipairs(d.targets) do
+    if not target.key then
+      if target.closed then
+        permit.mark_idle(target.account, target.back)
+      elseif target.send_at - state.now > 2 * call.horizon then
+        permit.mark_idle(target.account, target.send_at)
+      else
+        permit.mark_idle(target.account, 0)
+      end
+    end
+  end
+end
+
+-- admit_on books up to n calls of a demand on its targets, at once: only calls that may be sent now. It returns how many it
+-- could not, and if not at once, why.
+function admission.admit_on(d, n, at_once)
+  blocking.targets_usable(d.targets, d.group)
+  admission.open_targets(d.targets, d.group)
+  admission.grow(d)
+  local open = admission.evaluate_all(d)
+  if not at_once and call.permits_limited then
+    admission.note_idle(d)
+  end
+  local portion = math.ceil(n / math.max(1, open))
   while n > 0 do
-    local my_turn = shares == 1 or turn <= now + d.bound
-    local ahead = my_turn and d.reach or math.min(d.reach, horizon / 8)
-    local target, no_permit = choose_target(d, ahead)
+    local my_turn = admission.shares == 1 or admission.turn <= state.now + d.bound
+    local ahead = my_turn and d.reach or math.min(d.reach, call.horizon / 8)
+    local target, no_permit = admission.choose_target(d, ahead, at_once)
     if not target then
-      return n, why_none(d, no_permit)
-    elseif target.bookable_at > now + ahead then
-      poll = poll or no_permit -- a permit of another target may be released before
-      return n, reserve(target, d, ahead, my_turn)
+      return n, at_once and call.NONE or admission.why_none(d, no_permit)
+    elseif target.bookable_at > state.now + ahead then
+      admission.poll = admission.poll or no_permit -- another target may get one back before
+      return n, admission.reserve(target, d, ahead, my_turn)
     end
     local calls = 1
-    if portion > 1 and on_trial(target) == 0 then
-      calls = ready_calls(target, d, math.min(n, portion))
+    if portion > 1 and blocking.on_trial(target) == 0 then
+      calls = admission.ready_calls(target, d, math.min(n, portion))
     end
-    charge(target, d, calls)
+    admission.charge(target, d, calls)
     n = n - calls
-    if n > 0 and d.model_group.shares then
-      evaluate_all(d)
+    if n > 0 and d.group.shared then
+      admission.evaluate_all(d)
     elseif n > 0 then
-      evaluate(target, d)
+      admission.evaluate(target, d)
     end
   end
-  return 0, NONE
+  return 0, call.NONE
 end
 
--- allowed returns the targets of a model group without those that the next arguments exclude.
-local function allowed(model_group)
-  local targets, excluded, n = targets_of(model_group), {}, num()
-  if n == 0 then
-    return targets
+-- all_targets returns the targets of a demand's group without those that it excludes, beginning at its first candidate.
+function admission.all_targets(d)
+  local group = d.group
+  if not group.whole then
+    group.whole = true
+    for text in string.gmatch(group.text, '([^\n]+)\n') do
+      targets.add_target(group, text)
+    end
+    hash.fetch()
   end
-  for _ = 1, n do
+  local list, first = {}, call.strategy ~= 'first_available' and d.targets[1] and d.targets[1].index or 0
+  for i = 0, group.size - 1 do
+    local target = group.targets[(first + i) % group.size + 1]
+    if not d.excluded[target.index + 1] then
+      list[#list + 1] = target
+    end
+  end
+  return list
+end
+
+-- admit books up to n calls of a demand, and returns how many it could not, and why.
+local function admit(d, n)
+  d.bound = math.max(call.horizon, 4 * d.reach)
+  if #d.targets + d.excludes < d.group.size then
+    n = admission.admit_on(d, n, true)
+    if n == 0 then
+      return 0, call.NONE
+    end
+  end
+  d.targets = admission.all_targets(d)
+  return admission.admit_on(d, n, false)
+end
+
+local demands = num()
+admission.reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '' }
+admission.size = 13 + 2 * demands
+for i = 14, admission.size, 2 do
+  admission.reply[i], admission.reply[i + 1] = 0, call.NONE
+end
+for g = 1, demands do
+  local n, group, reach, preferred, excludes = num(), groups[num()], num(), num() - 1, num()
+  local excluded, first_looked_at, cost, units = {}, {}, {}, {}
+  for _ = 1, excludes do
     excluded[num()] = true
   end
-  local some = {}
-  for i, target in ipairs(targets) do
-    if not excluded[i] then
-      some[#some + 1] = target
-    end
+  for i = 1, num() do
+    first_looked_at[i] = group.candidates[num()]
   end
-  return some
-end
-
-local left, binding, groups = 0, NONE, num()
-reply = { 0, 0, 0, 0, 0, 0, 0, '' }
-for _ = 1, groups do
-  reply[#reply + 1], reply[#reply + 2] = 0, NONE
-end
-size = #reply
-for g = 1, groups do
-  local n, model_group, reach, preferred = num(), model_groups[num()], num(), num() - 1
-  local targets, cost, units = allowed(model_group), {}, {}
   for m = 1, metrics do
     cost[m] = num()
   end
   local bookable_after, send_after, shared = {}, {}, {}
-  for i, limit in ipairs(model_group.limits) do
+  for i, limit in ipairs(group.limits) do
     units[i] = cost[limit.metric]
     if limit.ends == 0 then
       bookable_after[i] = gcra_send_at(0, -math.huge, limit.interval, limit.burst, 1)
@@ -285,13 +408,18 @@ for g = 1, groups do
       shared[i] = limit
     end
   end
-  local over, why = admit(n, {
-    model_group = model_group, targets = targets, reach = reach, preferred = preferred,
+  local over, why = admit({
+    group = group, targets = first_looked_at, excluded = excluded, excludes = excludes, reach = reach, preferred = preferred, bound = 0,
     units = units, bookable_after = bookable_after, send_after = send_after, limits = shared,
-  })
-  left = left + over
-  if binding == NONE then
-    binding = why
+  }, n)
+  admission.left = admission.left + over
+  if admission.binding == call.NONE then
+    admission.binding = why
   end
-  reply[7 + 2 * g], reply[8 + 2 * g] = n - over, why
+  admission.reply[12 + 2 * g], admission.reply[13 + 2 * g] = n - over, why
+end
+
+-- What was released and isn't used here goes to those that wait, whatever their share.
+if permit.contended and state.own and state.own.sum > sum_reported then
+  serve_queue(true)
 end

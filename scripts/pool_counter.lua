@@ -1,172 +1,197 @@
--- Part of the pool's script: counters. A counter is a GCRA limit with a theoretical arrival time, or a daily count that
+-- Part of the pool's script: counters. A counter is a GCRA limit, with a theoretical arrival time (TAT), or a count that
 -- starts anew at a given time.
 --
--- Expects core.lua and pool.lua: now, horizon, field, paced, grown, put, drop.
--- Leaves counter, counter_times, counter_room, counter_charge, counter_changed, counter_grow, counter_write, may_grow,
--- own_limit, pace, and charged, the counters to write.
+-- Field t:COUNTER of a GCRA limit: its TAT. If its burst has grown or its rate is lowered, five numbers more: burst (0: as
+-- configured), until when that is kept; share of the rate (1: whole), when it was lowered, seconds from 0 to the whole
+-- rate. Of a count: 'c', its end (Redis' time), units used.
+--
+-- Expects pool_session.lua. Leaves counter_at and the functions on a counter c; charged, the counters to be written.
 
-local SLOWEST = 0.05 -- least share of its rate that a limit is slowed to
-local DAY = 86400 -- seconds
-local LARGEST = 0.25 -- largest share of a limit that its burst grows to
+local counting = {
+  SLOWEST = 0, DAY = 0, LARGEST = 0, share_now = 0, own_limit = 0, set_burst = 0, read_count = 0, read_more = 0,
+  counters = 0, counter_at = 0, counter_times = 0, counter_room = 0, charged = 0, n_charged = 0, counter_changed = 0,
+  counter_charge = 0, may_grow = 0, counter_grow = 0
+}
 
--- pace returns the share of its rate that a counter runs at now, and when the counter was last slowed.
-local function pace(name)
-  local value, at, recovery = string.match(field['f' .. string.sub(name, 2)] or '', '^(%S+) (%S+) (%S+)$')
-  if not value then
+counting.SLOWEST = 0.05 -- of a limit's rate
+counting.DAY = 86400
+counting.LARGEST = 0.25 -- of a limit, that a burst grows to
+
+-- share_now returns the share of the rate that a counter runs at, and when it was last lowered.
+function counting.share_now(c)
+  local more = c.more
+  if not more then
     return 1, 0
   end
-  at = tonumber(at)
-  return math.min(1, tonumber(value) + (now - at) / tonumber(recovery)), at
+  return math.min(1, more.share + (state.now - more.since) / more.recovery), more.since
 end
 
--- own_limit gives a counter a copy of its limit, for one that differs from the configuration: slowed, or with another burst.
-local function own_limit(c)
+-- own_limit gives a counter a limit of its own: one that is slower than configured, or has another burst.
+function counting.own_limit(c)
   local l = c.limit
   if not l.own then
     c.limit = {
       own = true, index = l.index, metric = l.metric, interval = l.interval, burst = l.burst, limit = l.limit,
-      needed = 0, -- when a call last needed the burst
-      memory = math.max(60, 10 * l.limit * l.interval), -- seconds for which the burst is kept after that
+      period = l.period, memory = math.max(60, 10 * l.limit * l.interval), -- for how long a grown burst is kept
     }
+    c.more = c.more or { burst = 0, burst_until = 0, share = 1, since = 0, recovery = 1 }
   end
   return c.limit
 end
 
--- set_burst gives a window another burst, and the emission interval that belongs to it: (W+J)/(N-B+1).
-local function set_burst(limit, burst)
+-- set_burst gives a limit another burst, and the interval that goes with it: (W+J)/(N-B+1).
+function counting.set_burst(limit, burst)
   local n = limit.limit
   limit.interval = limit.interval * (n - limit.burst + 1) / (n - burst + 1)
   limit.burst = burst
 end
 
--- read_burst gives a counter its grown burst.
-local function read_burst(c)
-  local name = 'b' .. string.sub(c.name, 2)
-  local burst, needed = string.match(field[name] or '', '^(%S+) (%S+)$')
-  if not burst then
-    return
-  end
-  local l = own_limit(c)
-  if now - tonumber(needed) < l.memory then
-    l.needed = tonumber(needed)
-    set_burst(l, math.max(l.burst, tonumber(burst)))
-  else
-    drop(name)
-  end
-end
-
-local function read_count(limit, name)
-  local ends, used = string.match(field[name] or '0 0', '^(%S+) (%S+)$')
-  ends, used = tonumber(ends), tonumber(used)
-  if ends <= now then
-    ends, used = limit.ends, 0
-    if ends <= now then -- the process's clock is late, or the call took long
-      ends = ends + (math.floor((now - ends) / DAY) + 1) * DAY
+function counting.read_count(c, text)
+  local ends, used = 0, 0
+  if text then
+    ends, used = hash.numbers(string.match(text, '^c (%S+) (%S+)$'))
+    if not used then
+      hash.broken(c.name)
+      ends, used = 0, 0
     end
   end
-  return { limit = limit, name = name, used = used, ends = ends }
+  if ends <= call.wall then
+    ends, used = c.limit.ends, 0
+    if ends <= call.wall then -- the process's clock is late, or the call was under way for long
+      ends = ends + (math.floor((call.wall - ends) / counting.DAY) + 1) * counting.DAY
+    end
+  end
+  c.ends, c.used = ends, used
 end
 
-local function read_limit(limit, name)
-  local c = { limit = limit, name = name, tat = (field[name] or 0) + 0 }
-  if paced and field['f' .. string.sub(name, 2)] then
-    limit = own_limit(c)
-    limit.interval = limit.interval / pace(name)
+-- read_more reads a counter whose limit isn't as it is configured.
+function counting.read_more(c, text)
+  local tat, burst, burst_until, share, since, recovery =
+    hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
+  if not recovery or recovery <= 0 or burst < 0 or share <= 0 then
+    hash.broken(c.name)
+    return
   end
-  if grown then
-    read_burst(c)
+  c.tat, c.more = tat, { burst = burst, burst_until = burst_until, share = share, since = since, recovery = recovery }
+  local l = counting.own_limit(c)
+  l.interval = l.interval / counting.share_now(c)
+  if burst > 0 and burst_until > state.now then
+    counting.set_burst(l, math.max(l.burst, burst))
+  else
+    c.more.burst, c.more.burst_until = 0, 0
+  end
+end
+
+counting.counters = {} -- by field
+
+-- counter_at returns the counter of a limit whose field has a name.
+function counting.counter_at(limit, name)
+  local c = counting.counters[name]
+  if c then
+    return c
+  end
+  local text = hash.get(name)
+  c = { limit = limit, name = name, tat = 0, used = false, ends = false, more = false, charged = false }
+  counting.counters[name] = c
+  if limit.ends > 0 then
+    counting.read_count(c, text)
+    return c
+  end
+  if text then
+    local tat = tonumber(text)
+    if tat and tat - tat == 0 then
+      c.tat = tat
+    else
+      counting.read_more(c, text)
+    end
   end
   limit = c.limit
-  -- No booking reaches further ahead than the horizon. A later time was written while Redis' clock was ahead.
-  if c.tat > now + horizon then
-    c.tat = math.min(c.tat, now + horizon + 2 * limit.limit * limit.interval)
+  -- Nothing is booked further ahead than this.
+  if c.tat > state.now + call.horizon then
+    c.tat = math.min(c.tat, state.now + call.horizon + 2 * limit.limit * limit.interval)
   end
   return c
 end
 
-local counters = {} -- by name: those read so far
-
--- counter returns the counter of a limit for an account or key, or the pool if owner is empty.
-local function counter(limit, owner)
-  local name = limit.head .. owner .. limit.tail
-  local c = counters[name]
-  if not c then
-    c = (limit.ends == 0 and read_limit or read_count)(limit, name)
-    counters[name] = c
-  end
-  return c
-end
-
--- counter_times returns from when a call may be booked, as if it cost one unit, and the send time for its cost; both at
--- least 0. A count that has no room admits calls only after it has started anew.
-local function counter_times(c, units)
+-- counter_times returns when a call of some cost could be booked, as if it cost one unit, and its send time: both 0 at
+-- least. Nothing is booked on a count before it has started anew.
+function counting.counter_times(c, units)
   local l = c.limit
   if c.used then
-    local at = c.used + units > l.burst and c.ends + horizon or 0
+    local at = c.used + units > l.burst and c.ends + state.offset + call.horizon or 0
     return at, at
   end
   local tat, interval, burst = c.tat, l.interval, l.burst
   return gcra_send_at(tat, 0, interval, burst, 1), gcra_send_at(tat, 0, interval, burst, units)
 end
 
--- counter_room returns how many times a cost fits now, as a fraction. A negative number means that it doesn't fit.
-local function counter_room(c, units)
+-- counter_room returns how many times units fit now: the integer part of that counts.
+function counting.counter_room(c, units)
   local l, from = c.limit, c.tat
   if c.used then
     return (l.burst - c.used) / units
-  elseif from < now then
-    from = now
+  elseif from < state.now then
+    from = state.now
   end
-  return (now + l.burst * l.interval - from) / (units * l.interval)
+  return (state.now + l.burst * l.interval - from) / (units * l.interval)
 end
 
-local charged = {} -- counters
-local function counter_changed(c)
+counting.charged, counting.n_charged = {}, 0
+function counting.counter_changed(c)
   if not c.charged then
     c.charged = true
-    charged[#charged + 1] = c
+    counting.n_charged = counting.n_charged + 1
+    counting.charged[counting.n_charged] = c
   end
 end
 
-local function counter_charge(c, send_at, units)
+function counting.counter_charge(c, send_at, units)
   if c.used then
     c.used = c.used + units
   else
-    c.tat = gcra_charge(c.tat, send_at, c.limit.interval, units)
+    local tat = c.tat
+    if tat < send_at then
+      tat = send_at
+    end
+    c.tat = tat + units * c.limit.interval
   end
   if not c.charged then
-    counter_changed(c)
+    counting.counter_changed(c)
   end
 end
 
--- may_grow reports whether the burst of a limit's counters grows for a call of this cost.
-local function may_grow(limit, units)
-  return limit.grows and limit.ends == 0 and units > limit.burst and units <= limit.limit * LARGEST
+-- may_grow returns whether the burst of a limit's counters grows for a call of some cost.
+function counting.may_grow(limit, units)
+  return limit.grows and limit.ends == 0 and units > limit.burst and units <= limit.limit * counting.LARGEST
 end
 
--- counter_grow raises a counter's burst to the cost of a call, because a call that costs more than the burst uses about
--- twice its cost of the limit. In a window in which the burst grows from B to C, up to C-B units more than the limit
--- could be admitted. So these units are charged, unless the counter was idle for as long. A burst that no call needs for
--- a while is dropped, which is safe at any time.
-local function counter_grow(c, units)
-  local l = own_limit(c)
+-- counter_grow lets a counter's burst grow to what a call costs, because a call that costs more than the burst takes about
+-- twice its cost of the limit. In a window in which the burst grows from B to C, C-B units more than the limit could be
+-- admitted; so they are charged, unless the counter was idle for as long. A burst that isn't needed for a while is dropped,
+-- which is safe at any time.
+function counting.counter_grow(c, units)
+  local l = counting.own_limit(c)
   if units > l.burst then
-    local more = units - l.burst
-    set_burst(l, units)
-    more = more * l.interval
-    c.tat = math.max(c.tat, now - more) + more
-    counter_changed(c)
-  elseif now - l.needed < l.memory / 10 then
+    local extra = units - l.burst
+    counting.set_burst(l, units)
+    extra = extra * l.interval
+    c.tat = math.max(c.tat, state.now - extra) + extra
+  elseif c.more.burst_until - state.now > l.memory * 0.9 then
     return
   end
-  l.needed = now
-  put('b' .. string.sub(c.name, 2), string.format('%.0f %.17g', l.burst, now), now + l.memory)
+  c.more.burst, c.more.burst_until = l.burst, state.now + l.memory
+  counting.counter_changed(c)
 end
 
 local function counter_write(c)
+  local more = c.more
   if c.used then
-    put(c.name, string.format('%.17g %.0f', c.ends, c.used), c.ends)
+    hash.put(c.name, string.format('c %.17g %.0f', c.ends, c.used), c.ends + state.offset)
+  elseif more and (more.burst > 0 or counting.share_now(c) < 1) then
+    local until_needed = math.max(c.tat + c.limit.limit * c.limit.interval, more.burst > 0 and more.burst_until or 0, more.since + more.recovery)
+    hash.put(c.name, string.format('%.17g %.0f %.17g %.17g %.17g %.17g', c.tat, more.burst, more.burst_until, more.share, more.since,
+      more.recovery), until_needed)
   else
-    put(c.name, string.format('%.17g', c.tat), c.tat)
+    hash.put(c.name, string.format('%.17g', c.tat), c.tat + c.limit.limit * c.limit.interval)
   end
 end

@@ -21,7 +21,11 @@ type PoolState struct {
 	Blocks   map[string]BlockState
 	Counters map[string]CounterState
 	Sessions map[string]SessionState
-	Permits  map[string]float64 // by account, where the number follows what calls meet
+	Permits  map[string]float64 // by account, where the number adapts
+	// Unreadable is how many fields could not be read, and were dropped, since the pool's beginning.
+	Unreadable int
+
+	offset int64 // of the pool's clock, in microseconds
 }
 
 // BlockState is a key or account that isn't used.
@@ -73,70 +77,72 @@ func decodePoolState(v any) (*PoolState, error) {
 	if s.Now, ok = r[0].(int64); !ok {
 		return nil, fmt.Errorf("unexpected reply: the time is %v", r[0])
 	}
-	paces := map[string]float64{}
+	fields := map[string]string{}
 	for i := 1; i < len(r); i += 2 {
 		name, _ := r[i].(string)
-		value, _ := r[i+1].(string)
-		s.field(name, value, paces)
+		fields[name], _ = r[i+1].(string)
 	}
-	for name, c := range s.Counters {
-		c.Pace = 1
-		if pace, ok := paces[name]; ok {
-			c.Pace = pace
-		}
-		s.Counters[name] = c
+	if header := strings.Fields(fields["g"]); len(header) == 10 {
+		offset, _ := strconv.ParseFloat(header[4], 64)
+		s.offset = int64(offset * 1e6)
+	}
+	for name, value := range fields {
+		s.field(name, value)
 	}
 	return s, nil
 }
 
-// field decodes one field of the HASH.
-func (s *PoolState) field(name, value string, paces map[string]float64) {
+// field decodes one field of the HASH. Fields that it can't read are left out.
+func (s *PoolState) field(name, value string) {
 	kind, rest, _ := strings.Cut(name, ":")
-	words := strings.SplitN(value, " ", 6)
+	words := strings.Fields(value)
 	switch {
-	case kind == "s" && len(words) == 6:
-		if id, err := url.PathUnescape(rest); err == nil {
+	case kind == "s" && len(words) >= 9:
+		if id, err := url.PathUnescape(rest); err == nil && (words[3] != "0" || words[8] != "0") {
 			s.Sessions[id] = s.session(words)
 		}
-	case kind == "t":
+	case kind == "t" && len(words) > 0:
 		s.Counters[rest] = s.counter(words)
-	case kind == "d":
+	case kind == "d" && len(words) > 0:
 		if account, err := url.PathUnescape(rest); err == nil {
 			s.Permits[account], _ = strconv.ParseFloat(words[0], 64)
 		}
-	case kind == "f" && len(words) == 3:
-		paces[rest] = s.pace(words)
 	case (kind == "k" || kind == "a" || kind == "m") && len(words) >= 2:
 		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
 		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: words[1] == "off", Reason: reason}
+	case name == "c" && len(words) == 2:
+		s.Unreadable, _ = strconv.Atoi(words[1])
 	}
 }
 
-// from returns the time from now until a moment in seconds since 2017.
+// from returns the time from now until a moment of the pool's clock, in seconds since 2017.
 func (s *PoolState) from(text string) time.Duration {
 	at, _ := strconv.ParseFloat(text, 64)
-	return time.Duration((at*1e6 - float64(s.Now)) * 1e3)
+	return time.Duration((at*1e6 - float64(s.Now+s.offset)) * 1e3)
 }
 
 func (s *PoolState) counter(words []string) CounterState {
-	if len(words) == 1 {
-		return CounterState{Ahead: s.from(words[0])}
+	if words[0] == "c" && len(words) == 3 {
+		used, _ := strconv.ParseInt(words[2], 10, 64)
+		return CounterState{Ends: s.from(words[1]) + time.Duration(s.offset)*time.Microsecond, Used: used, Pace: 1}
 	}
-	used, _ := strconv.ParseInt(words[1], 10, 64)
-	return CounterState{Ends: s.from(words[0]), Used: used}
-}
-
-func (s *PoolState) pace(words []string) float64 {
-	value, _ := strconv.ParseFloat(words[0], 64)
-	recovery, _ := strconv.ParseFloat(words[2], 64)
-	return min(1, value-s.from(words[1]).Seconds()/max(recovery, 1e-9))
+	c := CounterState{Ahead: s.from(words[0]), Pace: 1}
+	if len(words) == 6 {
+		share, _ := strconv.ParseFloat(words[3], 64)
+		recovery, _ := strconv.ParseFloat(words[5], 64)
+		c.Pace = min(1, share-s.from(words[4]).Seconds()/max(recovery, 1e-9))
+	}
+	return c
 }
 
 func (s *PoolState) session(words []string) SessionState {
 	out := SessionState{Ends: s.from(words[0]), Held: map[string]int{}}
-	out.Waiting, _ = strconv.Atoi(words[2])
-	out.WaitingForPermits, _ = strconv.Atoi(words[3])
-	for pair := range strings.SplitSeq(words[5], ",") {
+	out.Waiting, _ = strconv.Atoi(words[3])
+	out.WaitingForPermits, _ = strconv.Atoi(words[4])
+	if len(words) < 10 {
+		return out
+	}
+	for pair := range strings.SplitSeq(words[9], ",") {
 		name, n, ok := strings.Cut(pair, "=")
 		if name, err := url.PathUnescape(name); ok && err == nil {
 			out.Held[name], _ = strconv.Atoi(n)

@@ -6,14 +6,6 @@ import (
 	"slices"
 )
 
-// room returns how many permits of a target the session may take now.
-func (c *modelCall) room(l *modelTarget) int {
-	if c.cfg.Concurrency == 0 {
-		return math.MaxInt
-	}
-	return min(c.permits[l.account]-c.taken[l.account], max(c.fair-c.holding, c.free-c.setAside))
-}
-
 func (c *modelCall) evaluate(l *modelTarget, cost []int64) {
 	l.bookableAt, l.sendAt, l.binding = 0, 0, ConstraintNone
 	for _, r := range l.counters {
@@ -43,30 +35,30 @@ func (c *modelCall) readyCalls(l *modelTarget, cost []int64) int {
 	return int(min(n, 1e9))
 }
 
-func (c *modelCall) rank(l *modelTarget, prefer int, ahead float64) float64 {
+func (c *modelCall) rank(l *modelTarget) float64 {
 	switch {
-	case l.index == prefer && l.sendAt <= c.now+ahead:
-		return math.Inf(-1)
 	case l.sendAt > c.now:
 		return l.sendAt
 	case c.cfg.Strategy == FirstAvailable:
 		return float64(l.index) - 1e9
 	case c.cfg.Strategy == RoundRobin:
-		return max(l.pass, c.round) - 1e12
+		return l.pass - 1e12
 	}
 	return -float64(min(c.now-l.sendAt, 3600) * float64(l.weight))
 }
 
-func (c *modelCall) chooseTarget(some []*modelTarget, prefer int, ahead float64) (chosen *modelTarget, noPermit bool) {
+func (c *modelCall) chooseTarget(some []*modelTarget, prefer int, ahead float64, atOnce bool) (chosen *modelTarget, noPermit bool) {
 	best := 0.0
 	for _, l := range some {
 		switch {
 		case !l.open() || l.reserved:
 		case c.room(l) < 1:
 			noPermit = true
-		default:
-			r := c.rank(l, prefer, ahead)
-			if chosen == nil || r < best || r == best && l.pass < chosen.pass {
+		case l.index == prefer && l.sendAt <= c.now+ahead:
+			return l, noPermit
+		case !atOnce || l.sendAt <= c.now:
+			r := c.rank(l)
+			if chosen == nil || r < best || r == best && l.used < chosen.used {
 				chosen, best = l, r
 			}
 		}
@@ -86,10 +78,40 @@ func open(some []*modelTarget) int {
 	return n
 }
 
-func (c *modelCall) demand(d PoolDemand) (over, why int) {
+// demand looks at the candidates first, and then at all targets.
+func (c *modelCall) demand(d *PoolDemand) (over, why int) {
 	all := c.group(d.ModelGroup)
-	global := d.ModelGroup * len(all)
-	some := slices.DeleteFunc(slices.Clone(all), func(l *modelTarget) bool { return slices.Contains(d.Exclude, global+l.index) })
+	base := d.ModelGroup * len(all)
+	list, _ := c.call.candidates(d)
+	var some []*modelTarget
+	for _, target := range list {
+		some = append(some, all[target])
+	}
+	n := d.Count
+	if len(some)+len(d.Exclude) < len(all) {
+		if n, _ = c.admitOn(some, all, d, n, true); n == 0 {
+			return 0, ConstraintNone
+		}
+	}
+	first := 0
+	if len(some) > 0 && c.cfg.Strategy != FirstAvailable {
+		first = some[0].index
+	}
+	some = nil
+	for i := range all {
+		l := all[(first+i)%len(all)]
+		if !slices.Contains(d.Exclude, base+l.index) {
+			some = append(some, l)
+		}
+	}
+	return c.admitOn(some, all, d, n, false)
+}
+
+func (c *modelCall) admitOn(some, all []*modelTarget, d *PoolDemand, n int, atOnce bool) (over, why int) {
+	for _, l := range some {
+		c.openKeys(l)
+		c.prepare(l.account)
+	}
 	for i := range c.cfg.ModelGroups[d.ModelGroup].Limits {
 		for _, l := range some {
 			if l.open() {
@@ -97,11 +119,17 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 			}
 		}
 	}
+	for _, l := range some {
+		c.evaluate(l, d.Cost)
+	}
+	if !atOnce {
+		c.noteIdle(some)
+	}
 	targets := open(some)
-	portion := (d.Count + max(1, targets) - 1) / max(1, targets)
+	portion := (n + max(1, targets) - 1) / max(1, targets)
 	reach := d.Ahead.Seconds()
 	bound := max(c.horizon, float64(4*reach))
-	for n := d.Count; n > 0; {
+	for n > 0 {
 		for _, l := range some {
 			c.evaluate(l, d.Cost)
 		}
@@ -110,10 +138,15 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		if !mine {
 			ahead = min(reach, c.horizon/8)
 		}
-		l, noPermit := c.chooseTarget(some, d.Prefer-global, ahead)
+		l, noPermit := c.chooseTarget(some, d.Prefer-d.ModelGroup*len(all), ahead, atOnce)
 		switch {
+		case l == nil && atOnce:
+			return n, ConstraintNone
 		case l == nil && noPermit:
 			c.poll = true
+			if c.hold > c.now {
+				c.askAgain(c.hold)
+			}
 			return n, ConstraintPermits
 		case l == nil && open(some) > 0:
 			return n, ConstraintNone
@@ -133,10 +166,25 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 		if portion > 1 && len(l.trials) == 0 {
 			calls = max(1, min(n, portion, c.room(l), c.readyCalls(l, d.Cost)))
 		}
-		c.charge(l, d, calls, targets, bound)
+		c.charge(l, d, calls, len(all), bound)
 		n -= calls
 	}
 	return 0, ConstraintNone
+}
+
+// noteIdle notes which accounts can't be used.
+func (c *modelCall) noteIdle(some []*modelTarget) {
+	for _, l := range some {
+		switch {
+		case l.perKey:
+		case !l.open():
+			c.markIdle(l.account, l.back)
+		case l.sendAt-c.now > 2*c.horizon:
+			c.markIdle(l.account, l.sendAt)
+		default:
+			c.markIdle(l.account, 0)
+		}
+	}
 }
 
 func (c *modelCall) allClosed(some, all []*modelTarget) (why int) {
@@ -150,6 +198,7 @@ func (c *modelCall) allClosed(some, all []*modelTarget) (why int) {
 	}
 	reason := ""
 	for _, l := range all {
+		c.openKeys(l)
 		if !l.off {
 			return ConstraintExcluded
 		}
@@ -161,7 +210,7 @@ func (c *modelCall) allClosed(some, all []*modelTarget) (why int) {
 	return ConstraintDisabled
 }
 
-func (c *modelCall) charge(l *modelTarget, d PoolDemand, n, open int, bound float64) {
+func (c *modelCall) charge(l *modelTarget, d *PoolDemand, n, size int, bound float64) {
 	sendAt, takes := max(c.now, l.sendAt), 0.0
 	c.delayed = ConstraintNone
 	if l.sendAt > c.now {
@@ -174,22 +223,29 @@ func (c *modelCall) charge(l *modelTarget, d PoolDemand, n, open int, bound floa
 		}
 	}
 	if c.shares > 1 {
-		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(open))
+		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(size))
 		c.turn = max(c.turn, min(turn, c.now+float64(2*bound)))
 	}
-	if p := l.account; c.cfg.Concurrency > 0 {
-		c.held[p] += n
-		c.taken[p] += n
+	if c.cfg.Concurrency > 0 {
+		if c.idle[l.account.id] > c.now {
+			c.markIdle(l.account, 0)
+		}
+		l.account.held += n
 		c.holding, c.free = c.holding+n, c.free-n
 	}
-	c.round = max(l.pass, c.round)
-	l.pass = c.round + float64(float64(n)/float64(l.weight))
+	l.used += float64(float64(n) / float64(l.weight))
+	if c.cfg.Strategy == RoundRobin {
+		c.poolModel.round = max(l.pass, c.round)
+		l.pass = c.round + float64(float64(n)/float64(l.weight))
+	}
 	key, trial := c.nextKey(l)
 	l.next %= 1000000
-	c.poolModel.targets[l.name] = l.modelCursor
+	if c.cfg.Strategy == RoundRobin || len(l.keyNames) > 1 {
+		c.rounds[l.name] = l.modelCursor
+	}
 	offset := int64(math.Ceil(float64(sendAt-c.now) * 1e6))
 	for range n {
-		g := PoolGrant{Target: d.ModelGroup*len(c.group(d.ModelGroup)) + l.index, Key: key, SendAt: c.call.Now + offset, Trial: trial}
+		g := PoolGrant{Target: d.ModelGroup*size + l.index, Key: key, SendAt: c.call.Now + offset, Trial: trial}
 		c.reply.Grants = append(c.reply.Grants, g)
 	}
 }

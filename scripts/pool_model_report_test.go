@@ -1,6 +1,9 @@
 package scripts
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 type modelBlock struct {
 	until  float64
@@ -17,15 +20,25 @@ func (c *modelCall) block(name string) (b modelBlock, trial bool) {
 		return b, false
 	case b.off:
 		return modelBlock{off: true, reason: b.reason}, true
-	default:
-		delete(c.blocks, name)
 	}
 	return modelBlock{}, false
 }
 
+func (c *modelCall) reports() {
+	counts := true
+	for i := range c.call.Reports {
+		r := &c.call.Reports[i]
+		if r.Kind == UnlessRan {
+			counts = r.Seq == 0 || c.ran < r.Seq
+		} else if counts {
+			c.report(r)
+		}
+	}
+}
+
 func (c *modelCall) report(r *PoolReport) {
 	var counter *modelCounter
-	if r.Kind >= SettleCounter && r.Kind < UnlessRan {
+	if r.onCounter() {
 		counter = c.counter(r.Limit, r.Owner)
 	}
 	switch r.Kind {
@@ -40,12 +53,7 @@ func (c *modelCall) report(r *PoolReport) {
 			delete(c.blocks, r.Block)
 		}
 	case SettleCounter:
-		counter.charged = true
-		if counter.End > 0 {
-			counter.used = max(0, counter.used+float64(r.Units))
-		} else {
-			counter.tat = max(counter.tat, c.now) + float64(float64(r.Units)*counter.Interval)
-		}
+		c.settle(counter, r)
 	case HoldCounter:
 		if counter.End == 0 {
 			burst := float64(float64(counter.Burst-1) * counter.Interval)
@@ -65,37 +73,59 @@ func (c *modelCall) report(r *PoolReport) {
 	case AdaptPermits:
 		c.samples[r.Account] = r
 	case SlowCounter:
-		value, at := c.paceOf(counter.name)
+		value, at := counter.shareNow()
 		if counter.End == 0 && c.now-at >= r.Quiet.Seconds() {
 			slower := max(0.05, value*r.Factor)
-			c.pace[counter.name] = modelPace{slower, c.now, r.For.Seconds()}
+			counter.share, counter.since, counter.recovery = slower, c.now, r.For.Seconds()
 			counter.Interval = float64(counter.Interval*value) / slower
+			counter.charged = true
 		}
 	}
 }
 
-func (c *modelCall) paceOf(counter string) (value, at float64) {
-	p, ok := c.pace[counter]
-	if !ok {
-		return 1, 0
+func (c *modelCall) settle(r *modelCounter, report *PoolReport) {
+	units, charged := float64(report.Units), float64(report.Charged)/1e6
+	late := units <= 0 && charged != 0
+	switch {
+	case math.Abs(units) > 2*float64(r.Limit):
+		c.reply.Refused++
+	case r.End > 0:
+		if !late || charged >= r.end-86400 {
+			r.used, r.charged = max(0, r.used+units), true
+		}
+	case !late || c.wall-charged < r.PoolLimit.period():
+		latest := max(r.tat, c.now+c.horizon+float64(float64(r.Limit)*r.Interval))
+		r.tat = min(latest, max(r.tat, c.now)+float64(units*r.Interval))
+		r.charged = true
 	}
-	return min(1, p.value+float64((c.now-p.at)/p.recovery)), p.at
+}
+
+// modelCounterState is what is kept of a GCRA counter.
+type modelCounterState struct {
+	tat             float64
+	burst           int64 // 0: as configured
+	burstUntil      float64
+	share           float64 // of the rate; 0: the whole
+	since, recovery float64
 }
 
 // modelCounter is a counter during one call.
 type modelCounter struct {
 	PoolLimit
+	modelCounterState
 	index                        int
 	name                         string
-	end, used, tat, now, horizon float64
+	end, used, now, horizon, off float64
 	least                        int64
 	memory                       float64
 	charged                      bool
 }
 
-type modelBurst struct {
-	burst  int64
-	needed float64
+func (r *modelCounter) shareNow() (value, at float64) {
+	if r.share == 0 {
+		return 1, 0
+	}
+	return min(1, r.share+float64((r.now-r.since)/r.recovery)), r.since
 }
 
 // counter returns the counter of a limit, which is read when it is first needed.
@@ -117,27 +147,31 @@ func (c *modelCall) counter(limit int, owner string) *modelCounter {
 
 func (c *modelCall) readCounter(limit int, name string) *modelCounter {
 	p := c.cfg.Limits[limit]
-	r := &modelCounter{PoolLimit: p, index: limit, name: name, now: c.now, horizon: c.horizon, least: p.Burst}
+	r := &modelCounter{PoolLimit: p, index: limit, name: name, now: c.now, horizon: c.horizon, off: c.offset, least: p.Burst}
+	if p.Period == 0 { // Interval changes below
+		r.Period = time.Duration(p.period() * 1e9)
+	}
 	if p.End > 0 {
 		s := c.poolModel.used[name]
-		if s.end <= c.now {
+		if s.end <= c.wall {
 			s = modelCount{end: float64(p.End) / 1e6}
-			if s.end <= c.now {
-				s.end += float64((math.Floor(float64(c.now-s.end)/86400) + 1) * 86400)
+			if s.end <= c.wall {
+				s.end += float64((math.Floor(float64(c.wall-s.end)/86400) + 1) * 86400)
 			}
 		}
 		r.end, r.used = s.end, s.used
 		return r
 	}
 	r.memory = max(60, float64(10*float64(p.Limit))*p.Interval)
-	pace, _ := c.paceOf(name)
-	r.Interval /= pace
-	if b, ok := c.bursts[name]; ok && c.now-b.needed < r.memory {
-		r.setBurst(max(r.Burst, b.burst))
+	r.modelCounterState = c.poolModel.counters[name]
+	share, _ := r.shareNow()
+	r.Interval /= share
+	if r.burst > 0 && r.burstUntil > c.now {
+		r.setBurst(max(r.Burst, r.burst))
 	} else {
-		delete(c.bursts, name)
+		r.burst, r.burstUntil = 0, 0
 	}
-	r.tat = min(c.tat[name], c.now+c.horizon+float64(float64(2*float64(p.Limit))*r.Interval))
+	r.tat = min(r.tat, c.now+c.horizon+float64(float64(2*float64(p.Limit))*r.Interval))
 	return r
 }
 
@@ -155,18 +189,21 @@ func (c *modelCall) grow(r *modelCounter, units int64) {
 		r.setBurst(units)
 		more = float64(more * r.Interval)
 		r.tat = max(r.tat, c.now-more) + more
-		r.charged = true
-	} else if c.now-c.bursts[r.name].needed < r.memory/10 {
+	} else if r.burstUntil-c.now > float64(r.memory*0.9) {
 		return
 	}
-	c.bursts[r.name] = modelBurst{r.Burst, c.now}
+	r.burst, r.burstUntil, r.charged = r.Burst, c.now+r.memory, true
 }
 
 func (r *modelCounter) save(m *poolModel) {
-	if r.End == 0 {
-		m.tat[r.name] = r.tat
-	} else {
+	share, _ := r.shareNow()
+	switch {
+	case r.End > 0:
 		m.used[r.name] = modelCount{r.end, r.used}
+	case r.burst > 0 || share < 1:
+		m.counters[r.name] = r.modelCounterState
+	default:
+		m.counters[r.name] = modelCounterState{tat: r.tat}
 	}
 }
 
@@ -175,7 +212,7 @@ func (r *modelCounter) sendAt(from, units float64) float64 {
 	case r.End == 0:
 		return max(from, r.tat+float64((units-float64(r.Burst))*r.Interval))
 	case r.used+units > float64(r.Burst):
-		return max(from, r.end+r.horizon)
+		return max(from, r.end+r.off+r.horizon)
 	default:
 		return from
 	}

@@ -1,29 +1,43 @@
 package scripts
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"time"
 )
 
-// poolModel is what the pool's script does, in Go: the same state, the same arithmetic in the same order, no Redis.
+// Constants of the script.
+const (
+	modelKeep   = 900 // seconds
+	modelIdle   = 5
+	modelServed = 8 // sessions
+)
+
+// poolModel is what the pool's script does, in Go, without Redis: the same arithmetic in the same order. Sums over
+// sessions, which the script keeps, are worked out from the sessions each time.
 type poolModel struct {
-	tat      map[string]float64 // by counter
+	counters map[string]modelCounterState
 	used     map[string]modelCount
-	pace     map[string]modelPace
-	bursts   map[string]modelBurst
-	targets  map[string]modelCursor
+	rounds   map[string]modelCursor // by target
 	blocks   map[string]modelBlock
-	sessions map[string]modelSession
+	sessions map[string]*modelSession
 	adaptive map[string]*adaptiveModel // by account
+	idle     map[string]float64        // by account
 	round    float64
-	version  StateVersion // of the last reply: the model doesn't know how often the script writes
+
+	origin, generation, version int64
+	offset, sweepAt, hold       float64
+	first, last                 int64 // tickets
+	loss                        modelLoss
+}
+
+// modelLoss is the last loss of state that a session found.
+type modelLoss struct {
+	survived, until, gone, began int64
+	expected, called             int
 }
 
 type modelCount struct{ end, used float64 }
-
-type modelPace struct{ value, at, recovery float64 }
 
 type modelCursor struct {
 	next int
@@ -31,48 +45,75 @@ type modelCursor struct {
 }
 
 type modelSession struct {
-	end, turn               float64
-	seq                     int64
-	want, waitingForPermits int
-	held                    map[string]int
+	end, turn     float64
+	seq, version  int64
+	waiting, want int
+	aside         int
+	ticket        int64
+	held          map[string]int
 }
+
+func (s *modelSession) sum() (n int) {
+	for _, held := range s.held {
+		n += held
+	}
+	return n
+}
+
+func (s *modelSession) leased() bool { return s.waiting > 0 || s.sum() > 0 }
 
 func newPoolModel() *poolModel {
 	return &poolModel{
-		tat:      map[string]float64{},
+		counters: map[string]modelCounterState{},
 		used:     map[string]modelCount{},
-		pace:     map[string]modelPace{},
-		bursts:   map[string]modelBurst{},
-		targets:  map[string]modelCursor{},
+		rounds:   map[string]modelCursor{},
 		blocks:   map[string]modelBlock{},
-		sessions: map[string]modelSession{},
+		sessions: map[string]*modelSession{},
 		adaptive: map[string]*adaptiveModel{},
+		idle:     map[string]float64{},
+		first:    1,
 	}
 }
 
 // modelCall is one call on its way through the model.
 type modelCall struct {
 	*poolModel
-	cfg                     *PoolConfig
-	call                    *PoolCall
-	now, horizon, turn      float64
-	ran                     int64 // seq of the session's last call that did
-	settled                 bool
-	counters                map[string]*modelCounter
-	targets                 map[int][]*modelTarget // by group
-	held, taken, permits    []int                  // by account
-	samples                 map[int]*PoolReport    // by account
-	shares, fair            int
-	setAside, free, holding int
-	wake                    float64
-	poll                    bool
-	binding, delayed        int
-	reply                   *PoolReply
+	cfg                      *PoolConfig
+	call                     *PoolCall
+	name                     string
+	own                      *modelSession // nil: none
+	wall, now, horizon, turn float64
+	ran                      int64 // seq of the session's last call that did
+	counters                 map[string]*modelCounter
+	targets                  map[int][]*modelTarget // by group
+	accounts                 []*modelAccount
+	samples                  map[int]*PoolReport // by account
+	shares, fair, free       int
+	contenders, queue, aside int // of other sessions
+	reported, holding        int // permits of this session
+	contended                bool
+	wake                     float64
+	poll                     bool
+	binding, delayed         int
+	reply                    *PoolReply
+}
+
+// modelAccount is an account during one call.
+type modelAccount struct {
+	id                          string
+	most, permits, held, others int
+	ready                       bool
+}
+
+func (a *modelAccount) taken() int { return a.others + a.held }
+
+func (m *poolModel) nextVersion(now float64) int64 {
+	return max(m.version+1, int64(math.Floor(now*1e6)))
 }
 
 func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
-		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
+		poolModel: m, cfg: cfg, call: p, name: cfg.Session, wall: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
 		counters: map[string]*modelCounter{}, targets: map[int][]*modelTarget{}, samples: map[int]*PoolReport{},
 		wake: math.Inf(1), binding: ConstraintNone, delayed: ConstraintNone,
 		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
@@ -80,33 +121,41 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	if p.Deadline > 0 && p.Now > p.Deadline {
 		return nil, ErrLate
 	}
+	offset := m.offset
+	c.now = c.wall + offset
+	if at := float64(m.version) / 1e6; at-c.now > 0.001 {
+		c.now = at
+		offset = c.now - c.wall
+	}
 	c.turn = c.now
-	if own, ok := m.sessions[cfg.Session]; ok {
-		if own.seq >= p.Seq {
-			return nil, ErrStale
+	if own := m.sessions[c.name]; own != nil && (own.leased() || own.end > c.now) {
+		c.own, c.turn, c.ran = own, max(c.now, own.turn), own.seq
+	}
+	if c.ran >= p.Seq {
+		return nil, ErrStale
+	}
+	if err := c.findLoss(offset); err != nil {
+		return nil, err
+	}
+	m.offset = offset
+	if m.origin == 0 {
+		m.origin = int64(math.Floor(c.now * 1e6))
+		m.generation, m.sweepAt = m.origin, c.now+cfg.TTL.Seconds()
+	}
+	if c.now >= m.sweepAt {
+		c.sweep()
+	}
+	if m.hold > c.now && (c.own == nil || c.own.version <= m.loss.began) {
+		if m.loss.called++; m.loss.called >= m.loss.expected {
+			m.hold = 0
 		}
-		c.turn, c.ran = max(c.now, own.turn), own.seq
 	}
-	switch {
-	case p.Expected.Generation > 0 && p.Expected.Generation != m.version.Generation:
-		return nil, ErrLostAll
-	case p.Expected.Version > m.version.Version:
-		return nil, ErrLost
-	}
-	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
-	counts := true
-	for i := range p.Reports {
-		r := &p.Reports[i]
-		c.settled = c.settled || r.Kind == SettleCounter
-		if r.Kind == UnlessRan {
-			counts = r.Seq == 0 || c.ran < r.Seq
-		} else if counts {
-			c.report(r)
-		}
-	}
+	c.readAccounts()
+	c.reports()
 	c.countPermits()
 	left := 0
-	for _, d := range p.Demands {
+	for i := range p.Demands {
+		d := &p.Demands[i]
 		over, why := c.demand(d)
 		left += over
 		if c.binding == ConstraintNone {
@@ -115,13 +164,120 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		c.reply.Admitted = append(c.reply.Admitted, d.Count-over)
 		c.reply.Blocked = append(c.reply.Blocked, why)
 	}
+	if c.contended && c.own != nil && c.own.sum() > c.reported {
+		c.serveQueue(true)
+	}
 	c.save(left)
 	c.answer(left)
 	return c.reply, nil
 }
 
+// findLoss finds out whether state is lost that the session has seen.
+func (c *modelCall) findLoss(offset float64) error {
+	e := c.call.Expected
+	var lost error
+	switch {
+	case e.Origin == 0:
+	case e.Origin != c.origin:
+		lost = ErrLostAll
+	case e.Generation != c.generation:
+		if e.Generation != c.loss.survived || e.Version > c.loss.until {
+			lost = ErrLost
+		}
+	case e.Version > c.version, c.now-float64(e.Version)/1e6 < modelKeep && c.ran < e.Seq:
+		lost = ErrLost
+	}
+	if lost == nil {
+		return nil
+	}
+	all := e.Origin != c.origin
+	if all && c.loss.gone == e.Generation || !all && e.Generation < c.generation {
+		return lost
+	}
+	sessions := 1
+	for name, s := range c.sessions {
+		if name != c.name && s.leased() {
+			sessions++
+		}
+	}
+	loss := modelLoss{survived: c.generation, began: c.version, expected: max(e.Sessions, sessions)}
+	if all {
+		loss.until, loss.gone = c.version, e.Generation
+	} else if c.own != nil {
+		loss.until = c.own.version
+	}
+	c.poolModel.loss = loss
+	c.poolModel.generation = max(int64(math.Floor(c.now*1e6)), c.generation+1, e.Generation+1)
+	if c.origin == 0 {
+		c.poolModel.origin = c.generation
+	}
+	c.poolModel.offset = offset
+	c.poolModel.hold = c.now + c.cfg.TTL.Seconds()/3
+	c.poolModel.version = c.nextVersion(c.now)
+	return lost
+}
+
+// sweep ends leases that are over.
+func (c *modelCall) sweep() {
+	sweepAt := c.now + c.cfg.TTL.Seconds()
+	for name, s := range c.sessions {
+		switch {
+		case name == c.name:
+		case s.end > c.now:
+			if s.leased() {
+				sweepAt = min(sweepAt, s.end)
+			}
+		case s.leased():
+			*s = modelSession{end: c.now + modelKeep, turn: s.turn, seq: s.seq, version: s.version}
+		default:
+			delete(c.sessions, name)
+		}
+	}
+	c.poolModel.sweepAt = max(sweepAt, c.now+c.cfg.TTL.Seconds()/100)
+}
+
+// readAccounts counts permits, and what other sessions wait for.
+func (c *modelCall) readAccounts() {
+	for i, a := range c.cfg.Accounts {
+		account := &modelAccount{id: a.ID, most: a.Concurrency}
+		if account.most == 0 {
+			account.most = c.cfg.Concurrency
+		}
+		if c.cfg.Concurrency > 0 {
+			account.held = c.call.Held[i]
+		}
+		c.accounts = append(c.accounts, account)
+		c.reported += account.held
+	}
+	c.holding, c.shares = c.reported, 1
+	for name, s := range c.sessions {
+		if name == c.name {
+			continue
+		}
+		if s.waiting > s.want {
+			c.shares++
+		}
+		if s.want > 0 || s.sum() > 0 {
+			c.contenders++
+		}
+		if s.ticket > 0 {
+			c.queue++
+		}
+		c.aside += s.aside
+		for _, a := range c.accounts {
+			a.others += s.held[a.id]
+		}
+	}
+}
+
 func (c *modelCall) answer(left int) {
 	c.reply.Waiting, c.reply.Poll = c.shares-1, c.poll
+	c.reply.Version = StateVersion{c.origin, c.generation, c.version, c.call.Seq, 0}
+	for _, s := range c.sessions {
+		if s.leased() {
+			c.reply.Version.Sessions++
+		}
+	}
 	c.reply.Constraint = c.binding
 	if c.binding == ConstraintNone {
 		c.reply.Constraint = c.delayed
@@ -135,119 +291,48 @@ func (c *modelCall) answer(left int) {
 	}
 }
 
-func (c *modelCall) countPermits() {
-	contenders := 1
-	c.held, c.taken = make([]int, len(c.cfg.Accounts)), make([]int, len(c.cfg.Accounts))
-	if c.cfg.Concurrency > 0 {
-		copy(c.held, c.call.Held)
-		copy(c.taken, c.call.Held)
-	}
-	for _, n := range c.held {
-		c.holding += n
-	}
-	type rival struct{ waitingForPermits, sum int }
-	var rivals []rival
-	for name, s := range c.sessions {
-		if name == c.cfg.Session {
-			continue
-		}
-		if s.want > s.waitingForPermits {
-			c.shares++
-		}
-		r := rival{waitingForPermits: s.waitingForPermits}
-		for i, a := range c.cfg.Accounts {
-			r.sum += s.held[a.ID]
-			c.taken[i] += s.held[a.ID]
-		}
-		if r.waitingForPermits > 0 || r.sum > 0 {
-			contenders++
-		}
-		rivals = append(rivals, r)
-	}
-	c.shares++
-	all := c.countAdapted()
-	c.fair = (all + contenders - 1) / contenders
-	for _, r := range rivals {
-		if r.waitingForPermits > 0 && r.sum < c.fair {
-			c.setAside += min(r.waitingForPermits, c.fair-r.sum)
-		}
-	}
-	for i, taken := range c.taken {
-		c.free += max(0, c.permits[i]-taken)
-	}
-}
-
-// countAdapted works out the permits of each account, and returns all of them.
-func (c *modelCall) countAdapted() (all int) {
-	c.permits = make([]int, len(c.cfg.Accounts))
-	for i, a := range c.cfg.Accounts {
-		c.permits[i] = c.cfg.Concurrency
-		if p := c.cfg.Adaptive; p != nil && c.cfg.Concurrency > 0 {
-			c.permits[i] = min(c.permits[i], int(math.Floor(c.adapted(i, a.ID, *p))))
-		}
-		all += c.permits[i]
-	}
-	return all
-}
-
-func (c *modelCall) adapted(i int, account string, p SemaphoreAdaptive) float64 {
-	state, samples := c.adaptive[account], c.samples[i]
-	switch {
-	case samples == nil && state == nil:
-		return float64(p.Initial)
-	case samples == nil:
-		return state.limit
-	case state == nil:
-		state = &adaptiveModel{limit: float64(p.Initial), since: int64(c.now * 1e6)}
-		if samples.Units > 0 {
-			state.limit = float64(max(p.Min, samples.Units))
-		}
-		c.adaptive[account] = state
-	}
-	p.OK, p.Dropped, p.Total = samples.OK, samples.Dropped, samples.For
-	used := int64(c.taken[i]-c.held[i]) + max(int64(c.held[i]), samples.Peak)
-	state.adapt(&p, used, int64(c.cfg.Concurrency), int64(c.now*1e6))
-	return state.limit
-}
-
 func (c *modelCall) save(left int) {
 	for _, r := range c.counters {
 		if r.charged {
 			r.save(c.poolModel)
 		}
 	}
-	held, any := map[string]int{}, false
-	for i, a := range c.cfg.Accounts {
-		if c.held[i] > 0 {
-			held[a.ID], any = c.held[i], true
+	s := &modelSession{turn: c.turn, seq: c.call.Seq, version: c.nextVersion(c.now), waiting: left, held: map[string]int{}}
+	for _, a := range c.accounts {
+		if a.held > 0 {
+			s.held[a.id] = a.held
 		}
 	}
-	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
 	switch {
 	case c.binding == ConstraintPermits:
-		s.waitingForPermits = left
+		s.want = left
 	case c.poll:
-		s.waitingForPermits = 1
+		s.want = 1
 	}
-	switch {
-	case left > 0 || any:
-		c.sessions[c.cfg.Session] = s
-	case c.settled:
-		s.end = max(c.turn, s.end)
-		c.sessions[c.cfg.Session] = s
-	case c.turn > c.now:
-		s.end = c.turn
-		c.sessions[c.cfg.Session] = s
-	default:
-		delete(c.sessions, c.cfg.Session)
+	if c.own != nil && c.own.ticket >= c.first {
+		s.ticket = c.own.ticket
 	}
+	if s.want == 0 {
+		s.ticket = 0
+	} else if s.ticket == 0 {
+		c.poolModel.last++
+		s.ticket = c.last
+	}
+	s.end = c.now + modelKeep
+	if s.leased() {
+		s.end = c.now + c.cfg.TTL.Seconds()
+	}
+	c.sessions[c.name] = s
+	c.poolModel.version = s.version
 }
 
 // modelTarget is a target during one call.
 type modelTarget struct {
 	modelCursor
 	name               string
-	account            int
+	account            *modelAccount
+	perKey             bool
+	opened             bool
 	blocks             []string
 	counters           []*modelCounter
 	keyNames           []string
@@ -255,6 +340,7 @@ type modelTarget struct {
 	index              int
 	keys, trials       []int
 	trial              bool // the target itself is
+	used               float64
 	reserved           bool
 	off                bool
 	back               float64
@@ -286,8 +372,8 @@ func (c *modelCall) group(index int) []*modelTarget {
 
 func (c *modelCall) openTarget(group, account int, key string, keys []PoolKeyWeight) {
 	f, a := c.cfg.ModelGroups[group], c.cfg.Accounts[account].ID
-	l := &modelTarget{name: TargetName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
-	l.index, l.modelCursor = len(c.targets[group]), c.poolModel.targets[l.name]
+	l := &modelTarget{name: TargetName(a, f.Name, key), account: c.accounts[account], perKey: key != "", weight: 1, back: math.Inf(1), off: true}
+	l.index, l.modelCursor = len(c.targets[group]), c.rounds[l.name]
 	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
 	for _, k := range keys {
 		l.keyNames, l.weight = append(l.keyNames, k.ID), max(l.weight, k.Weight)
@@ -295,11 +381,15 @@ func (c *modelCall) openTarget(group, account int, key string, keys []PoolKeyWei
 	for _, i := range f.Limits {
 		l.counters = append(l.counters, c.counter(i, map[LimitScope]string{PerAccount: a, PerKey: key}[c.cfg.Limits[i].Scope]))
 	}
-	c.openKeys(l)
 	c.targets[group] = append(c.targets[group], l)
 }
 
+// openKeys works out which keys can be used, when the target is first looked at.
 func (c *modelCall) openKeys(l *modelTarget) {
+	if l.opened {
+		return
+	}
+	l.opened = true
 	var whole modelBlock
 	for _, name := range l.blocks {
 		b, trial := c.block(name)

@@ -1,90 +1,95 @@
--- Part of the pool's script: what this process reports: the permits that it holds, and what it learned of blocks and
--- counters.
+-- Part of the pool's script: what the process reports.
 --
--- Expects pool.lua (accounts, limits, ran, now), pool_counter.lua and pool_block.lua; reads their part of ARGV.
--- Leaves held_here, the permits of this session; settled, whether it reported a settlement; account.samples.
+-- Expects pool_block.lua. Leaves refused, how many reports can't be true; account.samples of the 'adapt' reports. Counters
+-- and blocks are as reported from here on.
 
-local held_here = 0
-if concurrency > 0 then
-  for i = 1, #accounts do
-    local held = num()
-    accounts[i].held, accounts[i].taken = held, held
-    held_here = held_here + held
-  end
-end
+local report = {
+  refused = 0
+}
 
-local reports, settled = num(), false
-if reports > 0 then -- most calls have none, and making the functions has a cost
+report.refused = 0
+local reports = num()
+if reports > 0 then -- most calls have none, and don't need the functions either
 
-  -- block starts a cooldown, or disables. The later end wins, and a cooldown doesn't replace a block that disables.
+  -- block keeps something out of use. The later time wins, and a cooldown doesn't replace what is disabled.
   local function block(kind, name, till, reason)
-    local old, was_disabled, _, trial = read_block(name)
+    local old, was_disabled, _, trial = blocking.read_block(name)
     was_disabled = was_disabled or trial
-    if till > now and (till > old or (kind == 'off' and not was_disabled)) then
-      write_block(name, math.max(till, old), was_disabled and 'off' or kind, reason)
+    if till > state.now and (till > old or (kind == 'off' and not was_disabled)) then
+      blocking.write_block(name, math.max(till, old), was_disabled and 'off' or kind, reason)
     end
   end
 
-  -- clear ends a block that disables. A cooldown ends at its own time.
+  -- clear ends that something is disabled. A cooldown ends by itself.
   local function clear(name)
-    if string.find(field[name] or '', ' off ', 1, true) then
-      drop(name)
+    local _, disabled, _, trial = blocking.read_block(name)
+    if disabled or trial then
+      hash.drop(name)
     end
   end
 
-  -- settle corrects a charge. A refund leaves at most the whole burst.
-  local function settle(c, units)
+  -- settle corrects a charge. A refund counts only while the charge counts at the provider: for a period, or the same day.
+  local function settle(c, units, charged_at)
+    local l = c.limit
+    if units > 2 * l.limit or units < -2 * l.limit then
+      report.refused = report.refused + 1
+      return
+    end
     if c.used then
-      c.used = math.max(0, c.used + units)
-    else
-      c.tat = math.max(c.tat, now) + units * c.limit.interval
+      if units > 0 or charged_at == 0 or charged_at >= c.ends - counting.DAY then
+        c.used = math.max(0, c.used + units)
+        counting.counter_changed(c)
+      end
+    elseif units > 0 or charged_at == 0 or call.wall - charged_at < l.period then
+      local latest = math.max(c.tat, state.now + call.horizon + l.limit * l.interval)
+      c.tat = math.min(latest, math.max(c.tat, state.now) + units * l.interval)
+      counting.counter_changed(c)
     end
-    counter_changed(c)
   end
 
-  -- hold delays the next unit of a counter by some seconds.
-  local function hold(c, seconds)
+  -- hold keeps the next unit of a counter back for some seconds.
+  local function hold_back(c, seconds)
     if not c.used then
-      c.tat = math.max(c.tat, now + seconds + (c.limit.burst - 1) * c.limit.interval)
-      counter_changed(c)
+      c.tat = math.max(c.tat, state.now + seconds + (c.limit.burst - 1) * c.limit.interval)
+      counting.counter_changed(c)
     end
   end
 
   local function used(c, units)
     if c.used then
       c.used = math.max(c.used, units)
-      counter_changed(c)
+      counting.counter_changed(c)
     end
   end
 
   -- booked restores a counter that Redis has lost.
   local function booked(c, seconds)
     if not c.used then
-      c.tat = math.max(c.tat, now + seconds)
-      counter_changed(c)
+      c.tat = math.max(c.tat, state.now + seconds)
+      counting.counter_changed(c)
     end
   end
 
   local function slow(c, factor, recovery, quiet)
-    local value, at = pace(c.name)
-    if c.used or now - at < quiet then
+    local share, since = counting.share_now(c)
+    if c.used or state.now - since < quiet then
       return
     end
-    local slower = math.max(SLOWEST, value * factor)
-    put('f' .. string.sub(c.name, 2), string.format('%.17g %.17g %.17g', slower, now, recovery), now + recovery)
-    local limit = own_limit(c)
-    limit.interval = limit.interval * value / slower
+    local slower = math.max(counting.SLOWEST, share * factor)
+    local limit = counting.own_limit(c)
+    limit.interval = limit.interval * share / slower
+    c.more.share, c.more.since, c.more.recovery = slower, state.now, recovery
+    counting.counter_changed(c)
   end
 
-  local on_counter = { settle = settle, hold = hold, used = used, booked = booked, slow = slow }
+  local on_counter = { settle = settle, hold = hold_back, used = used, booked = booked, slow = slow }
 
   local counts = true
   for _ = 1, reports do
     local kind = arg()
-    settled = settled or kind == 'settle'
     if kind == 'unless' then
       local reported_by = num()
-      counts = reported_by == 0 or ran < reported_by
+      counts = reported_by == 0 or state.ran < reported_by
     elseif kind == 'clear' then
       local name = arg()
       if counts then
@@ -93,21 +98,23 @@ if reports > 0 then -- most calls have none, and making the functions has a cost
     elseif kind == 'cool' or kind == 'off' then
       local name, seconds, reason = arg(), num(), arg()
       if counts then
-        block(kind, name, now + seconds, reason)
+        block(kind, name, state.now + seconds, reason)
       end
     elseif kind == 'adapt' then
-      local account = accounts[num()]
+      local account = targets.account_of(arg(), num())
       local samples = { ok = num(), dropped = num(), total = num(), peak = num(), first = num() }
       if counts then
         account.samples = samples
       end
     else
-      local limit, owner, a, b, c = limits[num()], arg(), num()
+      local l, owner, a, b, c = limits[num()], arg(), num()
       if kind == 'slow' then
         b, c = num(), num()
+      elseif kind == 'settle' then
+        b = num()
       end
       if counts then
-        on_counter[kind](counter(limit, owner), a, b, c)
+        on_counter[kind](counting.counter_at(l, l.head .. owner .. l.tail), a, b, c)
       end
     end
   end

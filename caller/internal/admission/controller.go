@@ -241,10 +241,16 @@ func (c *Controller) decline(b *booking) {
 }
 
 // settle puts the correction of a call's units into the outbox.
-func (c *Controller) settle(t *target, delta []int64) {
+func (c *Controller) settle(b *booking, delta []int64) {
 	c.mu.Lock()
 	wake := c.outbox.empty() && c.sleeping() // so that Redis gets it soon, also if no other call follows
-	c.correct(t, func(l *Limit) int64 { return delta[l.Metric] })
+	now := time.Now()
+	c.correct(b.target, func(l *Limit) int64 {
+		if delta[l.Metric] < 0 && !l.stillCounts(b.sendAt, now) {
+			return 0 // the provider no longer counts the charge
+		}
+		return delta[l.Metric]
+	})
 	c.mu.Unlock()
 	if wake {
 		c.signal()

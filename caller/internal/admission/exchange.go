@@ -64,7 +64,7 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	c.seq++
 	x := &exchange{topology: t, batch: c.queue.head(c.batchLimit, t, c.cfg.Horizon, now), delivery: c.outbox.drain(c.seq, now)}
 	x.call = &scripts.PoolCall{
-		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now),
+		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, c.permits.limited && c.permits.inFlight > 0),
 		Reports: append(x.delivery.encode(t, now, c.cfg.SessionTTL), c.drainSamples(now)...),
 	}
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {

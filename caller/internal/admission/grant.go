@@ -69,8 +69,8 @@ func (g *Grant) Decline() {
 }
 
 // Settle corrects what the call was charged by a difference of units, actual less charged, by metric. Redis gets it with
-// the next script call, or a moment later.
-func (g *Grant) Settle(delta []int64) { g.controller.settle(g.target, delta) }
+// the next script call, or a moment later. A refund of a charge that the provider no longer counts is left out.
+func (g *Grant) Settle(delta []int64) { g.controller.settle(&g.booking, delta) }
 
 // Feedback reports what the attempt taught to all processes.
 func (g *Grant) Feedback(f Feedback) { g.controller.feedback(g, &f) }

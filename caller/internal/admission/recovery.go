@@ -25,9 +25,10 @@ type dailyUse struct {
 	units int64
 }
 
-// expectedVersion returns the version that the state in Redis must not be older than; zero if there is nothing to restore.
-func (r *recovery) expectedVersion(now time.Time) scripts.StateVersion {
-	if r.keepUntil.After(now) {
+// expectedVersion returns the version that the state in Redis must not be older than; zero if there is nothing to restore
+// and the process holds no permits. After a loss, Redis grants no permits until the sessions have reported theirs.
+func (r *recovery) expectedVersion(now time.Time, holds bool) scripts.StateVersion {
+	if holds || r.keepUntil.After(now) {
 		return r.version
 	}
 	return scripts.StateVersion{}

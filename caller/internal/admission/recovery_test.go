@@ -23,14 +23,14 @@ func restored(r *recovery, all bool, now time.Time) map[string]report {
 func TestRecovery_ExpectsAVersionWhileThereIsSomethingToRestore(t *testing.T) {
 	t.Parallel()
 	r := recovery{version: version}
-	if got := r.expectedVersion(noon); got != (scripts.StateVersion{}) {
+	if got := r.expectedVersion(noon, false); got != (scripts.StateVersion{}) {
 		t.Errorf("with nothing to restore: got %v, want none", got)
 	}
 	r.recordReports([]report{cooldown("k", noon.Add(time.Minute))})
-	if got := r.expectedVersion(noon.Add(59 * time.Second)); got != version {
+	if got := r.expectedVersion(noon.Add(59 * time.Second), false); got != version {
 		t.Errorf("during a cooldown: got %v, want %v", got, version)
 	}
-	if got := r.expectedVersion(noon.Add(time.Minute)); got != (scripts.StateVersion{}) {
+	if got := r.expectedVersion(noon.Add(time.Minute), false); got != (scripts.StateVersion{}) {
 		t.Errorf("after the cooldown: got %v, want none", got)
 	}
 }

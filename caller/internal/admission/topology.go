@@ -94,6 +94,7 @@ func newTopology(cfg *Config, accounts []*account, groups []modelGroup, now time
 func (t *topology) limit(l *Limit, now time.Time) scripts.PoolLimit {
 	out := scripts.PoolLimit{
 		Name: l.Name, Scope: l.Scope, Metric: l.Metric, Interval: l.Interval, Burst: l.Burst, Limit: l.Usable, Grows: l.Grows,
+		Period: l.Period,
 	}
 	if l.daily() {
 		end := l.NextReset(now)

@@ -29,16 +29,12 @@ type granted struct {
 	trial        bool
 }
 
-// visit joins a pool. Its HASH doesn't expire meanwhile, however slow the machine and whatever time the test sets.
+// visit joins a pool.
 func visit(t *testing.T, rdb *redis.Client, cfg Config) *visitor {
 	t.Helper()
 	cfg.Session = t.Name() + strconv.FormatInt(time.Now().UnixNano(), 36)
 	v := &visitor{t: t, rdb: rdb, cfg: cfg, groups: newModelGroups(cfg.Limits)}
 	v.topology = newTopology(&v.cfg, mergeAccounts(nil, cfg.Accounts), v.groups.list, noon)
-	far := float64(scripts.Micros(noon.AddDate(10, 0, 0))) / 1e6
-	if err := rdb.HSet(t.Context(), scripts.PoolKey(cfg.Pool), "x", far).Err(); err != nil {
-		t.Fatal(err)
-	}
 	return v
 }
 
