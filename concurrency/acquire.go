@@ -116,8 +116,8 @@ func (s *Semaphore) admit(w *waiter, now time.Time) (*Lease, error) {
 	w.afterSeq = s.session.seq
 	s.queue.push(w)
 	s.stats.Waits++
-	// Without a waiter before w, Redis doesn't know of this demand: the one that waitingPriority stands for may be gone.
-	if !blocked || w.level < s.session.waitingPriority {
+	// If Redis already counts the session as waiting, w has a report at the next poll. TryAcquire doesn't wait so long.
+	if w.try || w.level < s.session.waitingPriority {
 		s.session.reportNow = true
 		s.signal()
 	}

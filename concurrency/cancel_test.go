@@ -168,3 +168,41 @@ func TestLeaseContext_HasNoDeadlineOfTheWait(t *testing.T) {
 		l.Release()
 	})
 }
+
+// Redis stops counting a request as waiting within the poll interval after the process has served it itself.
+func TestServedRequest_IsRetracted(t *testing.T) {
+	bubble(t, func(t *testing.T, process func() *client) {
+		cfg := Config{Limit: 2, IdleTimeout: -1}
+		a, b := newTest(t, process(), cfg), newTest(t, process(), cfg)
+		held, other := acquire(t, a, 1), acquire(t, b, 1)
+		waiting := queued(t, a, testkit.Context(t), 1)
+		known(t, a, 1)
+		held.Release()
+		held = take(t, waiting)
+		time.Sleep(DefaultPollInterval + time.Millisecond)
+		_, st := allocated(t, b)
+		for _, x := range st.Sessions {
+			if x.Waiting != 0 {
+				t.Errorf("permits that session %s waits for: got %d, want 0", x.ID, x.Waiting)
+			}
+		}
+		held.Release()
+		other.Release()
+	})
+}
+
+// A process whose requests often wait for a moment, and are served by itself, reports twice a poll interval at most: at the
+// poll, and for requests that joined during it.
+func TestServedRequest_NeedsNoReport(t *testing.T) {
+	bubble(t, func(t *testing.T, process func() *client) {
+		const limit, lasts = 4, 10 * time.Second
+		const most = 2*int64(lasts/DefaultPollInterval) + 10
+		s := newTest(t, process(), Config{Limit: limit})
+		ctx := testkit.ContextFor(t, lasts)
+		var inUse gauge
+		use(ctx, s, limit+1, 3*time.Millisecond, &inUse)
+		if st := s.Stats(); st.Waits < 1000 || st.ScriptCalls > most {
+			t.Errorf("script calls for %d requests that waited: got %d, want at most %d", st.Waits, st.ScriptCalls, most)
+		}
+	})
+}

@@ -41,6 +41,7 @@ type session struct {
 	askAt           time.Time // when Redis expects permits for the waiters; zero: unknown
 	usedAt          time.Time // when a lease was last granted or released
 	reportedUnits   [levels]int64
+	reportedNeed    bool // Redis sets permits aside for a waiter of the last report
 
 	samples samples
 
@@ -145,12 +146,13 @@ func (s *session) nextReport(q *queue, now time.Time) time.Time {
 	if s.reportNow || s.hasSurplus(waiting) {
 		by(now)
 	}
-	if waiting {
+	if waiting || s.reportedNeed { // if the waiters are gone, so that Redis doesn't count them any more
 		by(s.reportedAt.Add(s.cfg.PollInterval))
-		if !s.askAt.IsZero() {
-			by(s.askAt)
-		}
-	} else {
+	}
+	if waiting && !s.askAt.IsZero() {
+		by(s.askAt)
+	}
+	if !waiting {
 		s.nextIdleReport(by, now)
 	}
 	if !s.samples.since.IsZero() {
@@ -200,7 +202,7 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	if s.cfg.Adaptive != nil {
 		r.Adaptive = s.samples.take(s.cfg.Adaptive, s.used)
 	}
-	s.reportedUnits = waiting
+	s.reportedUnits, s.reportedNeed = waiting, r.Need > 0
 	s.registered = true
 	return r
 }
