@@ -129,7 +129,7 @@ func (p *pool) compose(now time.Time) *question {
 	q := &question{layout: p.layout, batch: p.queue.head(p.reach, p.layout, p.plan.Tuning.Horizon)}
 	p.seq++
 	q.call = &scripts.PoolCall{Config: p.layout.shape, Seq: p.seq, Demands: q.batch.demands}
-	q.call.Expected = p.memory.known(now)
+	q.call.Expected = p.memory.known(now, p.inUse > 0 && p.plan.Concurrency > 0)
 	if deadline, ok := p.clock.Server(now.Add(callTimeout)); ok {
 		q.call.Deadline = deadline
 	}

@@ -101,6 +101,7 @@ func (l *layout) limit(p *plan, i int, now time.Time) scripts.PoolLimit {
 		Name: pace.name, Scope: scripts.LimitScope(its.Scope), Metric: p.index[i],
 		Interval: pace.interval, Burst: pace.burst, Limit: its.Usable(), Grows: pace.grows,
 	}
+	made.Period = its.Period
 	if its.Algorithm == Daily {
 		end := its.nextReset(now)
 		made.End = scripts.Micros(end)

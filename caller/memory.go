@@ -25,9 +25,9 @@ type dayUse struct {
 	units int64
 }
 
-// known returns what Redis' state must not be older than; nothing if there is nothing to lose.
-func (m *memory) known(now time.Time) scripts.StateVersion {
-	if m.until.After(now) {
+// known returns the state that Redis must still have; zero if this process could restore nothing and holds no permit.
+func (m *memory) known(now time.Time, holds bool) scripts.StateVersion {
+	if holds || m.until.After(now) {
 		return m.mark
 	}
 	return scripts.StateVersion{}

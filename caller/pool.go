@@ -165,7 +165,12 @@ func (p *pool) settle(g *Grant, difference Cost) {
 		defer p.wake() // so that Redis hears of it soon, also if no call follows
 	}
 	for i, name := range g.lane.counters {
-		if units := difference[p.plan.Limits[g.lane.limits[i]].Metric]; units != 0 {
+		its := &p.plan.Limits[g.lane.limits[i]]
+		units := difference[its.Metric]
+		if units < 0 && !its.counted(g.slot) {
+			continue // the provider no longer counts the charge
+		}
+		if units != 0 {
 			p.news.settle(name, units)
 			p.memory.settled(name, units)
 		}

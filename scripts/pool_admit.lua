@@ -1,16 +1,17 @@
--- Part of the pool's script: admission. A demand d is a run of equal calls. d.group is its model group; d.targets those
--- that it may take, as far as they are looked at; d.units what each call takes of each limit of its group; d.reach how many
--- seconds ahead they may be booked. d.bookable_after and d.send_after say for each of these limits how long after a
--- counter's theoretical arrival time a call could be booked if it cost one unit, and with its cost; but for counts, and
--- counters with a limit of their own.
+-- Part of the pool's script: admission. A demand d is a run of equal calls. d.group is its model group; d.targets
+-- those that it may take, as far as they are looked at; d.units what each call takes of each limit of its group;
+-- d.reach how many seconds ahead they may be booked. d.bookable_after and d.send_after say for each of these limits
+-- how long after a counter's theoretical arrival time a call could be booked if it cost one unit, and with its cost;
+-- but for counts, and counters with a limit of their own.
 --
 -- A demand looks at a few candidates first. If none can serve a call now, it looks at all targets of its group.
 --
--- Expects pool_permit.lua. Leaves the reply's demands and runs; left, calls that were not admitted; binding, delayed, wake,
--- reason, poll; turns, the targets whose round robin moved.
+-- Expects pool_permit.lua. Leaves the reply's demands and runs; left, calls that were not admitted; binding, delayed,
+-- wake, reason, poll; turns, the targets whose round robin moved.
 
 local admission = {
-  shares = 0, turn = 0, left = 0, binding = 0, delayed = 0, wake = 0, reason = 0, poll = 0, reply = 0, size = 0, round = 0,
+  shares = 0, turn = 0, left = 0, binding = 0, delayed = 0, wake = 0, reason = 0, poll = 0, reply = 0, size = 0,
+    round = 0,
   turn_of = 0, evaluate = 0, evaluate_all = 0, open_targets = 0, choose_target = 0, ready_calls = 0, take_turn = 0,
   next_key = 0, charge = 0, ask_again = 0, why_closed = 0, why_none = 0, reserve = 0, grow = 0, note_idle = 0,
   admit_on = 0, all_targets = 0
@@ -50,10 +51,10 @@ function admission.turn_of(target, group)
   return its
 end
 
--- evaluate works out when a target could serve a call: from when a call may be booked, the same for every cost, so that
--- small calls don't starve large ones; and its send time. Both may lie in the past: the further, the less loaded. What a
--- count has no room for isn't booked before it starts anew. Targets are ranked by that: lower is better. Those that can
--- serve now come first, in the order of the strategy; the others by their send times.
+-- evaluate works out when a target could serve a call: from when a call may be booked, the same for every cost, so
+-- that small calls don't starve large ones; and its send time. Both may lie in the past: the further, the less loaded.
+-- What a count has no room for isn't booked before it starts anew. Targets are ranked by that: lower is better. Those
+-- that can serve now come first, in the order of the strategy; the others by their send times.
 function admission.evaluate(target, d)
   local bookable_at, send_at, its_binding = 0, 0, call.NONE
   local units, its_counters = d.units, target.counters
@@ -165,7 +166,8 @@ function admission.take_turn(target, d, n)
   for i, cost in ipairs(d.units) do
     takes = math.max(takes, target.counters[i].limit.interval * cost * n)
   end
-  admission.turn = math.max(admission.turn, math.min(admission.turn + takes * admission.shares / d.group.size, state.now + 2 * d.bound))
+  admission.turn = math.max(admission.turn, math.min(admission.turn + takes * admission.shares / d.group.size,
+    state.now + 2 * d.bound))
 end
 
 -- next_key returns the key that is next: one on trial first, for one call.
@@ -219,8 +221,10 @@ function admission.charge(target, d, n)
     account.held, account.taken = account.held + n, account.taken + n
     targets.held_here, permit.free = targets.held_here + n, permit.free - n
   end
-  admission.reply[admission.size + 1], admission.reply[admission.size + 2] = target.index, admission.next_key(target, d, n)
-  admission.reply[admission.size + 3], admission.reply[admission.size + 4] = n, math.ceil((send_at - state.now) * 1000000)
+  admission.reply[admission.size + 1], admission.reply[admission.size + 2] = target.index, admission.next_key(target,
+    d, n)
+  admission.reply[admission.size + 3], admission.reply[admission.size + 4] = n,
+    math.ceil((send_at - state.now) * 1000000)
   admission.size = admission.size + 4
 end
 
@@ -266,8 +270,8 @@ function admission.why_none(d, no_permit)
   return admission.why_closed(d)
 end
 
--- reserve keeps a target for a demand that must wait, and returns the limit that delays it. Later demands skip a reserved
--- target. A daily count is not reserved: what is left of it may still fit a smaller call.
+-- reserve keeps a target for a demand that must wait, and returns the limit that delays it. Later demands skip a
+-- reserved target. A daily count is not reserved: what is left of it may still fit a smaller call.
 function admission.reserve(target, d, ahead, my_turn)
   local limit
   for i = 1, #d.group.limits do
@@ -312,8 +316,8 @@ function admission.note_idle(d)
   end
 end
 
--- admit_on books up to n calls of a demand on its targets, at once: only calls that may be sent now. It returns how many it
--- could not, and if not at once, why.
+-- admit_on books up to n calls of a demand on its targets, at once: only calls that may be sent now. It returns how
+-- many it could not, and if not at once, why.
 function admission.admit_on(d, n, at_once)
   blocking.targets_usable(d.targets, d.group)
   admission.open_targets(d.targets, d.group)
@@ -409,7 +413,8 @@ for g = 1, demands do
     end
   end
   local over, why = admit({
-    group = group, targets = first_looked_at, excluded = excluded, excludes = excludes, reach = reach, preferred = preferred, bound = 0,
+    group = group, targets = first_looked_at, excluded = excluded, excludes = excludes, reach = reach, preferred =
+      preferred, bound = 0,
     units = units, bookable_after = bookable_after, send_after = send_after, limits = shared,
   }, n)
   admission.left = admission.left + over
