@@ -2,9 +2,9 @@
 -- call touches and takes a permit, all or nothing. One run serves many calls of one process, and takes in what it
 -- reports.
 --
--- The script is core.lua, semaphore_adaptive.lua, this file, pool_state.lua, pool_session.lua, pool_counter.lua,
--- pool_block.lua, pool_target.lua, pool_report.lua, pool_permit.lua, pool_admit.lua, pool_scan.lua and pool_write.lua,
--- in this order.
+-- The script is core.lua, semaphore_adaptive.lua, this file, pool_field.lua, pool_target.lua, pool_state.lua,
+-- pool_session.lua, pool_counter.lua, pool_block.lua, pool_report.lua, pool_permit.lua, pool_evaluate.lua,
+-- pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
 --
 -- A limit is one of each account, of each key, or of the pool. A counter is the use of one of these. A model group is
 -- the models that the same limits count. A target is what a call can be sent with: keys that share all their limits,
@@ -112,8 +112,8 @@
 -- them. So what low-priority work took isn't held against a session's urgent calls, but what urgent calls take is held
 -- against its low-priority work.
 --
--- Expects core.lua and semaphore_adaptive.lua. Leaves the arguments up to held; limits and groups; arg and num, which
--- return the next argument.
+-- Expects core.lua and semaphore_adaptive.lua. Leaves the
+-- arguments; limits and groups; arg and num, which return the next argument.
 
 local call = {
   LAYOUT = 0, PERMITS = 0, COOLDOWN = 0, DISABLED = 0, NONE = 0, EXCLUDED = 0, session = 0, ttl = 0, horizon = 0,
