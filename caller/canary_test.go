@@ -137,14 +137,14 @@ func monitor(t *testing.T, server *redistest.Server) func() string {
 	return func() string {
 		rdb := redis.NewClient(server.Options())
 		defer rdb.Close()
-		rdb.Echo(context.Background(), "the end")
+		rdb.Echo(context.Background(), "last command of the test")
 		var all strings.Builder
 		for {
 			line, err := r.ReadString('\n')
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(line, "the end") {
+			if strings.Contains(line, "last command of the test") {
 				return all.String()
 			}
 			all.WriteString(line)

@@ -71,7 +71,8 @@ type LayoutError struct {
 
 // Error names both layouts.
 func (e *LayoutError) Error() string {
-	return fmt.Sprintf("the state in Redis has layout %d, this version of the library uses layout %d: run one version, or give the new one another name", e.Have, e.Want)
+	return fmt.Sprintf("the state in Redis has layout %d, this version of the library uses layout %d: "+
+		"run one version, or give the pool of the new one another name", e.Have, e.Want)
 }
 
 // Error names the script, the first key, and what is known.

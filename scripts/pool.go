@@ -38,6 +38,9 @@ var poolReportLua string
 //go:embed pool_permit.lua
 var poolPermitLua string
 
+//go:embed pool_evaluate.lua
+var poolEvaluateLua string
+
 //go:embed pool_admit.lua
 var poolAdmitLua string
 
@@ -49,7 +52,7 @@ var poolWriteLua string
 
 var poolScript = newScript("pool",
 	coreLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua, poolCounterLua, poolBlockLua,
-	poolReportLua, poolPermitLua, poolAdmitLua, poolScanLua, poolWriteLua)
+	poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }

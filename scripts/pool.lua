@@ -1,13 +1,14 @@
--- Admits calls to a pool of API keys. For each call the script picks a target and a key, charges every limit that the call
--- touches and takes a permit, all or nothing. One run serves many calls of one process, and takes in what it reports.
+-- Admits calls to a pool of API keys. For each call the script picks a target and a key, charges every limit that the
+-- call touches and takes a permit, all or nothing. One run serves many calls of one process, and takes in what it
+-- reports.
 --
--- The script is core.lua, semaphore_adaptive.lua, this file, pool_state.lua, pool_session.lua, pool_counter.lua,
--- pool_block.lua, pool_target.lua, pool_report.lua, pool_permit.lua, pool_admit.lua, pool_scan.lua and pool_write.lua, in
--- this order.
+-- The script is core.lua, semaphore_adaptive.lua, this file, pool_field.lua, pool_target.lua, pool_state.lua,
+-- pool_session.lua, pool_counter.lua, pool_block.lua, pool_report.lua, pool_permit.lua, pool_evaluate.lua,
+-- pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
 --
--- A limit is one of each account, of each key, or of the pool. A counter is the use of one of these. A model group is the
--- models that the same limits count. A target is what a call can be sent with: keys that share all their limits, for one
--- model group. The targets of a model group are the accounts, or the keys if some limit is per key.
+-- A limit is one of each account, of each key, or of the pool. A counter is the use of one of these. A model group is
+-- the models that the same limits count. A target is what a call can be sent with: keys that share all their limits,
+-- for one model group. The targets of a model group are the accounts, or the keys if some limit is per key.
 --
 -- KEYS[1]  the pool's HASH
 --
@@ -104,14 +105,15 @@
 -- Lost writes: a session that has seen state that is lost gets LOST once. It then reports what it knows: 'booked',
 -- 'used', and blocks.
 --
--- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call takes of
--- the pool, times the number of those sessions. While a session's turn lies within the horizon, or within four times as far
--- as a call may be booked if that is more, it books as far ahead as its demands say. Beyond, it has had more than its share
--- and books an eighth of the horizon ahead: it gets what the others leave, but never before them. So what low-priority work
--- took isn't held against a session's urgent calls, but what urgent calls take is held against its low-priority work.
+-- Turns: where several sessions wait for limits, each booked call moves its session's turn ahead by what the call
+-- takes of the pool, times the number of those sessions. While a session's turn lies within the horizon, or within
+-- four times as far as a call may be booked if that is more, it books as far ahead as its demands say. Beyond, it has
+-- had more than its share and books an eighth of the horizon ahead: it gets what the others leave, but never before
+-- them. So what low-priority work took isn't held against a session's urgent calls, but what urgent calls take is held
+-- against its low-priority work.
 --
--- Expects core.lua and semaphore_adaptive.lua. Leaves the arguments up to held; limits and groups; arg and num, which
--- return the next argument.
+-- Expects core.lua and semaphore_adaptive.lua. Leaves the
+-- arguments; limits and groups; arg and num, which return the next argument.
 
 local call = {
   LAYOUT = 0, PERMITS = 0, COOLDOWN = 0, DISABLED = 0, NONE = 0, EXCLUDED = 0, session = 0, ttl = 0, horizon = 0,
@@ -155,8 +157,8 @@ local function num() -- adding 0 makes a number of text at a third of what tonum
   return ARGV[argi] + 0
 end
 
--- Tables with many fields are made in one go, so that they needn't grow: most of what a call costs is the making of tables,
--- strings and functions.
+-- Tables with many fields are made in one go, so that they needn't grow: most of what a call costs is the making of
+-- tables, strings and functions.
 local limits = {}
 for i = 1, num() do
   local scope = ARGV[argi + 3]

@@ -1,11 +1,11 @@
--- Part of the pool's script: blocks, which keep a key or a target out of use. A cooldown ends by itself. What is disabled
--- is on trial after its time: a single call tests it, and the process reports the result. Until then, or for PROBATION
--- seconds, it stays disabled.
+-- Part of the pool's script: blocks, which keep a key or a target out of use. A cooldown ends by itself. What is
+-- disabled is on trial after its time: a single call tests it, and the process reports the result. Until then, or for
+-- PROBATION seconds, it stays disabled.
 --
 -- Fields: until when, 'cool' or 'off', reason. Absent ones are read only while blocks_until lies ahead.
 --
--- Expects pool_counter.lua. Leaves read_block, write_block; targets_usable, which works out what of targets can be used;
--- test_key.
+-- Expects pool_counter.lua. Leaves read_block, write_block; targets_usable, which works out what of targets can be
+-- used; test_key.
 
 local blocking = {
   PROBATION = 0, read_block = 0, write_block = 0, block_names = 0, read_whole = 0, find_usable = 0, targets_usable =
@@ -53,7 +53,8 @@ function blocking.block_names(target, group)
   return its
 end
 
--- read_whole returns until when a target as a whole is blocked, whether it is disabled, why, and whether it is on trial.
+-- read_whole returns until when a target as a whole is blocked, whether it is disabled, why, and whether it is on
+-- trial.
 function blocking.read_whole(target)
   local till, disabled, reason, trial = 0, false, '', false
   for _, name in ipairs(target.blocks) do

@@ -1,9 +1,9 @@
--- Part of the pool's script: counters. A counter is a GCRA limit, with a theoretical arrival time (TAT), or a count that
--- starts anew at a given time.
+-- Part of the pool's script: counters. A counter is a GCRA limit, with a theoretical arrival time (TAT), or a count
+-- that starts anew at a given time.
 --
--- Field t:COUNTER of a GCRA limit: its TAT. If its burst has grown or its rate is lowered, five numbers more: burst (0: as
--- configured), until when that is kept; share of the rate (1: whole), when it was lowered, seconds from 0 to the whole
--- rate. Of a count: 'c', its end (Redis' time), units used.
+-- Field t:COUNTER of a GCRA limit: its TAT. If its burst has grown or its rate is lowered, five numbers more: burst
+-- (0: as configured), until when that is kept; share of the rate (1: whole), when it was lowered, seconds from 0 to
+-- the whole rate. Of a count: 'c', its end (Redis' time), units used.
 --
 -- Expects pool_session.lua. Leaves counter_at and the functions on a counter c; charged, the counters to be written.
 
@@ -165,10 +165,10 @@ function counting.may_grow(limit, units)
   return limit.grows and limit.ends == 0 and units > limit.burst and units <= limit.limit * counting.LARGEST
 end
 
--- counter_grow lets a counter's burst grow to what a call costs, because a call that costs more than the burst takes about
--- twice its cost of the limit. In a window in which the burst grows from B to C, C-B units more than the limit could be
--- admitted; so they are charged, unless the counter was idle for as long. A burst that isn't needed for a while is dropped,
--- which is safe at any time.
+-- counter_grow lets a counter's burst grow to what a call costs, because a call that costs more than the burst takes
+-- about twice its cost of the limit. In a window in which the burst grows from B to C, C-B units more than the limit
+-- could be admitted; so they are charged, unless the counter was idle for as long. A burst that isn't needed for a
+-- while is dropped, which is safe at any time.
 function counting.counter_grow(c, units)
   local l = counting.own_limit(c)
   if units > l.burst then
@@ -188,8 +188,10 @@ local function counter_write(c)
   if c.used then
     hash.put(c.name, string.format('c %.17g %.0f', c.ends, c.used), c.ends + state.offset)
   elseif more and (more.burst > 0 or counting.share_now(c) < 1) then
-    local until_needed = math.max(c.tat + c.limit.limit * c.limit.interval, more.burst > 0 and more.burst_until or 0, more.since + more.recovery)
-    hash.put(c.name, string.format('%.17g %.0f %.17g %.17g %.17g %.17g', c.tat, more.burst, more.burst_until, more.share, more.since,
+    local until_needed = math.max(c.tat + c.limit.limit * c.limit.interval, more.burst > 0 and more.burst_until or 0,
+      more.since + more.recovery)
+    hash.put(c.name, string.format('%.17g %.0f %.17g %.17g %.17g %.17g', c.tat, more.burst, more.burst_until,
+      more.share, more.since,
       more.recovery), until_needed)
   else
     hash.put(c.name, string.format('%.17g', c.tat), c.tat + c.limit.limit * c.limit.interval)

@@ -137,11 +137,11 @@ func (p *PoolCall) candidates(d *PoolDemand) (list []int, all bool) {
 	all = n <= some || c.strategy == RoundRobin
 	first := 0
 	if n > 0 && c.strategy != FirstAvailable {
-		turn := uint64(p.Seq - 1) //nolint:gosec // Seq is positive.
+		turn := uint64(p.Seq - 1)
 		if !all {
 			turn += c.hash // so that sessions look at different targets
 		}
-		first = int(turn % uint64(n)) //nolint:gosec // less than n
+		first = int(turn % uint64(n))
 	}
 	base := d.ModelGroup * n
 	for i := range n {
@@ -164,9 +164,9 @@ type sentGroup struct {
 	number int   // from 1
 	sent   []int // the targets that the demands look at first, from 0
 	at     map[int]int
-	all    bool
 }
 
+// position returns the place of a target among those that are sent, from 1.
 func (g *sentGroup) position(target int) int {
 	at, ok := g.at[target]
 	if !ok {
@@ -177,69 +177,84 @@ func (g *sentGroup) position(target int) int {
 	return at
 }
 
-func (p *PoolCall) args() []any {
-	c := p.Config
-	now := ""
-	if p.Now != 0 {
-		now = seconds(p.Now)
-	}
-	a := make([]any, 0, len(c.args)+64+8*len(p.Reports)+(20+c.metrics)*len(p.Demands))
-	a = append(a, c.args...)
-	a = append(a, now, seconds(p.Deadline), p.Seq, p.Expected.Origin, p.Expected.Generation, p.Expected.Version, p.Expected.Seq, p.Expected.Sessions, p.held())
+// sent is what one call sends of the configuration. Limits and model groups are numbered as they are first used.
+type sent struct {
+	limits  []int // numbers, from 1; 0: not sent
+	order   []int // the limits that are sent
+	groups  map[int]*sentGroup
+	used    []int   // the model groups that are sent
+	demands [][]int // of each demand, the positions of the targets that it looks at first
+}
 
-	// Limits and model groups are numbered as they are first used.
-	limits, order := make([]int, len(c.limits)), []int(nil)
-	number := func(limit int) int {
-		if limits[limit] == 0 {
-			order = append(order, limit)
-			limits[limit] = len(order)
-		}
-		return limits[limit]
+func (s *sent) limit(limit int) {
+	if s.limits[limit] == 0 {
+		s.order = append(s.order, limit)
+		s.limits[limit] = len(s.order)
 	}
-	groups, used := map[int]*sentGroup{}, []int(nil)
-	demands := make([][]int, len(p.Demands))
+}
+
+func (s *sent) group(c *EncodedConfig, index int) *sentGroup {
+	g := s.groups[index]
+	if g == nil {
+		s.used = append(s.used, index)
+		g = &sentGroup{number: len(s.used), at: map[int]int{}}
+		s.groups[index] = g
+		for _, l := range c.groups[index].Limits {
+			s.limit(l)
+		}
+	}
+	return g
+}
+
+// sent works out what the call touches.
+func (p *PoolCall) sent() *sent {
+	c := p.Config
+	s := &sent{limits: make([]int, len(c.limits)), groups: map[int]*sentGroup{}, demands: make([][]int, len(p.Demands))}
 	for i := range p.Demands {
 		d := &p.Demands[i]
-		g := groups[d.ModelGroup]
-		if g == nil {
-			used = append(used, d.ModelGroup)
-			g = &sentGroup{number: len(used), at: map[int]int{}}
-			groups[d.ModelGroup] = g
-			for _, l := range c.groups[d.ModelGroup].Limits {
-				number(l)
-			}
-		}
+		g := s.group(c, d.ModelGroup)
 		list, all := p.candidates(d)
 		for _, target := range list {
-			demands[i] = append(demands[i], g.position(target))
+			s.demands[i] = append(s.demands[i], g.position(target))
 		}
 		if all {
 			for target := range c.targets {
 				g.position(target)
 			}
 		}
-		g.all = g.all || len(g.sent) == len(c.targets)
 	}
 	for i := range p.Reports {
 		if p.Reports[i].onCounter() {
-			number(p.Reports[i].Limit)
+			s.limit(p.Reports[i].Limit)
 		}
 	}
-	a = append(a, len(order))
-	for _, l := range order {
+	return s
+}
+
+func (p *PoolCall) args() []any {
+	c, s := p.Config, p.sent()
+	now := ""
+	if p.Now != 0 {
+		now = seconds(p.Now)
+	}
+	e := p.Expected
+	a := make([]any, 0, len(c.args)+64+8*len(p.Reports)+(20+c.metrics)*len(p.Demands))
+	a = append(a, c.args...)
+	a = append(a, now, seconds(p.Deadline), p.Seq, e.Origin, e.Generation, e.Version, e.Seq, e.Sessions, p.held(), len(s.order))
+	for _, l := range s.order {
 		a = append(a, c.limits[l]...)
 	}
-	a = append(a, len(used))
-	for _, index := range used {
-		a = c.appendGroup(a, index, groups[index], limits)
+	a = append(a, len(s.used))
+	for _, index := range s.used {
+		a = c.appendGroup(a, index, s.groups[index], s.limits)
 	}
 	a = append(a, len(p.Reports))
 	for i := range p.Reports {
-		a = p.Reports[i].append(a, c, limits)
+		a = p.Reports[i].append(a, c, s.limits)
 	}
 	a = append(a, len(p.Demands))
 	for i := range p.Demands {
-		a = p.appendDemand(a, &p.Demands[i], groups[p.Demands[i].ModelGroup].number, demands[i])
+		a = p.appendDemand(a, &p.Demands[i], s.groups[p.Demands[i].ModelGroup].number, s.demands[i])
 	}
 	return a
 }
@@ -251,7 +266,7 @@ func (s *EncodedConfig) appendGroup(a []any, index int, g *sentGroup, limits []i
 		a = append(a, limits[l])
 	}
 	list := s.list
-	if g.all {
+	if len(g.sent) == len(s.targets) {
 		list = ""
 	}
 	a = append(a, len(s.targets), list, len(g.sent))

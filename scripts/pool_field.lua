@@ -1,8 +1,8 @@
--- Part of the pool's script: the fields of the HASH. They are read when they are needed, many at a time, and written at the
--- end, all at once.
+-- Part of the pool's script: the fields of the HASH. They are read when they are needed, many at a time, and written
+-- at the end, all at once.
 --
--- Expects pool.lua. Leaves field, the fields as they are or will be (false: there is none); want, fetch and get; put, drop
--- and broken; numbers; needed, until when the state is.
+-- Expects pool.lua. Leaves field, the fields as they are or will be (false: there is none); want, fetch and get; put,
+-- drop and broken; numbers; needed, until when the state is.
 
 local hash = {
   PIECE = 0, key = 0, field = 0, wanted = 0, n_wanted = 0, want = 0, fetch = 0, get = 0, needed = 0, is_put = 0,

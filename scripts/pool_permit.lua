@@ -1,8 +1,8 @@
 -- Part of the pool's script: permits.
 --
--- While no other session waits for permits, a session takes what is free. Else a session's fair share is the permits of all
--- accounts that can be used, divided by the sessions that hold or wait. The first sessions in the queue that have less
--- get free permits set aside and a message; beyond its share, a session takes what isn't set aside.
+-- While no other session waits for permits, a session takes what is free. Else a session's fair share is the permits
+-- of all accounts that can be used, divided by the sessions that hold or wait. The first sessions in the queue that
+-- have less get free permits set aside and a message; beyond its share, a session takes what isn't set aside.
 --
 -- Expects pool_report.lua. Leaves prepare, which makes account.permits and account.taken; room; serve_queue; mark_idle;
 -- notified, the sessions that get a message.
@@ -37,7 +37,8 @@ function permit.adapted(account)
     call.adaptive.initial = math.max(call.adaptive.min, samples.first)
   end
   local used = account.others + math.max(account.held, samples.peak)
-  limit = adapt(limit, call.adaptive, samples.ok, samples.dropped, samples.total, used, account.most, math.floor(state.now * 1000000))
+  limit = adapt(limit, call.adaptive, samples.ok, samples.dropped, samples.total, used, account.most,
+    math.floor(state.now * 1000000))
   call.adaptive.initial = initial
   hash.put(name, write_adaptive(limit), state.now + permit.KEEP_ADAPTIVE)
   return math.min(account.most, math.floor(limit.limit))
@@ -127,11 +128,12 @@ function permit.leave_queue(name, s)
   sessions.sums.queue = sessions.sums.queue - 1
 end
 
--- serve_queue hands free permits to the sessions at the head of the queue: sets them aside for those below their share, up
--- to it. The others move to the end, or if to_all, get a message too.
+-- serve_queue hands free permits to the sessions at the head of the queue: sets them aside for those below their
+-- share, up to it. The others move to the end, or if to_all, get a message too.
 local function serve_queue(to_all)
   local looked_at, unclaimed = 0, permit.free - sessions.sums.set_aside
-  while unclaimed >= 1 and state.hold <= state.now and sessions.sums.first <= sessions.sums.last and looked_at < permit.SERVED do
+  while unclaimed >= 1 and state.hold <= state.now and sessions.sums.first <= sessions.sums.last
+    and looked_at < permit.SERVED do
     local ticket = sessions.sums.first
     local name = string.format('n:%.0f', ticket)
     local id = hash.get(name)
@@ -141,7 +143,8 @@ local function serve_queue(to_all)
     if not s or s.ticket ~= ticket then
       hash.drop(name)
     elseif s.sum < permit.fair_share or to_all then
-      local give = math.min(s.want_permits, math.max(0, permit.fair_share - s.sum), permit.free - sessions.sums.set_aside)
+      local give = math.min(s.want_permits, math.max(0, permit.fair_share - s.sum),
+        permit.free - sessions.sums.set_aside)
       permit.leave_queue(name, s)
       s.set_aside, sessions.sums.set_aside = give, sessions.sums.set_aside + give
       unclaimed = unclaimed - math.max(1, give)

@@ -1,7 +1,7 @@
 -- Part of the pool's script: what the process reports.
 --
--- Expects pool_block.lua. Leaves refused, how many reports can't be true; account.samples of the 'adapt' reports. Counters
--- and blocks are as reported from here on.
+-- Expects pool_block.lua. Leaves refused, how many reports can't be true; account.samples of the 'adapt' reports.
+-- Counters and blocks are as reported from here on.
 
 local report = {
   refused = 0

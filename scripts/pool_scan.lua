@@ -1,5 +1,5 @@
--- Part of the pool's script: fields that are over are dropped, so that nothing of former accounts, keys, models, limits and
--- sessions is left behind. A call looks at a few fields, at most every SCAN_EVERY seconds.
+-- Part of the pool's script: fields that are over are dropped, so that nothing of former accounts, keys, models,
+-- limits and sessions is left behind. A call looks at a few fields, at most every SCAN_EVERY seconds.
 --
 -- Field c: the cursor of HSCAN; how many fields were found unreadable.
 --
@@ -10,8 +10,8 @@ local scan = {
 }
 
 local SCAN_EVERY, SCANNED = 0.1, 10
--- For how long a counter is kept after its theoretical arrival time, since a cost above the burst needs it to have been idle
--- for long; a count after its end, in case Redis' clock is set back; and the round robin of a target.
+-- For how long a counter is kept after its theoretical arrival time, since a cost above the burst needs it to have
+-- been idle for long; a count after its end, in case Redis' clock is set back; and the round robin of a target.
 scan.IDLE_KEPT = 7200
 
 -- over_of returns until when a field is needed, by the letter that its name begins with; nothing if it is unreadable.

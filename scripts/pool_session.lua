@@ -1,24 +1,22 @@
 -- Part of the pool's script: sessions.
 --
--- Field s:SESSION: when its lease ends, or without permits and waiting calls, when the field expires; seq and version of its
--- last call; calls waiting; permits that it waits for; permits set aside for it; its ticket, or 0; its turn; permits held;
--- ACCOUNT=n,… of these.
+-- Field s:SESSION: when its lease ends, or without permits and waiting calls, when the field expires; seq and version
+-- of its last call; calls waiting; permits that it waits for; permits set aside for it; its ticket, or 0; its turn;
+-- permits held; ACCOUNT=n,… of these.
 --
--- Field w has sums over sessions, so that a call needn't read them all: sessions with a lease; those with calls that wait
--- for limits; those that hold permits or wait for some; those with a ticket; permits set aside; the first ticket that may
--- be there, and the last one that was given. Field q lists all sessions, and n:N the one with ticket N.
+-- Field w has sums over sessions, so that a call needn't read them all: sessions with a lease; those with calls that
+-- wait for limits; those that hold permits or wait for some; those with a ticket; permits set aside; the first ticket
+-- that may be there, and the last one that was given. Field q lists all sessions, and n:N the one with ticket N.
 --
 -- A sweep reads all sessions, ends leases that are over, and works the sums out anew. It is due when a lease may have
 -- ended, and once a TTL.
 --
--- Expects pool_state.lua. Leaves sums, those of other sessions; others_of, permits that they hold of an account; the error
--- LOST ends the script here.
+-- Expects pool_state.lua. Leaves sums, those of other sessions; others_of, permits that they hold of an account; the
+-- error LOST ends the script here.
 
 local sessions = {
   sums = 0, write_session = 0, held_before = 0, read_taken = 0, end_lease = 0, others_of = 0
 }
-
-
 
 local function add(session_read, sign)
   local s = session_read
@@ -47,7 +45,8 @@ local function read_sums()
       state.sweep_at = 0
     end
   end
-  sessions.sums = { sessions = a + 0, waiting = b + 0, contenders = c + 0, queue = d + 0, set_aside = e + 0, first = f + 0, last = h + 0 }
+  sessions.sums = { sessions = a + 0, waiting = b + 0, contenders = c + 0, queue = d + 0, set_aside = e + 0, first =
+    f + 0, last = h + 0 }
 end
 read_sums()
 
@@ -113,7 +112,8 @@ local function sweep()
     end
   end
   hash.fetch()
-  sessions.sums.sessions, sessions.sums.waiting, sessions.sums.contenders, sessions.sums.queue, sessions.sums.set_aside = 0, 0, 0, 0, 0
+  sessions.sums.sessions, sessions.sums.waiting, sessions.sums.contenders, sessions.sums.queue,
+    sessions.sums.set_aside = 0, 0, 0, 0, 0
   state.sweep_at = state.now + call.ttl
   local taken, alive = {}, state.own and { call.session } or {}
   local function take(name, n)

@@ -1,28 +1,30 @@
 -- Part of the pool's script: its clock, and lost writes.
 --
--- Field g: layout; origin, when the HASH was made, and generation (microseconds); version; offset; until when the HASH is
--- kept; when sessions are to be swept (see pool_session.lua) and fields scanned (see pool_scan.lua); until when there may
--- be blocks; until when no new permits are granted.
+-- Field g: layout; origin, when the HASH was made, and generation (microseconds); version; offset; until when the HASH
+-- is kept; when sessions are to be swept (see pool_session.lua) and fields scanned (see pool_scan.lua); until when
+-- there may be blocks; until when no new permits are granted.
 --
--- The clock of a pool is Redis' time plus the offset. If it would run behind the last write, Redis' clock was set back, and
--- the offset grows by as much: for the pool the clock stood still. The version is the pool's time of the last write, in
--- microseconds, or one more than the version before. Daily counts alone use Redis' time.
+-- The clock of a pool is Redis' time plus the offset. If it would run behind the last write, Redis' clock was set
+-- back, and the offset grows by as much: for the pool the clock stood still. The version is the pool's time of the
+-- last write, in microseconds, or one more than the version before. Daily counts alone use Redis' time.
 --
--- Redis loses a suffix of its writes, or all. A call that is answered has written its session's field. So a session that
--- has seen lost state finds that field older than its last reply. The field of an idle session is kept for KEEP seconds; then
--- only the version tells. The first session that finds a loss makes a new generation, and sessions that know another
--- generation get LOST, too.
+-- Redis loses a suffix of its writes, or all. A call that is answered has written its session's field. So a session
+-- that has seen lost state finds that field older than its last reply. The field of an idle session is kept for KEEP
+-- seconds; then only the version tells. The first session that finds a loss makes a new generation, and sessions that
+-- know another generation get LOST, too.
 --
 -- Field i, of the last loss: generation that survived in part, and the latest version that survived for certain; the
--- generation that was lost as a whole, or 0; version at which the new generation began; sessions that were known before;
--- sessions that have called since. Until all have, or for a third of the TTL, no new permits are granted, because the
--- permits of those that haven't called look free. A pool's first start is no loss.
+-- generation that was lost as a whole, or 0; version at which the new generation began; sessions that were known
+-- before; sessions that have called since. Until all have, or for a third of the TTL, no new permits are granted,
+-- because the permits of those that haven't called look free. A pool's first start is no loss.
 --
--- Expects pool_target.lua. Leaves now, the pool's time; origin, generation, version; own, this session's field; write_state.
+-- Expects pool_target.lua. Leaves now, the pool's time; origin, generation, version; own, this session's field;
+-- write_state.
 
 local state = {
   KEEP = 0, now = 0, offset = 0, origin = 0, generation = 0, version = 0, expires = 0, sweep_at = 0, scan_at = 0,
-  blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, read_loss = 0, write_loss = 0, SESSION = '', SPARE = 0,
+  blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, read_loss = 0, write_loss = 0, SESSION = '',
+    SPARE = 0,
   write_state = 0
 }
 
@@ -114,7 +116,8 @@ function state.write_state()
   if late then
     state.expires = hash.needed + state.SPARE
   end
-  hash.put('g', string.format('%d %.0f %.0f %.0f %.17g %.17g %.17g %.17g %.17g %.17g', call.LAYOUT, state.origin, state.generation, state.version, state.offset,
+  hash.put('g', string.format('%d %.0f %.0f %.0f %.17g %.17g %.17g %.17g %.17g %.17g', call.LAYOUT, state.origin,
+    state.generation, state.version, state.offset,
     state.expires, state.sweep_at, state.scan_at, state.blocks_until, state.hold), state.now)
   for from = 1, #hash.dropped, hash.PIECE do
     local piece = {}
@@ -160,7 +163,8 @@ end
 -- begin_generation notes a loss that no session has found before.
 local function begin_generation(what, alive)
   local loss = state.read_loss()
-  if what == 'all' and loss.gone == call.known_generation or what == 'some' and call.known_generation < state.generation then
+  if what == 'all' and loss.gone == call.known_generation or what == 'some'
+    and call.known_generation < state.generation then
     return
   end
   loss.survived, loss.until_version, loss.gone = state.generation, state.own and state.own.version or 0, 0

@@ -1,8 +1,8 @@
--- Part of the pool's script: targets and accounts, as the process describes them. The state of those that the demands look
--- at first is read here, with one command.
+-- Part of the pool's script: targets and accounts, as the process describes them. The state of those that the demands
+-- look at first is read here, with one command.
 --
--- Expects pool.lua and pool_field.lua. Leaves account_of, targets_of, key_names; held, this session's permits by account;
--- and the fields of the state that the rest of the script begins with.
+-- Expects pool.lua and pool_field.lua. Leaves account_of, targets_of, key_names; held, this session's permits by
+-- account; and the fields of the state that the rest of the script begins with.
 
 local targets = {
   accounts = 0, account_names = 0, account_of = 0, add_target = 0, key_names = 0, parse_held = 0, own_field = 0,
@@ -15,7 +15,8 @@ targets.accounts, targets.account_names = {}, {}
 function targets.account_of(name, permits)
   local account = targets.accounts[name]
   if not account then
-    account = { name = name, most = permits or 0, permits = 0, held = 0, others = false, idle = 0, samples = false, counted = false }
+    account = { name = name, most = permits or 0, permits = 0, held = 0, others = false, idle = 0, samples = false,
+      counted = false }
     targets.accounts[name] = account
     targets.account_names[#targets.account_names + 1] = name
   elseif permits then
@@ -32,9 +33,11 @@ function targets.add_target(group, text)
     return target
   end
   target = {
-    index = number - 1, account = targets.account_of(name, permits + 0), weight = weight + 0, key = per_key == '1' and keys,
+    index = number - 1, account = targets.account_of(name, permits + 0), weight = weight + 0, key = per_key == '1'
+      and keys,
     keys = keys, several = string.find(keys, ',', 1, true), fields = {}, counters = false, excluded = false, used = 0,
-    bookable_at = 0, send_at = 0, binding = call.NONE, rank = 0, reserved = false, closed = keys == '', disabled = keys == '',
+    bookable_at = 0, send_at = 0, binding = call.NONE, rank = 0, reserved = false, closed = keys == '', disabled =
+      keys == '',
     back = math.huge, usable = false, trials = false, trial = false, turn = false, reason = false, blocks = false,
   }
   group.targets[number] = target

@@ -22,13 +22,16 @@ local function write_own()
     end
   end
   local s = {
-    ends = admission.left + targets.held_here > 0 and state.now + call.ttl or state.now + state.KEEP, seq = call.seq, waiting = admission.left, want_permits = want_permits,
-    version = math.max(state.version + 1, math.floor(state.now * 1000000)), set_aside = 0, ticket = ticket, turn = admission.turn,
+    ends = admission.left + targets.held_here > 0 and state.now + call.ttl or state.now + state.KEEP, seq = call.seq,
+      waiting = admission.left, want_permits = want_permits,
+    version = math.max(state.version + 1, math.floor(state.now * 1000000)), set_aside = 0, ticket = ticket, turn =
+      admission.turn,
     sum = targets.held_here, held = table.concat(held, ','),
   }
   sessions.write_session(targets.own_field, s)
   add(s, 1)
-  local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', sessions.sums.sessions, sessions.sums.waiting, sessions.sums.contenders, sessions.sums.queue,
+  local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', sessions.sums.sessions, sessions.sums.waiting,
+    sessions.sums.contenders, sessions.sums.queue,
     sessions.sums.set_aside, sessions.sums.first, sessions.sums.last)
   if text ~= hash.field.w then
     hash.put('w', text, state.now)
@@ -89,7 +92,10 @@ elseif admission.wake == math.huge then
 else
   admission.wake = math.ceil(admission.wake * 1000000)
 end
-admission.reply[1], admission.reply[2], admission.reply[3], admission.reply[4] = math.floor(call.wall * 1000000 + 0.5), state.origin, state.generation, state.version
-admission.reply[5], admission.reply[6], admission.reply[7], admission.reply[8], admission.reply[9] = sessions.sums.sessions, admission.wake, admission.poll and 1 or 0, admission.binding, others_waiting
-admission.reply[10], admission.reply[11], admission.reply[12], admission.reply[13] = hash.unreadable, report.refused, muted, admission.reason
+admission.reply[1], admission.reply[2], admission.reply[3], admission.reply[4] = math.floor(call.wall * 1000000
+  + 0.5), state.origin, state.generation, state.version
+admission.reply[5], admission.reply[6], admission.reply[7], admission.reply[8], admission.reply[9] =
+  sessions.sums.sessions, admission.wake, admission.poll and 1 or 0, admission.binding, others_waiting
+admission.reply[10], admission.reply[11], admission.reply[12], admission.reply[13] = hash.unreadable, report.refused,
+  muted, admission.reason
 return admission.reply

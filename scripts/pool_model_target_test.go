@@ -1,0 +1,123 @@
+package scripts
+
+import (
+	"math"
+	"slices"
+)
+
+// modelTarget is a target during one call.
+type modelTarget struct {
+	modelCursor
+	name               string
+	account            *modelAccount
+	perKey             bool
+	opened             bool
+	blocks             []string
+	counters           []*modelCounter
+	keyNames           []string
+	weight             int
+	index              int
+	keys, trials       []int
+	trial              bool // the target itself is
+	used               float64
+	reserved           bool
+	off                bool
+	back               float64
+	reason             string
+	bookableAt, sendAt float64
+	binding            int
+}
+
+func (l *modelTarget) open() bool { return len(l.keys)+len(l.trials) > 0 }
+
+// group returns the targets of a group, which are read when they are first needed.
+func (c *modelCall) group(index int) []*modelTarget {
+	if targets, ok := c.targets[index]; ok {
+		return targets
+	}
+	byKey := slices.ContainsFunc(c.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey })
+	for i, a := range c.cfg.Accounts {
+		switch {
+		case !byKey:
+			c.openTarget(index, i, "", a.Keys)
+		default:
+			for _, k := range a.Keys {
+				c.openTarget(index, i, k.ID, []PoolKeyWeight{k})
+			}
+		}
+	}
+	return c.targets[index]
+}
+
+func (c *modelCall) openTarget(group, account int, key string, keys []PoolKeyWeight) {
+	f, a := c.cfg.ModelGroups[group], c.cfg.Accounts[account].ID
+	l := &modelTarget{name: TargetName(a, f.Name, key), account: c.accounts[account], perKey: key != "", weight: 1, back: math.Inf(1), off: true}
+	l.index, l.modelCursor = len(c.targets[group]), c.rounds[l.name]
+	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
+	for _, k := range keys {
+		l.keyNames, l.weight = append(l.keyNames, k.ID), max(l.weight, k.Weight)
+	}
+	for _, i := range f.Limits {
+		l.counters = append(l.counters, c.counter(i, map[LimitScope]string{PerAccount: a, PerKey: key}[c.cfg.Limits[i].Scope]))
+	}
+	c.targets[group] = append(c.targets[group], l)
+}
+
+// openKeys works out which keys can be used, when the target is first looked at.
+func (c *modelCall) openKeys(l *modelTarget) {
+	if l.opened {
+		return
+	}
+	l.opened = true
+	var whole modelBlock
+	for _, name := range l.blocks {
+		b, trial := c.block(name)
+		whole.until = max(whole.until, b.until)
+		l.trial = l.trial || trial
+		if b.off && !trial {
+			whole.off, whole.reason = true, b.reason
+		}
+	}
+	for k, name := range l.keyNames {
+		b, trial := c.block(KeyBlock(name))
+		off := b.off && !trial
+		if off || whole.off {
+			l.reason = whole.reason
+			if off {
+				l.reason = b.reason
+			}
+		} else {
+			l.off = false
+		}
+		until := max(whole.until, b.until)
+		switch {
+		case until > c.now:
+		case trial || l.trial:
+			l.trials = append(l.trials, k)
+		default:
+			l.keys = append(l.keys, k)
+		}
+		l.back = min(l.back, until)
+	}
+}
+
+// nextKey returns the target's next key.
+func (c *modelCall) nextKey(l *modelTarget) (key int, trial bool) {
+	if len(l.trials) == 0 {
+		l.next++
+		return l.keys[(l.next-1)%len(l.keys)], false
+	}
+	key = l.trials[len(l.trials)-1]
+	l.trials = l.trials[:len(l.trials)-1]
+	names := []string{KeyBlock(l.keyNames[key])}
+	if l.trial {
+		l.trials = nil
+		names = append(names, l.blocks...)
+	}
+	for _, name := range slices.Compact(names) {
+		if b, trial := c.block(name); trial {
+			c.blocks[name] = modelBlock{c.now + 60, true, b.reason}
+		}
+	}
+	return key, true
+}
