@@ -24,7 +24,7 @@ func (g *group) refund(i int) []adjustment {
 			}
 			units = it.units + float64((rank+1)*cost)
 		case opAtMost:
-			before := min(g.granted, rank*cost)
+			before := min(g.granted, times(rank, cost))
 			cost = min(cost, g.granted-before)
 			units = it.units + float64(before+cost)
 		case opReserve:
