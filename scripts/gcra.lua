@@ -20,7 +20,8 @@
 --       z  number of a key, seconds                     resets; for so long others may remember what was before
 -- Reply {now in microseconds, then per key: TAT-now in nanoseconds (0 at least) and what was given back, both as
 --       they were before the first a, m or r; then per operation: a, r without waits: calls admitted, the first ones;
---       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; others: 1 if it had effect}.
+--       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; g: microseconds given back;
+--       others: 1 if it had effect}.
 --       Too late: the error LATE. A key that holds something else: the error WRONGTYPE.
 --
 -- Given back: TATs only rise, except by g and z, which count by how much (and r counts what must not be given back any
