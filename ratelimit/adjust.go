@@ -28,6 +28,7 @@ type adjustment struct {
 	step   time.Duration     // adjustSetBack: how far the clock was set back
 	charge *outageCharge     // of a call that was answered without Redis
 	out    *outageUsage      // adjustDebit: the outage usage that it reports
+	holes  []*hole           // adjustGiveBack: the refunds that it combines; nil: not combined yet
 	reset  time.Time         // adjustObserve: end of the quota's validity; zero: Remaining is the state now
 }
 

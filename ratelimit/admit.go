@@ -18,6 +18,9 @@ type Admission struct {
 
 // Admit makes all charges now, or none of them, in one atomic step.
 func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, error) {
+	if hasConstant(charges) {
+		return l.admitConstant(ctx, charges)
+	}
 	var buf [4]item
 	items, err := l.items(buf[:0], charges)
 	if err != nil {

@@ -17,6 +17,9 @@ func (l *Limiter) AllowN(ctx context.Context, key string, limit Limit, n int) (*
 
 // AllowAtMost takes as many whole units of the key's limit as are available now, up to n.
 func (l *Limiter) AllowAtMost(ctx context.Context, key string, limit Limit, n int) (*Result, error) {
+	if !limit.IsUnlimited() {
+		n = min(n, max(limit.Burst, 1), maxCost)
+	}
 	return l.take(ctx, opAtMost, key, limit, n)
 }
 
@@ -26,8 +29,12 @@ func (l *Limiter) Peek(ctx context.Context, key string, limit Limit) (*Result, e
 }
 
 func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int) (*Result, error) {
-	if err := limit.check(n); err != nil {
+	if err := limit.check(n); err != nil && !(limit.IsUnlimited() && n > 0) {
 		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
+	}
+	if res := limit.constant(n); res != nil {
+		l.cfg.Hooks.decided(key, res, n, true)
+		return res, nil
 	}
 	e := l.entry(key)
 	if n > 0 && e.refusal.Load() != nil {

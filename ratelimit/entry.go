@@ -29,6 +29,7 @@ type entry struct {
 	pendingAdjustments int               // adjustments not yet applied, which may lower the state
 	lastLoweredAt      time.Duration     // when an adjustment or a Reset last ended, since the Limiter's start
 	outage             *outageUsage      // usage during the last outage of Redis; nil: none
+	holes              []*hole           // refunds of bookings in the future
 	evicted            bool              // removed from Limiter.entries: look the key up again
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -122,6 +123,11 @@ func (b *batch) leaveAll() {
 func (b *batch) settled(reply scripts.GCRAReply, err error) {
 	for i := range b.adjust {
 		a := &b.adjust[i]
+		if err == nil {
+			a.filled(float64(reply.Results()[i]) / 1e6)
+		} else {
+			a.filled(math.MaxFloat64) // what may have been given back isn't given back again
+		}
 		if a.out == nil {
 			continue
 		}

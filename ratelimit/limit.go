@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Limit is a rate limit: Rate units per Period, and up to Burst units at once. All three must be at least 1. PerSecond,
-// PerMinute, PerHour and Window return valid limits.
+// Limit is a rate limit: Rate units per Period, and up to Burst units at once. All three must be at least 1, except that
+// a limit with a Burst of 0 admits nothing: see Blocked. PerSecond, PerMinute, PerHour and Window return valid limits.
 type Limit struct {
 	Rate   int
 	Burst  int
@@ -24,6 +24,20 @@ func PerMinute(rate int) Limit { return Limit{Rate: rate, Burst: rate, Period: t
 // PerHour returns a limit of rate units per hour, with a burst of the same size. The first hour admits almost twice the
 // rate, as with PerMinute.
 func PerHour(rate int) Limit { return Limit{Rate: rate, Burst: rate, Period: time.Hour} }
+
+// Unlimited returns the limit that admits everything. Calls on it don't ask Redis.
+func Unlimited() Limit { return Limit{Rate: math.MaxInt, Burst: math.MaxInt, Period: 1} }
+
+// Blocked returns a limit that admits nothing. Calls on it don't ask Redis: they are refused with a RetryAfter of the
+// longest Duration, and Wait and Reserve return ErrNeverFits. Every limit with a Burst of 0 is a blocked one, such as
+// PerSecond(0).
+func Blocked() Limit { return PerSecond(0) }
+
+// IsUnlimited reports whether l is Unlimited().
+func (l Limit) IsUnlimited() bool { return l == Unlimited() }
+
+// IsBlocked reports whether l admits nothing.
+func (l Limit) IsBlocked() bool { return l.Burst == 0 && l.Rate >= 0 && l.Period > 0 }
 
 // Window returns a limit that admits at most n units in any half-open window of the given length. slack is the largest
 // difference between the delays of two units on their way to the counter.
@@ -63,6 +77,12 @@ func (l Limit) IsZero() bool { return l == Limit{} }
 
 // String returns the limit as text, such as "10 req/s (burst 10)".
 func (l Limit) String() string {
+	switch {
+	case l.IsUnlimited():
+		return "unlimited"
+	case l.IsBlocked():
+		return "blocked"
+	}
 	per := l.Period.String()
 	switch l.Period {
 	case time.Second:
@@ -84,6 +104,8 @@ const maxRefill = 100 * 365 * 24 * time.Hour
 // Validate returns nil, or an error that wraps ErrInvalid and says what is wrong.
 func (l Limit) Validate() error {
 	switch {
+	case l.IsUnlimited(), l.IsBlocked():
+		return nil
 	case l.Rate < 1:
 		return fmt.Errorf("%w: rate is %d, must be at least 1", ErrInvalid, l.Rate)
 	case l.Burst < 1:
@@ -100,10 +122,28 @@ func (l Limit) Validate() error {
 // maxCost is the largest cost that a double represents exactly.
 const maxCost = 1 << 52
 
+// times returns a·b, or the largest int if that is less.
+func times(a, b int) int {
+	if a > 0 && b > math.MaxInt/a {
+		return math.MaxInt
+	}
+	return a * b
+}
+
+// later returns a+b, or the largest Duration if that is less.
+func later(a, b time.Duration) time.Duration {
+	if b > 0 && a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
 // check returns an error for an invalid limit or cost.
 func (l *Limit) check(n int) error {
 	if l.Rate < 1 || l.Burst < 1 || l.Period <= 0 || float64(l.Period)*float64(l.Burst) > float64(maxRefill)*float64(l.Rate) {
-		return l.Validate()
+		if err := l.Validate(); err != nil {
+			return err
+		}
 	}
 	return checkCost(n)
 }

@@ -17,9 +17,13 @@ type Quota struct {
 	Taken time.Time
 }
 
+// maxQuotaReset is the furthest time ahead at which a quota may reset. A later one is a mistake, such as milliseconds
+// taken for seconds.
+const maxQuotaReset = 366 * 24 * time.Hour
+
 // Observe lowers the shared state of the key's limit to the provider's report. Until Reset the limit admits no more than
 // Remaining units, spread over that time. Observe never raises the state, so a report that leaves more than the limit
-// does has no effect. It returns at once: the report goes to Redis with the next call, or after a few milliseconds.
+// does has no effect. The error is ErrInvalid for a Reset more than 366 days ahead. Observe returns at once: the report goes to Redis with the next call, or after a few milliseconds.
 func (l *Limiter) Observe(key string, limit Limit, quota Quota) error {
 	err := limit.Validate()
 	if err == nil && (quota.Remaining < 0 || quota.Remaining > maxCost) {
@@ -29,12 +33,19 @@ func (l *Limiter) Observe(key string, limit Limit, quota Quota) error {
 		return &Error{Key: key, Limit: limit, Err: err}
 	}
 	now := time.Now()
+	if ahead := quota.Reset.Sub(now); ahead > maxQuotaReset {
+		return &Error{Key: key, Limit: limit, Err: fmt.Errorf("%w: quota resets in %v, at most %v: check the unit of Reset",
+			ErrInvalid, ahead, maxQuotaReset)}
+	}
+	if limit.IsUnlimited() || limit.IsBlocked() {
+		return nil
+	}
 	remaining := int64(quota.Remaining)
 	switch {
 	case !quota.Reset.IsZero() && !quota.Reset.After(now):
 		return nil
 	case quota.Reset.IsZero() && !quota.Taken.IsZero():
-		remaining += int64(max(now.Sub(quota.Taken).Seconds(), 0) / limit.seconds())
+		remaining += int64(min(max(now.Sub(quota.Taken).Seconds(), 0)/limit.seconds(), maxCost))
 	}
 	if remaining >= maxCost {
 		return nil

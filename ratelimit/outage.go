@@ -77,7 +77,7 @@ func (sh *shard) outage(it *item, clients int64, now time.Duration) *outageUsage
 	}
 	e := it.e
 	if e.outage == nil || e.outage.over {
-		out := &outageUsage{tat: now + seconds(max(e.state.TAT-e.node().serverNow(), 0))}
+		out := &outageUsage{tat: later(now, seconds(max(e.state.TAT-e.node().serverNow(), 0)))}
 		if e.outage != nil {
 			out.tat = max(out.tat, e.outage.tat) // the previous report may not have reached Redis yet
 		}
@@ -141,7 +141,7 @@ func (g *group) use(now time.Duration) {
 		}
 		out := it.e.outage
 		if g.op == opReserve { // the limits that don't delay the call are charged at its time, too
-			out.tat = max(out.tat, now+seconds(g.bookings[0].slot))
+			out.tat = max(out.tat, later(now, seconds(g.bookings[0].slot)))
 			out.given += seconds(g.bookings[0].lost[i])
 		}
 		out.charge(taken, now)

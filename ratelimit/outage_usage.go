@@ -40,7 +40,7 @@ type outageCharge struct {
 
 // charge takes units of the share at the earliest time.
 func (o *outageUsage) charge(units float64, now time.Duration) {
-	o.tat = max(o.tat, now) + seconds(units*o.limit.seconds())
+	o.tat = later(max(o.tat, now), seconds(units*o.limit.seconds()))
 	o.used += units
 }
 

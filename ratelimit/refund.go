@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -24,7 +25,7 @@ func (g *group) refund(i int) []adjustment {
 			}
 			units = it.units + float64((rank+1)*cost)
 		case opAtMost:
-			before := min(g.granted, rank*cost)
+			before := min(g.granted, times(rank, cost))
 			cost = min(cost, g.granted-before)
 			units = it.units + float64(before+cost)
 		case opReserve:
@@ -129,15 +130,35 @@ func (sh *shard) takeAdjustments(b *batch) []adjustment {
 		}
 	}
 	var taken, rest []adjustment
+	now := b.node.serverNow()
+	var refunded []*entry
 	for _, a := range sh.adjust {
 		apart := b.calls > 0 && len(sh.faulty) > 0 && sh.isFaulty([]item{{e: a.e}})
 		if len(taken) < most && a.e.tag() == b.tag && !apart {
-			taken = append(taken, a)
+			if a.kind != adjustGiveBack || a.after.TAT <= now {
+				taken = append(taken, a)
+				continue
+			}
+			for _, h := range a.holes {
+				h.fresh = true // sent again
+			}
+			if a.holes == nil {
+				a.e.addHole(&a, now)
+			}
+			a.e.pendingAdjustments--
+			if !slices.Contains(refunded, a.e) {
+				refunded = append(refunded, a.e)
+			}
 			continue
 		}
 		rest = append(rest, a)
 	}
 	sh.adjust = rest
+	for _, e := range refunded {
+		refunds := e.refunds()
+		e.pendingAdjustments += len(refunds)
+		taken = append(taken, refunds...)
+	}
 	if len(rest) > 0 {
 		sh.flushSoon(flushAfter)
 	}

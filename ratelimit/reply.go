@@ -124,7 +124,7 @@ func (g *group) refused() bool {
 	case opAllow:
 		return g.granted < g.sent()
 	case opAtMost:
-		return g.granted < g.sent()*g.items[0].cost
+		return g.granted < times(g.sent(), g.items[0].cost)
 	default:
 		return false
 	}
@@ -144,7 +144,7 @@ func (g *group) result(i int, res *Result) {
 		res.refuse(interval, it.units+float64(g.granted*it.cost), float64(it.cost))
 		return
 	}
-	before := min(g.granted, rank*it.cost)
+	before := min(g.granted, times(rank, it.cost))
 	res.Allowed = min(it.cost, g.granted-before)
 	units := it.units + float64(before+res.Allowed)
 	if res.Allowed == 0 && units+1 > float64(it.limit.Burst) {

@@ -28,6 +28,7 @@ type shard struct {
 
 // ticket is a call's position in a batch.
 type ticket struct {
+	b    *batch // that the call joined; a refused batch moves its groups to parts
 	g    *group
 	i    int
 	lead bool            // the caller must start the batch
@@ -50,7 +51,7 @@ func (sh *shard) join(ctx context.Context, o op, items []item, until time.Durati
 		return t, true
 	}
 	t.g, t.lead = sh.group(ctx, o, items)
-	t.i = t.g.enter(ctx, until)
+	t.i, t.b = t.g.enter(ctx, until), t.g.batch
 	if !t.lead || !inline {
 		t.done = t.g.batch.wait()
 	}

@@ -60,7 +60,7 @@ func (g *group) delayed(i int) bool {
 		p := &g.bookings[rank]
 		return !p.booked || p.slot > 0
 	case opAtMost:
-		return g.granted <= rank*g.items[0].cost && g.items[0].cost > 0
+		return g.granted <= times(rank, g.items[0].cost) && g.items[0].cost > 0
 	default:
 		return rank >= g.granted
 	}

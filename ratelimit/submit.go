@@ -2,6 +2,8 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
 	"time"
 )
@@ -19,6 +21,9 @@ func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Dur
 			return ticket{}, contextError(ctx)
 		}
 		t, err = l.once(ctx, o, items, until)
+	}
+	if err != nil && ended(ctx) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the context's timer is late
 	}
 	if err == nil || ended(ctx) || keyFault(err) {
 		return t, err
@@ -57,7 +62,7 @@ func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Durat
 	if t.err != nil {
 		return ticket{}, t.err
 	}
-	b := t.g.batch
+	b := t.b
 	switch {
 	case t.lead && inline:
 		if next := b.run(nil); next != nil {

@@ -23,7 +23,25 @@ func (l *Limiter) WaitN(ctx context.Context, key string, limit Limit, n int) err
 
 // WaitAll is WaitN on several limits, which are charged together.
 func (l *Limiter) WaitAll(ctx context.Context, charges ...Charge) error {
-	t, err := l.reserve(ctx, charges)
+	return l.WaitWithin(ctx, l.longestWait(), charges...)
+}
+
+// WaitWithin is WaitAll with maxWait in place of Config.MaxWait. It bounds the wait of this call, and not the context of
+// what follows. The error is ErrMaxWait if the booking would come later.
+func (l *Limiter) WaitWithin(ctx context.Context, maxWait time.Duration, charges ...Charge) error {
+	if hasConstant(charges) {
+		rest, _, blocked, err := withoutConstant(charges)
+		switch {
+		case err != nil:
+			return err
+		case blocked >= 0:
+			return failure(charges, blocked, ErrNeverFits)
+		case len(rest) == 0:
+			return nil
+		}
+		charges = rest
+	}
+	t, err := l.reserve(ctx, maxWait, charges)
 	if err != nil {
 		return err
 	}

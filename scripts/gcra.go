@@ -101,7 +101,7 @@ func (c *GCRA) Reserve(count int, waits []int64, limits ...GCRALimit) {
 }
 
 // GiveBack adds the return of Cost units that were charged before: after is the state of the limit right after that
-// charge. What is returned is at most what can't lead to an excess in any window; the result is 1 if it is something.
+// charge. What is returned is at most what can't lead to an excess in any window; the result is how much, in microseconds.
 func (c *GCRA) GiveBack(limit GCRALimit, after GCRAState) {
 	c.args = append(c.args, "g")
 	c.limit(&limit)

@@ -20,7 +20,8 @@
 --       z  number of a key, seconds                    resets; for that long clients may still hold the state before
 -- Reply {now in microseconds, then per key: TAT-now in nanoseconds (0 at least) and what was given back, both
 --       before the first a, m or r; then per operation: a, r without waits: calls admitted, the first ones;
---       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; others: 1 if it had effect}.
+--       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; g: microseconds given back;
+--       others: 1 if it had effect}.
 --       Errors: LATE, the deadline has passed; WRONGTYPE, a key holds something else.
 --
 -- Given back: only g and z lower a TAT, and both count by how much. r counts what must not be given back any more. Of two

@@ -139,20 +139,23 @@ func (r *gcraRun) reserve(limits []GCRALimit, units, lost []float64, wait float6
 	return true
 }
 
-func (r *gcraRun) giveBack(l GCRALimit, after GCRAState) bool {
+func (r *gcraRun) giveBack(l GCRALimit, after GCRAState) int64 {
 	left := after.TAT - r.now
 	since := (r.given[l.Key] - after.Given + GCRATurn) % GCRATurn
 	back := float64(since) / 1e6
 	charged := r.ahead[l.Key] - left + back
 	if since >= GCRATurn/2 || charged < -1e-5 {
-		return false
+		return 0
 	}
-	seconds := min(float64(float64(l.Cost)*l.Interval), left-back, float64(float64(l.Burst)*l.Interval)-charged)
+	seconds := min(float64(float64(l.Cost)*l.Interval), left-back)
+	if charged > 1e-5 || charged > l.Interval/2 {
+		seconds = min(seconds, float64(float64(l.Burst)*l.Interval)-charged)
+	}
 	if seconds <= 0 {
-		return false
+		return 0
 	}
 	r.lower(l.Key, seconds)
-	return true
+	return int64(math.Ceil(seconds * 1e6))
 }
 
 func (r *gcraRun) lower(key int, seconds float64) {

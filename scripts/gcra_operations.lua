@@ -165,7 +165,8 @@ function op.r(p)
 end
 
 -- A charge can be given back up to the least of: what it took; what hasn't drained since; and what keeps the calls charged
--- after it within the burst, wherever in time they are booked.
+-- after it within the burst, wherever in time they are booked. If nothing was charged after it, the cost may
+-- be that of several charges in a row. The result is the microseconds given back.
 function op.g(p)
   p = read_limits(p, 1)
   local i, left = index[1], tonumber(ARGV[p]) - now
@@ -176,12 +177,15 @@ function op.g(p)
   if since >= TURN / 2 or after < -0.00001 then
     return p, 0 -- not the history that the charge was part of
   end
-  local seconds = math.min(cost[1] * interval[1], left - back, burst[1] * interval[1] - after)
+  local seconds = math.min(cost[1] * interval[1], left - back)
+  if after > 0.00001 or after > interval[1] / 2 then
+    seconds = math.min(seconds, burst[1] * interval[1] - after)
+  end
   if seconds <= 0 then
     return p, 0
   end
   give_back(i, seconds)
-  return p, 1
+  return p, ceil(seconds * 1000000)
 end
 
 function op.d(p)

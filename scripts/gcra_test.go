@@ -226,7 +226,7 @@ func (p *gcraPair) operation(call *GCRA, run *gcraRun) []int64 {
 	case 5:
 		after := p.lately(l)
 		call.GiveBack(l, after)
-		return []int64{b2i(run.giveBack(l, after))}
+		return []int64{run.giveBack(l, after)}
 	case 8:
 		step, seen := time.Duration(p.rnd.Float64()*5*l.Interval*1e9), p.lately(l)
 		call.SetBack(l.Key, step, seen)
