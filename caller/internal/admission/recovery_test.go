@@ -27,7 +27,7 @@ func TestRecovery_ExpectsAVersionWhileThereIsSomethingToRestore(t *testing.T) {
 		t.Errorf("with nothing to restore: got %v, want none", got)
 	}
 	r.recordReports([]report{cooldown("k", noon.Add(time.Minute))})
-	if got := r.expectedVersion(noon.Add(59 * time.Second), false); got != version {
+	if got := r.expectedVersion(noon.Add(59*time.Second), false); got != version {
 		t.Errorf("during a cooldown: got %v, want %v", got, version)
 	}
 	if got := r.expectedVersion(noon.Add(time.Minute), false); got != (scripts.StateVersion{}) {
