@@ -54,11 +54,16 @@
 //	brings a slower clock.     Bookings keep their time.                       1 s isn't reported. If no process used the
 //	                                                                           limit before, Reset is the remedy.
 //	Redis is unavailable.      Calls are answered by Config.Outage. After      Refunds, settlements and quotas are sent
-//	                           three failures in a row, calls are answered     for a minute, later with the first call
-//	                           at once, except for a probe now and then.       that reaches Redis.
+//	                           three failures in a row of a node, its calls    for a minute, later with the first call
+//	                           are answered at once, except for a probe now    that reaches Redis. A caller's own deadline
+//	                           and then.                                       is no failure.
+//	Redis refuses a key (its   The operations on that key get the error,       The batch is halved until the refused
+//	type, the ACL).            with every Config.Outage. The others of the     operation is alone. Its key is then sent
+//	                           batch are served.                               apart.
 //	The context ends.          The call returns at once and leaves its         A call that can end needs a runner, a
 //	                           batch. What Redis grants it later is given      goroutine that waits for Redis. A lone call
 //	                           back.                                           takes a quarter longer: see Config.Inline.
 //	Cancel, Settle             As much of the charge is given back as later    The whole charge, if nothing was booked
-//	                           bookings permit.                                later.
+//	                           bookings permit, in any order of Cancels.       later. Cancel has no effect on a booking
+//	                                                                           that was used.
 package ratelimit
