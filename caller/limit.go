@@ -207,11 +207,3 @@ func (l Limit) nextReset(now time.Time) time.Time {
 		}
 	}
 }
-
-// counted reports whether the provider still counts what was charged at a time.
-func (l *Limit) counted(at time.Time) bool {
-	if l.Algorithm == Daily {
-		return l.nextReset(at).Equal(l.nextReset(time.Now()))
-	}
-	return time.Since(at) < l.Period
-}

@@ -29,7 +29,7 @@ func (l *Limiter) Peek(ctx context.Context, key string, limit Limit) (*Result, e
 }
 
 func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int) (*Result, error) {
-	if err := limit.check(n); err != nil && !(limit.IsUnlimited() && n > 0) {
+	if err := limit.check(n); err != nil && (!limit.IsUnlimited() || n <= 0) {
 		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
 	}
 	if res := limit.constant(n); res != nil {

@@ -27,7 +27,7 @@ func hasConstant(charges []Charge) bool {
 
 // withoutConstant returns the charges whose limits Redis keeps, with their indices, and the index of a charge that is
 // blocked; -1 if there is none.
-func withoutConstant(charges []Charge) (rest []Charge, index []int, blocked int, err error) {
+func withoutConstant(charges []Charge) (rest []Charge, index []int, blocked int, err error) { //nolint:revive // one pass over the charges
 	blocked = -1
 	for i, c := range charges {
 		if err := checkCost(c.Cost); err != nil {

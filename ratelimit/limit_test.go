@@ -67,6 +67,9 @@ func TestNew_RefusesNilClient(t *testing.T) {
 	if _, err := ratelimit.New(nil, ratelimit.Config{}); !errors.Is(err, ratelimit.ErrInvalid) {
 		t.Errorf("got %v, want ErrInvalid", err)
 	}
+	if _, err := ratelimit.NewLimiter(nil).Allow(t.Context(), "k", ratelimit.PerSecond(1)); !errors.Is(err, ratelimit.ErrInvalid) {
+		t.Errorf("got %v from a call, want ErrInvalid", err)
+	}
 }
 
 // TestAllowAtMost_StaysWithinBurst makes many calls with the largest costs at once.

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"hash/maphash"
 	"sync"
@@ -97,13 +98,21 @@ type Limiter struct {
 	runners  runners
 }
 
-// NewLimiter returns a Limiter with the default Config. It panics if rdb is nil.
+// NewLimiter returns a Limiter with the default Config. If rdb is nil, every call of the Limiter fails: New returns that error.
 func NewLimiter(rdb Client) *Limiter {
 	l, err := New(rdb, Config{})
 	if err != nil {
-		panic(err)
+		l, _ = New(failingClient{err}, Config{})
 	}
 	return l
+}
+
+// failingClient is a client whose every command fails with an error.
+type failingClient struct{ err error }
+
+func (c failingClient) Process(_ context.Context, cmd redis.Cmder) error {
+	cmd.SetErr(c.err)
+	return c.err
 }
 
 // New returns a Limiter. The error says which field of cfg is invalid.

@@ -23,7 +23,8 @@ const maxQuotaReset = 366 * 24 * time.Hour
 
 // Observe lowers the shared state of the key's limit to the provider's report. Until Reset the limit admits no more than
 // Remaining units, spread over that time. Observe never raises the state, so a report that leaves more than the limit
-// does has no effect. The error is ErrInvalid for a Reset more than 366 days ahead. Observe returns at once: the report goes to Redis with the next call, or after a few milliseconds.
+// does has no effect. The error is ErrInvalid for a Reset more than 366 days ahead. Observe returns at once: the report
+// goes to Redis with the next call, or after a few milliseconds.
 func (l *Limiter) Observe(key string, limit Limit, quota Quota) error {
 	err := limit.Validate()
 	if err == nil && (quota.Remaining < 0 || quota.Remaining > maxCost) {

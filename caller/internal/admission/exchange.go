@@ -63,8 +63,9 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	t := c.topology
 	c.seq++
 	x := &exchange{topology: t, batch: c.queue.head(c.batchLimit, t, c.cfg.Horizon, now), delivery: c.outbox.drain(c.seq, now)}
+	holds := c.permits.limited && c.permits.inFlight > 0
 	x.call = &scripts.PoolCall{
-		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, c.permits.limited && c.permits.inFlight > 0),
+		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, holds),
 		Reports: append(x.delivery.encode(t, now, c.cfg.SessionTTL), c.drainSamples(now)...),
 	}
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {
