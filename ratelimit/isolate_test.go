@@ -173,7 +173,7 @@ func TestCircuit_IgnoresCallersDeadlines(t *testing.T) {
 func TestCircuit_IsPerNode(t *testing.T) {
 	server := redistest.Start(t)
 	ring := redis.NewRing(&redis.RingOptions{
-		Addrs:     map[string]string{"a": server.Options().Addr},
+		Addrs: map[string]string{"a": server.Options().Addr},
 		NewClient: func(*redis.Options) *redis.Client { //nolint:gocritic // the Ring's options have an address, not the socket
 			return redis.NewClient(server.Options())
 		},
