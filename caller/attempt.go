@@ -3,159 +3,102 @@ package caller
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/retry"
 )
 
-// attemptContext is the context of one attempt. It is part of the attempt's grant, so that it costs no allocation unless
-// the attempt may end before the call: its time is bounded, or it hangs on a permit.
-type attemptContext struct {
-	context.Context
-	call   context.Context // the call's, which the attempt's bound leaves alone
-	number int
-	until  time.Time // when the attempt's time is up; zero: it has no bound of its own
-	timer  *time.Timer
-	cancel context.CancelCauseFunc // nil: it ends with the call's alone
-	unhook func() bool             // from the lease; nil: it doesn't hang on one
-	then   func()                  // called at its end; nil: nothing
+// attemptFunc makes one attempt of a call. ctx ends with the call, or earlier if the attempt is no longer needed; the
+// attempt's value is read in it.
+type attemptFunc[T any] func(ctx context.Context, spec attemptSpec) attemptResult[T]
+
+// attemptSpec says how an attempt is made.
+type attemptSpec struct {
+	number   int    // from 1
+	endpoint string // of a request, without what looks like an ID; empty for Do
+	// bounded bounds the attempt until its value is there. It ends with ctx or the call's Timeout.
+	bounded context.Context
+	request admission.Request
+	// onGrant is called when the attempt has a grant, before anything is sent. If it returns false, the attempt declines the
+	// grant and its result is errDeclined. Optional.
+	onGrant func(*Grant) bool
+	// onEnd is called when the attempt has ended and its value has been read. Optional.
+	onEnd func()
 }
 
-type attemptKey struct{}
-
-// Value returns the attempt's number for AttemptFrom.
-func (c *attemptContext) Value(key any) any {
-	if key == (attemptKey{}) {
-		return c
-	}
-	return c.Context.Value(key)
+// attemptResult is the result of an attempt.
+type attemptResult[T any] struct {
+	value   T
+	err     error   // with the hint whether the call is tried again
+	attempt Attempt // Number is 0 if it got no key
 }
 
-// Deadline is the attempt's own, if that is the earlier one.
-func (c *attemptContext) Deadline() (time.Time, bool) {
-	at, ok := c.Context.Deadline()
-	if !c.until.IsZero() && (!ok || c.until.Before(at)) {
-		return c.until, true
+// errDeclined: the attempt declined its grant and sent nothing.
+var errDeclined = errors.New("the grant was declined")
+
+// attempt makes one attempt: it acquires a grant, sends, judges the result, and reports what that says about the key.
+func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
+	c := k.pool
+	g, err := c.acquire(spec.bounded, spec.request)
+	if err != nil {
+		r.err = retry.Permanent(err)
+		return r
 	}
-	return at, ok
+	if spec.onGrant != nil && !spec.onGrant(g) {
+		g.admission.Decline()
+		r.err = errDeclined
+		return r
+	}
+	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	begun := time.Now()
+	own := g.startAttempt(ctx, k.ctx, spec, c.settings.attemptTimeout(spec.bounded, k.opts.AttemptTimeout))
+	value, verdict, err := k.releaseOnPanic(own, g)
+	r.value, r.err = value, retryHint(verdict, err)
+	r.attempt = Attempt{
+		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
+		Latency: time.Since(begun), Status: status(value, err),
+	}
+	c.applyVerdict(g, verdict, r.attempt.Latency)
+	return r
 }
 
-// answered lifts the bound on the attempt's time, so that what is left of the answer can be read. It reports false if the
-// time was up before; then the context has ended.
-func (c *attemptContext) answered() bool {
-	if c.timer == nil || c.timer.Stop() {
-		return true
-	}
-	<-c.Done()
-	return false
+// releaseOnPanic sends, and finishes the attempt if send panics.
+func (k *call[T]) releaseOnPanic(ctx context.Context, g *Grant) (T, Verdict, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			g.finishAttempt()
+		}
+	}()
+	value, verdict, err := k.send(ctx, g)
+	returned = true
+	return value, verdict, err
 }
 
-// end cancels whatever still goes on in the context, if it can end before the call's. It may be repeated.
-func (c *attemptContext) end() {
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	if c.unhook != nil {
-		c.unhook()
-	}
-	if c.cancel != nil {
-		c.cancel(nil)
-	}
-	if c.then != nil {
-		c.then()
-	}
-}
-
-// AttemptFrom returns the number of the attempt that ctx belongs to, from 1; 0 outside of calls. It is for whatever
-// stands below Transport, or is called by Do.
-func AttemptFrom(ctx context.Context) int {
-	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
-		return c.number
-	}
-	return 0
-}
-
-// bounded returns a context for the whole call, without the reading of its answer.
-func (p *plan) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if p.Timeout == 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, p.Timeout, ErrTimeout)
-}
-
-// bound is how long an attempt may take, and what it ends with then; 0 for no bound.
-type bound struct {
-	limit time.Duration
-	err   error
-}
-
-// bound returns the bound of an attempt that begins now, of a call whose own context is ctx.
-func (p *plan) bound(ctx context.Context, o Options) bound {
-	b := bound{p.AttemptTimeout, ErrAttemptTimeout}
-	if o.AttemptTimeout > 0 {
-		b.limit = o.AttemptTimeout
-	}
-	if p.Timeout == 0 {
-		return b
-	}
-	deadline, _ := ctx.Deadline()
-	if left := max(time.Until(deadline), 1); b.limit == 0 || left < b.limit {
-		b = bound{left, ErrTimeout}
-	}
-	return b
-}
-
-// begin makes the grant that of an attempt of the call whose own context is call, and returns the attempt's context.
-func (g *Grant) begin(call context.Context, at course, b bound) context.Context {
-	g.Attempt = at.number
-	g.ctx = attemptContext{Context: at.ctx, call: call, number: at.number, then: at.end}
-	if b.limit == 0 && g.lease == nil {
+// startAttempt starts an attempt with the grant, and returns the attempt's context. call is the call's own context, from
+// which ctx is derived.
+func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeout attemptTimeout) context.Context {
+	g.Attempt = spec.number
+	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, onEnd: spec.onEnd}
+	lease := g.admission.Lost()
+	if timeout.after == 0 && lease == nil {
 		return &g.ctx
 	}
-	ctx, cancel := context.WithCancelCause(at.ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	g.ctx.Context, g.ctx.cancel = ctx, cancel
-	if b.limit > 0 {
-		g.ctx.until = time.Now().Add(b.limit)
-		g.ctx.timer = time.AfterFunc(b.limit, func() { cancel(b.err) })
+	if timeout.after > 0 {
+		g.ctx.until = time.Now().Add(timeout.after)
+		g.ctx.timer = time.AfterFunc(timeout.after, func() { cancel(timeout.err) })
 	}
-	if g.lease != nil {
-		g.ctx.unhook = context.AfterFunc(g.lease, func() { cancel(ErrLeaseLost) })
+	if lease != nil {
+		g.ctx.stopWatch = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })
 	}
 	return &g.ctx
 }
 
-// end is for an attempt that is over: the permit goes back, and its context ends.
-func (g *Grant) end() {
+// finishAttempt ends an attempt: its context ends and its permit is released. Further calls do nothing.
+func (g *Grant) finishAttempt() {
 	g.ctx.end()
 	g.release()
 }
-
-// cut returns why the pool ended the attempt of ctx, nil if it didn't.
-func cut(ctx context.Context) error {
-	err := context.Cause(ctx)
-	if err == ErrAttemptTimeout || err == ErrTimeout || err == ErrLeaseLost { //nolint:errorlint // the very values
-		return err
-	}
-	return nil
-}
-
-// explained is an attempt's error, with the reason why the pool ended it, if it did.
-func explained(ctx context.Context, err error) error {
-	if reason := cut(ctx); err != nil && reason != nil && !errors.Is(err, reason) {
-		return fmt.Errorf("%w: %w", reason, err)
-	}
-	return err
-}
-
-// What bounds the time of calls and attempts. Both are net.Errors whose Timeout() is true.
-var (
-	// ErrAttemptTimeout: an attempt took longer than AttemptTimeout.
-	ErrAttemptTimeout error = &timeoutError{"the attempt took longer than AttemptTimeout allows"}
-	// ErrTimeout: the call took longer than Config.Timeout.
-	ErrTimeout error = &timeoutError{"the call took longer than its Timeout allows"}
-)
-
-type timeoutError struct{ text string }
-
-func (e *timeoutError) Error() string   { return e.text }
-func (e *timeoutError) Timeout() bool   { return true }
-func (e *timeoutError) Temporary() bool { return true }

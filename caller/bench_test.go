@@ -12,6 +12,7 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/internal/redistest"
 )
 
@@ -54,12 +55,12 @@ func benchOurs(b *testing.B, callers int) {
 		b.Fatal(err)
 	}
 	defer func() { _ = c.Close(context.Background()) }()
-	cost, err := c.plan.cost(Cost{Tokens: 700, OutputTokens: 200}, "")
+	units, err := c.settings.units(Cost{Tokens: 700, OutputTokens: 200}, "")
 	if err != nil {
 		b.Fatal(err)
 	}
 	share(b, rdb, callers, func(ctx context.Context) error {
-		g, err := c.pool.acquire(ctx, order{cost: cost})
+		g, err := c.acquire(ctx, admission.Request{Units: units, Priority: int(PriorityNormal - PriorityLow)})
 		if err != nil {
 			return err
 		}

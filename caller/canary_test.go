@@ -39,9 +39,9 @@ func (w *transcript) add(v ...any) {
 	}
 }
 
-// The key of a call is in the request that goes to the provider, and nowhere else, however the call ends: not in Redis,
-// not on the way there, in no error, hook, figure or answer.
-func TestTheCanaryIsOnlyInRequests(t *testing.T) {
+// The secret of a key is in the requests to the provider only. However a call ends, the secret isn't in Redis, on the
+// way there, or in an error, hook, figure or response.
+func TestSecret_IsOnlyInRequests(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	var out transcript
@@ -106,17 +106,17 @@ func TestTheCanaryIsOnlyInRequests(t *testing.T) {
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	if _, ok := seen.Load("Bearer " + canary); !ok {
-		t.Error("the canary wasn't even sent to the provider")
+		t.Error("got no request with the canary, want some")
 	}
 	for _, k := range rdb.Keys(t.Context(), "*").Val() {
 		out.add(k, rdb.HGetAll(t.Context(), k).Val())
 	}
 	for name, text := range map[string]string{"what got out": out.text.String(), "MONITOR": monitored()} {
 		if len(text) < 1000 {
-			t.Errorf("%s is suspiciously short: %q", name, text)
+			t.Errorf("got %s as short as %q, want more", name, text)
 		}
 		if at := strings.Index(text, canary); at >= 0 {
-			t.Errorf("%s has the canary: %q", name, text[max(0, at-300):min(len(text), at+100)])
+			t.Errorf("got the canary in %s, want it in requests only: %q", name, text[max(0, at-300):min(len(text), at+100)])
 		}
 	}
 }

@@ -12,10 +12,11 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// Close ends those who wait, lets those in flight finish, gives everything back, and may be repeated.
-func TestClose(t *testing.T) {
+// Close ends calls that wait, lets calls in flight finish, returns every permit, and can be repeated.
+func TestClose_ReturnsEveryPermit(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1))
@@ -25,11 +26,11 @@ func TestClose(t *testing.T) {
 			_, err := caller.Do(context.Background(), c, nil, nop)
 			waiter <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
+		testkit.Eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
 
 		closed := make(chan error, 3)
 		for range cap(closed) {
-			go func() { closed <- c.Close(within(t, patience)) }()
+			go func() { closed <- c.Close(testkit.Context(t)) }()
 		}
 		if err := <-waiter; !errors.Is(err, caller.ErrClosed) {
 			t.Errorf("the waiter got %v", err)
@@ -39,26 +40,26 @@ func TestClose(t *testing.T) {
 		}
 		select {
 		case err := <-closed:
-			t.Errorf("Close returned %v with a call in flight", err)
+			t.Errorf("got %v from Close with a call in flight, want it to wait", err)
 		case <-time.After(50 * time.Millisecond):
 		}
 		end()
 		for range cap(closed) {
 			if err := <-closed; err != nil {
-				t.Errorf("Close: %v", err)
+				t.Errorf("got %v from Close, want success", err)
 			}
 		}
 		if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
-			t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
+			t.Errorf("got %d permits and %d waiters in Redis, want none", held, waiting)
 		}
 		if err := c.Close(t.Context()); err != nil {
-			t.Errorf("Close again: %v", err)
+			t.Errorf("got %v from the second Close, want success", err)
 		}
 	})
 }
 
-// Close that may not wait any longer says what it leaves behind, each time.
-func TestCloseWithCallsInFlight(t *testing.T) {
+// If its context ends first, Close says what it leaves behind, each time.
+func TestClose_WithCallsInFlight(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 2})
@@ -78,11 +79,11 @@ func TestCloseWithCallsInFlight(t *testing.T) {
 	}
 	end()
 	if err := c.Close(t.Context()); err == nil || !strings.Contains(err.Error(), "up to 1 permits") || strings.Contains(err.Error(), "%!") {
-		t.Errorf("after the end of the call: %v", err) // of which Redis hasn't heard
+		t.Errorf("got %v after the call has ended, want an error that counts the permit", err) // which Redis hasn't confirmed
 	}
 }
 
-func TestCloseOfAnUnusedCaller(t *testing.T) {
+func TestClose_OfAnUnusedPool(t *testing.T) {
 	t.Parallel()
 	c, err := caller.New(unreachable(t), caller.Config{Name: "p", Keys: []caller.Key{key("k")}})
 	if err != nil {
@@ -94,7 +95,7 @@ func TestCloseOfAnUnusedCaller(t *testing.T) {
 }
 
 // A call whose admission is lost leaves permits that this process doesn't know of. Close gives them back.
-func TestCloseAfterALostReply(t *testing.T) {
+func TestClose_AfterALostReply(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -113,16 +114,16 @@ func TestCloseAfterALostReply(t *testing.T) {
 	<-over
 	lost.Release()
 	end()
-	if err := c.Close(within(t, patience)); err != nil {
+	if err := c.Close(testkit.Context(t)); err != nil {
 		t.Error(err)
 	}
 	if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
-		t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
+		t.Errorf("got %d permits and %d waiters in Redis, want none", held, waiting)
 	}
 }
 
 // Close beside callers that come and go: each gets an answer, and nothing is left.
-func TestCloseInTheMiddle(t *testing.T) {
+func TestClose_DuringAdmissions(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 500, Period: time.Second}))
@@ -130,7 +131,7 @@ func TestCloseInTheMiddle(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for {
-					_, err := caller.Do(within(t, patience), c, nil, nop)
+					_, err := caller.Do(testkit.Context(t), c, nil, nop)
 					if errors.Is(err, caller.ErrClosed) {
 						return
 					}
@@ -141,16 +142,16 @@ func TestCloseInTheMiddle(t *testing.T) {
 				}
 			})
 		}
-		eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
-		if err := c.Close(within(t, patience)); err != nil {
+		testkit.Eventually(t, "calls go on", func() bool { return c.Stats().CallsSucceeded > 20 })
+		if err := c.Close(testkit.Context(t)); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()
 		if held, waiting := inRedis(t, rdb, "p"); held+waiting != 0 {
-			t.Errorf("%d permits and %d waiters left in Redis", held, waiting)
+			t.Errorf("got %d permits and %d waiters in Redis, want none", held, waiting)
 		}
 		if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 || s.Calls != s.CallsSucceeded+s.CallsFailed {
-			t.Errorf("stats %+v", s)
+			t.Errorf("got %+v, want no call waiting or in flight", s)
 		}
 	})
 }

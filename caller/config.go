@@ -3,56 +3,57 @@ package caller
 import (
 	"time"
 
+	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/retry"
-	"github.com/penstock/penstock/scripts"
 )
 
-// Config describes one pool: the keys, what their provider allows, and how calls are retried. Processes with the same
-// Pool and Redis share the quota; they should have the same Limits and Concurrency.
+// Config describes a pool: its keys, the provider's limits, and how calls are made. Processes with the same Name and Redis
+// share the quota. They need the same Limits and Concurrency.
 type Config struct {
-	// Pool names the shared state in Redis. Required.
+	// Name names the shared state in Redis. Required.
 	Name string
-	// Keys are the API keys to rotate over. At least one is required.
+	// Keys are the API keys that calls are made with. At least one.
 	Keys []Key
-	// Limits are what the provider allows. None: calls are limited by Concurrency alone.
+	// Limits are the provider's limits. Defaults to none: Concurrency alone limits calls.
 	Limits []Limit
-	// Concurrency is how many calls each account may have in flight over all processes. Defaults to 0: no limit.
+	// Concurrency is the number of calls of all processes that each account may have in flight. At least 0. Defaults to 0:
+	// no limit.
 	Concurrency int
-	// Adaptive makes the number of calls in flight follow what calls meet, between Adaptive.Min and Concurrency: one limit
-	// for each account, the same for all processes. An attempt that is throttled, meets an overload or times out lowers it;
-	// see concurrency.Adaptive. Where nobody has used it of late, it begins at Initial, or, as soon as the provider says
-	// how many requests it would take at the moment (x-ratelimit-remaining), at that. Defaults to nil: it is Concurrency.
+	// Adaptive makes the limit on calls in flight follow the results of calls, for each account, between Adaptive.Min and
+	// Concurrency (see concurrency.Adaptive). An attempt that is throttled, overloaded or times out lowers it. It begins at
+	// the number of requests that the provider would take (x-ratelimit-remaining), else at Adaptive.Initial. Defaults to
+	// nil: the limit is Concurrency.
 	Adaptive *concurrency.Adaptive
-	// Profile says what the provider's requests and answers mean. Defaults to the HTTP standard: bearer tokens, status
+	// Profile says what the provider's requests and responses mean. Defaults to the HTTP standard: bearer tokens, status
 	// codes and Retry-After.
 	Profile Profile
-	// Retry bounds and spaces the attempts of a call. The zero Policy has the defaults of package retry. Its Budget, made
-	// by retry.NewBudget, bounds retries to a share of first attempts, in this process; share one among all Callers of a
-	// provider. Defaults to none.
-	Retry retry.Policy
-	// Timeout bounds a call as a whole, waits and attempts together, until its answer is there; with Transport, until the
-	// answer's headers are. A call whose turn comes later is refused at once. Defaults to 0: its context alone counts.
-	Timeout time.Duration
-	// AttemptTimeout bounds each attempt, from sending until its answer is there; with Transport, until the answer's
-	// headers are, or all that is read of an error. An attempt that takes longer is cancelled, and counts as a transient
-	// failure, which is tried again where that is safe. Defaults to 0: no bound.
-	AttemptTimeout time.Duration
-	// IdempotencyKeys gives every call an idempotency key of its own, the same for all its attempts: Transport adds the
-	// header Idempotency-Key to requests that aren't idempotent by themselves (see Idempotent), Do sets
-	// Grant.IdempotencyKey. Such calls are tried again after failures that leave open whether they were carried out, so
-	// use it only with providers that heed the key. Defaults to false.
-	IdempotencyKeys bool
-	// Strategy says which of the accounts that can serve a call now gets it. Where none can, it is the one that can
-	// first. Defaults to Headroom.
+
+	// Strategy says which of the accounts that can serve a call gets it. If none can now, the first that can gets it.
+	// Defaults to LeastLoaded.
 	Strategy Strategy
-	// Breaker keeps calls of this process from what fails again and again. Defaults to off.
+	// Retry bounds and spaces the attempts of a call. The zero Policy has the defaults of package retry. Its Budget bounds
+	// retries to a share of first attempts in this process; share one among all Pools of a provider. Defaults to none.
+	Retry retry.Policy
+	// Timeout bounds a call, waits and attempts together, until its result; with Transport, until the response's headers. A
+	// call whose send time is later is refused at once. At least 0. Defaults to 0: the context alone bounds the call.
+	Timeout time.Duration
+	// AttemptTimeout bounds an attempt, from sending to its result; with Transport, to the response's headers, or to the end
+	// of what is read of an error. An attempt that takes longer is a transient failure. At least 0. Defaults to 0: no bound.
+	AttemptTimeout time.Duration
+	// IdempotencyKeys gives each call an idempotency key, the same for all its attempts. Transport sends it in the header
+	// Idempotency-Key of requests that aren't idempotent (see IsIdempotent), Do sets Grant.IdempotencyKey. Such calls are
+	// retried even if they may have been carried out, so the provider must support the key. Defaults to false.
+	IdempotencyKeys bool
+
+	// Breaker keeps calls of this process from an endpoint that fails repeatedly. Defaults to off.
 	Breaker Breaker
-	// Hedge sends a second request where the first is slow. Defaults to off.
+	// Hedge sends a second request if the first is slow. Defaults to off.
 	Hedge Hedge
+
 	// Hooks observe what happens. Optional.
 	Hooks Hooks
-	// Tuning has what most pools leave alone. The zero Tuning has all defaults.
+	// Tuning has the settings that most pools leave alone. The zero Tuning has all defaults.
 	Tuning Tuning
 }
 
@@ -85,35 +86,33 @@ type Tuning struct {
 type Key struct {
 	// ID names the key in Redis, metrics and errors. Required, unique in the pool, and never the secret.
 	ID string
-	// Secret is what the provider knows the key by. It never leaves the process except in requests.
+	// Secret authorises requests. It leaves the process in requests alone. Required.
 	Secret Secret
-	// Account is what the provider really counts: keys of one account share its limits. Defaults to the ID.
+	// Account names what the provider counts: keys of one account share its limits. Defaults to the ID.
 	Account string
-	// Weight is the key's part where Strategy goes by weights; an account has the highest of its keys'. Defaults to 1.
+	// Weight is the key's share of calls under LeastLoaded and RoundRobin. An account has the highest weight of its keys. At
+	// least 0. Defaults to 0: a weight of 1.
 	Weight int
 }
 
-// Strategy says which of the accounts that can serve a call now gets it.
+// Strategy says which of the accounts that can serve a call gets it.
 type Strategy string
 
+// Values of Strategy.
 const (
-	// Headroom takes the account that has been ready for longest, times its weight. The default.
+	// LeastLoaded takes the account with the longest time since it became ready, times its weight. The default.
 	LeastLoaded Strategy = "least_loaded"
 	// RoundRobin takes accounts in turn, by weight.
 	RoundRobin Strategy = "round_robin"
-	// InOrder takes the first account in Config.Keys, and the others as it has no room: for a main account and spares.
+	// FirstAvailable takes the first account in Config.Keys that has room: for a main account and spares.
 	FirstAvailable Strategy = "first_available"
 )
 
-// script returns the strategy's name in the script, empty if there is none.
-func (s Strategy) script() scripts.Strategy {
-	switch s {
-	case LeastLoaded:
-		return scripts.LeastLoaded
-	case RoundRobin:
-		return scripts.RoundRobin
-	case FirstAvailable:
-		return scripts.FirstAvailable
+// known reports whether s is one of the values. The script has the same names.
+func (s Strategy) known() bool {
+	switch admission.Strategy(s) {
+	case admission.LeastLoaded, admission.RoundRobin, admission.FirstAvailable:
+		return true
 	}
-	return ""
+	return false
 }

@@ -22,8 +22,8 @@ func perMinute(n int64) caller.Limit {
 	return caller.Limit{Metric: caller.Requests, Rate: n, Period: time.Minute}
 }
 
-// Every mistake has a message that names the field and says what to put there instead.
-func TestConfigurationMistakes(t *testing.T) {
+// The error of each mistake names the field and its value, and says what to set instead.
+func TestConfig_MistakesAreNamed(t *testing.T) {
 	t.Parallel()
 	limit := func(change func(*caller.Limit)) func(*caller.Config) {
 		return func(c *caller.Config) {
@@ -37,33 +37,33 @@ func TestConfigurationMistakes(t *testing.T) {
 		change func(*caller.Config)
 		want   string
 	}{
-		"no pool":       {func(c *caller.Config) { c.Name = "" }, "Pool is empty: name"},
+		"no pool":       {func(c *caller.Config) { c.Name = "" }, "Name is empty: name"},
 		"no keys":       {func(c *caller.Config) { c.Keys = nil }, "Keys is empty: give at least one"},
 		"no ID":         {func(c *caller.Config) { c.Keys[1].ID = "" }, "Keys[1] has no ID: give"},
-		"ID twice":      {func(c *caller.Config) { c.Keys[1].ID = "a" }, `key "a" is there twice: give`},
+		"ID twice":      {func(c *caller.Config) { c.Keys[1].ID = "a" }, `key "a" appears twice: give`},
 		"no secret":     {func(c *caller.Config) { c.Keys[1].Secret = caller.Secret{} }, `key "b" has no Secret`},
 		"secret twice":  {func(c *caller.Config) { c.Keys[1].Secret = c.Keys[0].Secret }, "Keys[1] has the Secret of Keys[0]"},
 		"secret as ID":  {func(c *caller.Config) { c.Keys[1].ID = canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
 		"secret in ID":  {func(c *caller.Config) { c.Keys[1].ID = "x" + canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
 		"as account":    {func(c *caller.Config) { c.Keys[1].Account = canary; c.Keys[1].Secret = caller.NewSecret(canary) }, "use other names"},
 		"concurrency":   {func(c *caller.Config) { c.Concurrency = -1 }, "Concurrency is -1: use"},
-		"slack":         {func(c *caller.Config) { c.Tuning.ArrivalJitter = -time.Second }, "Slack is -1s: use 0"},
-		"horizon":       {func(c *caller.Config) { c.Tuning.Horizon = -time.Second }, "Horizon is -1s: use 0"},
-		"TTL":           {func(c *caller.Config) { c.Tuning.SessionTTL = time.Millisecond }, "TTL is 1ms: use 0"},
+		"jitter":        {func(c *caller.Config) { c.Tuning.ArrivalJitter = -time.Second }, "Tuning.ArrivalJitter is -1s: use 0"},
+		"horizon":       {func(c *caller.Config) { c.Tuning.Horizon = -time.Second }, "Tuning.Horizon is -1s: use 0"},
+		"TTL":           {func(c *caller.Config) { c.Tuning.SessionTTL = time.Millisecond }, "Tuning.SessionTTL is 1ms: use 0"},
 		"retry":         {func(c *caller.Config) { c.Retry.Attempts = -1 }, "Attempts is -1: use"},
-		"no metric":     {limit(func(l *caller.Limit) { l.Metric = "" }), `Limits[1]: the metric "" is not a name: use`},
-		"metric":        {limit(func(l *caller.Limit) { l.Metric = "a b" }), `Limits[1]: the metric "a b" is not a name: use`},
-		"no limit":      {limit(func(l *caller.Limit) { l.Rate = 0 }), "Limits[1]: 0 requests can't be a limit: use 1 to"},
-		"huge limit":    {limit(func(l *caller.Limit) { l.Rate = math.MaxInt64 }), "can't be a limit: use 1 to"},
-		"no period":     {limit(func(l *caller.Limit) { l.Period = 0 }), "Limits[1]: 0s is no period for requests: use more"},
-		"burst":         {limit(func(l *caller.Limit) { l.Burst = 61 }), "Limits[1]: a burst of 61 requests is outside 1 to the limit of 60"},
-		"headroom":      {limit(func(l *caller.Limit) { l.Reserved = 1 }), "Limits[1]: a headroom of 1 of the limit on requests is outside 0 to less than 1"},
-		"burst above":   {limit(func(l *caller.Limit) { l.Reserved, l.Burst = 0.5, 31 }), "Limits[1]: a burst of 31 requests is outside 1 to the limit of 30"},
-		"below burst":   {limit(func(l *caller.Limit) { l.Burst = -1 }), "Limits[1]: a burst of -1 requests is outside"},
-		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), "Limits[1]: the algorithm leaky is unknown: use window, bucket or daily"},
-		"limit twice":   {limit(func(l *caller.Limit) { l.Period = time.Hour }), "Limits[1]: there is another limit on requests per 1h0m0s"},
-		"tiny bucket":   {limit(func(l *caller.Limit) { l.Rate, l.Period, l.Algorithm = 1, time.Second, caller.Bucket }), "set a smaller Slack"},
-		"all at a time": {func(c *caller.Config) { c.Name, c.Keys, c.Concurrency, c.Tuning.SessionTTL = "", nil, -1, 1 }, "Pool is empty"},
+		"no metric":     {limit(func(l *caller.Limit) { l.Metric = "" }), `Limits[1]: Metric is "": use`},
+		"metric":        {limit(func(l *caller.Limit) { l.Metric = "a b" }), `Limits[1]: Metric is "a b": use`},
+		"no limit":      {limit(func(l *caller.Limit) { l.Rate = 0 }), "Limits[1]: Rate of requests is 0: use 1 to"},
+		"huge limit":    {limit(func(l *caller.Limit) { l.Rate = math.MaxInt64 }), "Rate of requests is 9223372036854775807: use 1 to"},
+		"no period":     {limit(func(l *caller.Limit) { l.Period = 0 }), "Limits[1]: Period of requests is 0s: use more"},
+		"burst":         {limit(func(l *caller.Limit) { l.Burst = 61 }), "Limits[1]: Burst of requests is 61: use 1 to 60"},
+		"reserved":      {limit(func(l *caller.Limit) { l.Reserved = 1 }), "Limits[1]: Reserved of requests is 1: use 0 to less than 1"},
+		"burst above":   {limit(func(l *caller.Limit) { l.Reserved, l.Burst = 0.5, 31 }), "Limits[1]: Burst of requests is 31: use 1 to 30"},
+		"below burst":   {limit(func(l *caller.Limit) { l.Burst = -1 }), "Limits[1]: Burst of requests is -1: use"},
+		"algorithm":     {limit(func(l *caller.Limit) { l.Algorithm = "leaky" }), `Limits[1]: Algorithm is "leaky": use window, bucket or daily`},
+		"limit twice":   {limit(func(l *caller.Limit) { l.Period = time.Hour }), "Limits[1] is another limit on requests per 1h0m0s"},
+		"tiny bucket":   {limit(func(l *caller.Limit) { l.Rate, l.Period, l.Algorithm = 1, time.Second, caller.Bucket }), "lower Tuning.ArrivalJitter"},
+		"all at a time": {func(c *caller.Config) { c.Name, c.Keys, c.Concurrency, c.Tuning.SessionTTL = "", nil, -1, 1 }, "Name is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -74,29 +74,30 @@ func TestConfigurationMistakes(t *testing.T) {
 				t.Fatalf("got %v, want %q in it", err, test.want)
 			}
 			if strings.Contains(err.Error(), canary) || strings.Contains(err.Error(), "secret of") {
-				t.Errorf("a secret is in the message: %v", err)
+				t.Errorf("got a message with a secret, want none: %v", err)
 			}
 		})
 	}
 }
 
-func TestAllMistakesAreToldAtOnce(t *testing.T) {
+// All mistakes are in one error.
+func TestConfig_AllMistakesAreInOneError(t *testing.T) {
 	t.Parallel()
 	_, err := caller.New(unreachable(t), caller.Config{
 		Concurrency: -1, Tuning: caller.Tuning{SessionTTL: 1}, Limits: []caller.Limit{{}}, Retry: retry.Policy{Base: -1},
 	})
-	for _, want := range []string{"Pool", "Keys", "Concurrency", "TTL", "Limits[0]", "Base"} {
+	for _, want := range []string{"Name", "Keys", "Concurrency", "Tuning.SessionTTL", "Limits[0]", "Base"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}
 	}
 	if _, err := caller.New(nil, caller.Config{}); err == nil || !strings.Contains(err.Error(), "Redis client") {
-		t.Errorf("without a client: %v", err)
+		t.Errorf("got %v without a client, want an error", err)
 	}
 }
 
-// What the user does with the slices of a Config after New is no business of the Caller.
-func TestConfigurationIsCopied(t *testing.T) {
+// A change of the slices of a Config after New has no effect.
+func TestConfig_IsCopied(t *testing.T) {
 	t.Parallel()
 	cfg := caller.Config{Name: "p", Keys: []caller.Key{key("a")}, Limits: []caller.Limit{perMinute(5)}}
 	c, err := caller.New(unreachable(t), cfg)

@@ -6,11 +6,26 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/penstock/penstock/internal/redistest"
-	"github.com/penstock/penstock/scripts"
 )
+
+// noon is the time that tests which set the time begin at.
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// accountsNamed returns a key for each name, as an account of its own.
+func accountsNamed(names ...string) (keys []Key) {
+	for _, name := range names {
+		keys = append(keys, Key{ID: name, Secret: NewSecret("secret of " + name)})
+	}
+	return keys
+}
+
+// leave closes a Pool.
+func leave(c *Pool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
 
 func zone(t *testing.T, name string) *time.Location {
 	t.Helper()
@@ -22,7 +37,7 @@ func zone(t *testing.T, name string) *time.Location {
 }
 
 // The next reset is at the wall clock's time there, also on days of 23 and 25 hours.
-func TestNextReset(t *testing.T) {
+func TestNextReset_IsAtTheWallClocksTime(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		zone, now, want string // UTC
@@ -57,7 +72,7 @@ func TestNextReset(t *testing.T) {
 }
 
 // Through two years of days, short and long ones, resets come once a day, at the same time of day where there is one.
-func TestResetsComeOnceADay(t *testing.T) {
+func TestNextReset_ComesOnceADay(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"America/Los_Angeles", "Europe/Berlin", "Australia/Lord_Howe", "America/Santiago"} {
 		l := Limit{Location: zone(t, name), ResetAt: 2*time.Hour + 15*time.Minute}
@@ -72,115 +87,8 @@ func TestResetsComeOnceADay(t *testing.T) {
 	}
 }
 
-// A daily count is the replicas' together, is full until the reset, and starts anew then.
-func TestDailyLimits(t *testing.T) {
-	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		t.Parallel()
-		limit := Limit{
-			Metric: Requests, Rate: 5, Algorithm: Daily, Scope: PerPool,
-			Location: zone(t, "America/Los_Angeles"), ResetAt: 30 * time.Minute,
-		}
-		cfg := Config{Keys: accountsNamed("x", "y"), Limits: []Limit{limit}}
-		a, b := visit(t, rdb, cfg), visit(t, rdb, cfg)
-		for day := range 3 {
-			now := noon.AddDate(0, 0, day)
-			reset := limit.nextReset(now)
-			if got := a.count(now, 2, Options{}, nil) + b.count(now, 9, Options{}, nil); got != 5 {
-				t.Errorf("day %d: %d calls, want 5", day, got)
-			}
-			last := reset.Add(-time.Millisecond)
-			if got := a.count(last, 1, Options{}, nil); got != 0 {
-				t.Errorf("day %d: one more just before the reset", day)
-			}
-			_, reply := b.ask(last, 1, Options{}, nil)
-			if d := reply.Wake; d > time.Second || d <= 0 {
-				t.Errorf("day %d: wait for %v a millisecond before the reset", day, d)
-			}
-		}
-		if got := b.count(limit.nextReset(noon.AddDate(0, 0, 2)), 9, Options{}, nil); got != 5 {
-			t.Errorf("at the very reset: %d calls, want 5", got)
-		}
-	})
-}
-
-// A replica whose clock is behind, and so tells of a reset that has passed, neither brings an old count back nor starts
-// one anew with every call.
-func TestADailyCountAndALateClock(t *testing.T) {
-	t.Parallel()
-	rdb := redistest.Client(t)
-	v := visit(t, rdb, Config{Keys: accountsNamed("x"), Limits: []Limit{{Metric: Requests, Rate: 3, Algorithm: Daily}}})
-	reset := v.plan.Limits[0].nextReset(noon)
-	for name, asked := range map[string]int{"first": 0, "later": 2} {
-		v.plan.Name = name
-		if got := v.count(reset, asked, Options{}, nil); got != asked {
-			t.Fatalf("%d of %d calls", got, asked)
-		}
-		late := v.plan.layOut(v.plan.accounts, v.families.list, reset.Add(-time.Second))
-		total := asked
-		for range 4 {
-			v.seq++
-			reply, err := scripts.Admit(t.Context(), rdb, name, &scripts.PoolCall{
-				Config: late.shape, Seq: v.seq, Now: scripts.Micros(reset),
-				Demands: []scripts.PoolDemand{{Count: 2, Prefer: -1, Cost: []int64{1}}},
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			total += len(reply.Grants)
-		}
-		if total != 3 {
-			t.Errorf("it comes %s: %d calls, limit 3", name, total)
-		}
-	}
-}
-
-// What a day's calls really cost counts in that day: debt and refund change the count.
-func TestDailyLimitsSettle(t *testing.T) {
-	t.Parallel()
-	cfg := Config{Keys: accountsNamed("x"), Limits: []Limit{{Metric: Tokens, Rate: 100, Algorithm: Daily}}}
-	v := visit(t, redistest.Client(t), cfg)
-	settle := func(units int64) item {
-		return item{counter: v.layout.counters[0].name, PoolReport: scripts.PoolReport{Kind: scripts.SettleCounter, Units: units}}
-	}
-	if got := v.count(noon, 9, Options{}, Cost{Tokens: 40}); got != 2 {
-		t.Fatalf("%d calls of 40 in 100", got)
-	}
-	if g, _ := v.ask(noon, 1, Options{}, Cost{Tokens: 30}, settle(-10)); len(g) != 1 {
-		t.Error("10 tokens came back, but 30 don't fit")
-	}
-	if g, _ := v.ask(noon, 1, Options{}, Cost{Tokens: 10}, settle(50), settle(-45)); len(g) != 0 {
-		t.Error("5 tokens more were used, but 10 fit into 100")
-	}
-}
-
-// A call that the rest of a day's count has no room for isn't booked for the next day, where it would keep a permit until
-// then; smaller ones behind it get what is left.
-func TestTheRestOfADailyLimit(t *testing.T) {
-	t.Parallel()
-	limit := Limit{Metric: Tokens, Rate: 100, Algorithm: Daily}
-	v := visit(t, redistest.Client(t), Config{Keys: accountsNamed("x"), Limits: []Limit{limit}})
-	if got := v.count(noon, 1, Options{}, Cost{Tokens: 70}); got != 1 {
-		t.Fatal("70 of 100 aren't admitted")
-	}
-	_, reply := v.ask(noon, 1, Options{}, Cost{Tokens: 40})
-	if d := reply.Wake; len(reply.Grants) != 0 || d < 12*time.Hour || d > 12*time.Hour+time.Second || reply.Constraint != 0 {
-		t.Errorf("40 more: %+v, want none before midnight", reply)
-	}
-	reply, err := scripts.Admit(t.Context(), v.rdb, "p", &scripts.PoolCall{
-		Config: v.layout.shape, Seq: v.seq + 1, Now: scripts.Micros(noon), Demands: []scripts.PoolDemand{
-			{Count: 1, Prefer: -1, Cost: []int64{40}}, {Count: 4, Prefer: -1, Cost: []int64{10}},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if reply.Admitted[0] != 0 || reply.Admitted[1] != 3 {
-		t.Errorf("of one call of 40 and four of 10 in the last 30: %v admitted, want 0 and 3", reply.Admitted)
-	}
-}
-
 // In a process where a call waits for the next day, others that fit into today go on.
-func TestOthersGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
+func TestDaily_SmallerCallsGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
 	t.Parallel()
 	// The limit starts anew in half a day, whenever the test runs.
 	limit := Limit{Metric: Tokens, Rate: 100, Algorithm: Daily}

@@ -11,9 +11,10 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-func TestCostsThatCannotBe(t *testing.T) {
+func TestCost_ThatNeverFitsIsRefused(t *testing.T) {
 	t.Parallel()
 	c := join(t, unreachable(t), limits(perMinute(10), caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Minute}))
 	for name, cost := range map[string]caller.Cost{
@@ -35,8 +36,8 @@ func TestCostsThatCannotBe(t *testing.T) {
 	}
 }
 
-// A call whose turn can't come in time is told so at once, whoever waits already, and what stands in the way.
-func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
+// A call without capacity before its deadline is refused at once, whatever waits already, and its error names the limit.
+func TestDeadline_IsRefusedBehindOthers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
@@ -49,8 +50,8 @@ func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
 			_, err := caller.Do(patient, c, nil, nop)
 			waited <- err
 		}()
-		eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
-		_, err := caller.Do(within(t, patience), c, nil, nop)
+		testkit.Eventually(t, "one waits", func() bool { return c.Stats().CallsWaiting == 1 })
+		_, err := caller.Do(testkit.Context(t), c, nil, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrDeadline) || !errors.As(err, &e) || e.Metric != caller.Requests || e.Limit != 1 || e.Cost != 1 {
 			t.Fatalf("got %v, want ErrDeadline and the limit", err)
@@ -65,25 +66,25 @@ func TestLateCallsAreRefusedBehindOthers(t *testing.T) {
 	})
 }
 
-// A large call may be admitted far ahead of its slot. If that comes too late, the call is told so at once.
-func TestLateSlotsAreRefused(t *testing.T) {
+// A large call may be admitted far ahead of its send time. If that is after its deadline, the call is refused at once.
+func TestDeadline_ASendTimeBehindItIsRefused(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(1), limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour, Burst: 2}))
 		if _, err := caller.Do(t.Context(), c, caller.Cost{caller.Tokens: 1}, nop); err != nil {
 			t.Fatal(err)
 		}
-		_, err := caller.Do(within(t, patience), c, caller.Cost{caller.Tokens: 900}, nop)
+		_, err := caller.Do(testkit.Context(t), c, caller.Cost{caller.Tokens: 900}, nop)
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrDeadline) || !errors.As(err, &e) || e.Metric != caller.Tokens || e.RetryAfter < 10*time.Minute {
 			t.Errorf("got %v, want ErrDeadline", err)
 		}
-		eventually(t, "its permit is back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+		testkit.Eventually(t, "its permit is back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 	})
 }
 
-// Who gives up, at whatever moment, leaves no permit behind.
-func TestGivingUpLeavesNoPermit(t *testing.T) {
+// A call whose context ends at any moment leaves no permit behind.
+func TestCancel_LeavesNoPermit(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("changed my mind")
 	type moment struct {
@@ -120,13 +121,13 @@ func TestGivingUpLeavesNoPermit(t *testing.T) {
 			if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 {
 				t.Errorf("stats %+v", s)
 			}
-			eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+			testkit.Eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 		})
 	}
 }
 
 // Many callers with deadlines all around the moment of their admission: what is charged and held adds up in the end.
-func TestDeadlinesAtTheMomentOfAdmission(t *testing.T) {
+func TestDeadline_AtTheMomentOfAdmission(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c := join(t, rdb, concurrency(3), limits(caller.Limit{Metric: caller.Requests, Rate: 100, Period: time.Second}))
@@ -137,7 +138,7 @@ func TestDeadlinesAtTheMomentOfAdmission(t *testing.T) {
 				defer cancel()
 				_, err := caller.Do(ctx, c, nil, nop)
 				if err != nil && !errors.Is(err, caller.ErrDeadline) && !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("call %d: %v", i, err)
+					t.Errorf("call %d: got %v, want success, ErrDeadline or context.DeadlineExceeded", i, err)
 				}
 				done <- err
 			}()
@@ -148,6 +149,6 @@ func TestDeadlinesAtTheMomentOfAdmission(t *testing.T) {
 		if s := c.Stats(); s.CallsInFlight+s.CallsWaiting != 0 || s.CallsSucceeded+s.CallsFailed != 150 {
 			t.Errorf("stats %+v", s)
 		}
-		eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+		testkit.Eventually(t, "Redis knows of no permit", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 	})
 }

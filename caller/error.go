@@ -1,48 +1,56 @@
 package caller
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/retry"
 )
 
-// What ends a call apart from the provider's own answer. Test with errors.Is.
+// Reasons for which the pool ends a call. Test with errors.Is.
 var (
 	// ErrNeverFits: the call costs more than a limit allows in a whole period.
 	ErrNeverFits = errors.New("the call costs more than the limit ever allows: make it smaller or raise the limit")
-	// ErrNoKeys: every key is disabled. Error.RetryAfter says when the first will be tried again.
+	// ErrNoKeys: every key is disabled. Error.RetryAfter is the time until the first is tried again.
 	ErrNoKeys = errors.New("every key is disabled: replace the keys or the account's means of payment")
-	// ErrDeadline: the call's turn would come after its deadline. Error.RetryAfter says when.
-	ErrDeadline = errors.New("the call's turn comes after its deadline: allow more time or send less")
-	// ErrQueueFull: Config.Tuning.MaxWaiting calls of this process wait already.
-	ErrQueueFull = errors.New("too many calls wait already: send fewer at once, or raise MaxWaiting")
-	// ErrClosed: the Caller is closed.
-	ErrClosed = errors.New("the caller is closed")
+	// ErrDeadline: the call's send time would come after its deadline. Error.RetryAfter is the time until then. For
+	// errors.Is it is also context.DeadlineExceeded.
+	ErrDeadline = fmt.Errorf("no capacity before the deadline, extend it or reduce load: %w", context.DeadlineExceeded)
+	// ErrQueueFull: Tuning.MaxWaiting calls of this process are waiting.
+	ErrQueueFull = errors.New("too many calls are waiting: send fewer at once or raise MaxWaiting")
+	// ErrClosed: the Pool is closed.
+	ErrClosed = errors.New("the pool is closed")
 )
 
-// errNoOther is what a call gets that may not use the accounts that could serve it.
-var errNoOther = fmt.Errorf("%w, except those of accounts that this call may not use", ErrNoKeys)
+// ErrLeaseLost ended an attempt: this process couldn't renew its session for Tuning.SessionTTL, so other processes may get
+// the permit. The call is retried if that is safe. See Tuning.ContinueOnLeaseLoss.
+var ErrLeaseLost = concurrency.ErrLeaseLost
+
+// errNoOther: the accounts that could serve the call are excluded from it.
+var errNoOther = fmt.Errorf("%w, except those of accounts that are excluded from this call", ErrNoKeys)
 
 var errNegativeCost = errors.New("a cost can't be negative: give 0 or more")
 
-// Error is why a call failed, and what is known about it. Fields that don't apply are empty.
+// Error is the error of a call. Fields that don't apply are empty.
 type Error struct {
 	Pool       string
 	Key        string // key ID of the last attempt
 	Account    string
-	Metric     Metric        // of the limit in the way
-	Limit      int64         // that limit
-	Cost       int64         // the call's cost on it
-	RetryAfter time.Duration // until it is worth trying again, where known
+	Metric     Metric        // of the limit that refused the call
+	Limit      int64         // of that metric, in units
+	Cost       int64         // the call's, in units of that metric
+	RetryAfter time.Duration // until a retry can help; 0: not known
 	Attempts   int           // attempts made
 	Outcome    Outcome       // of the last attempt; Success if none was made
-	Err        error         // why: one of the errors above, a *retry.Error, a Redis error, a context's
+	Err        error         // the cause: one of the errors above, a *retry.Error, a Redis error, or a context's
 }
 
-// Error tells all that is known, and never a secret.
+// Error returns the fields as text, which holds no secret.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "pool %q", e.Pool)
@@ -68,13 +76,49 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// cutShortError is why a call isn't tried again although that was worth it: admission refuses it now.
-type cutShortError struct {
-	refusal error
-	err     error // the *retry.Error with all that happened
+// refused returns the *Error of a refusal of admission; a context's error as it is. units are the call's.
+func (p *settings) refused(err error, units []int64) error {
+	r, ok := err.(*admission.Refusal)
+	if !ok {
+		return err
+	}
+	out := &Error{Pool: p.Name, RetryAfter: r.RetryAfter, Err: reasonOf(err)}
+	if r.Limit != admission.NoLimit {
+		l := &p.Limits[r.Limit]
+		out.Metric, out.Limit, out.Cost = l.Metric, l.Usable(), units[p.index[r.Limit]]
+	}
+	return out
 }
 
-// Error tells both, where retry's own text would count the refusal as an attempt.
+// reasonOf returns the public reason of an error of admission.
+func reasonOf(err error) error {
+	r, ok := err.(*admission.Refusal)
+	if !ok {
+		return err
+	}
+	switch r.Err { //nolint:errorlint // the very values
+	case admission.ErrClosed:
+		return ErrClosed
+	case admission.ErrQueueFull:
+		return ErrQueueFull
+	case admission.ErrDeadline:
+		return ErrDeadline
+	case admission.ErrNoKeys:
+		return fmt.Errorf("%w (%s)", ErrNoKeys, r.Detail)
+	case admission.ErrExcluded:
+		return errNoOther
+	default:
+		return r.Err
+	}
+}
+
+// cutShortError is the error of a call that failed and is refused by admission when it is retried.
+type cutShortError struct {
+	refusal error
+	err     error // the *retry.Error of all attempts
+}
+
+// Error returns the text of both. The text of retry.Error alone would count the refusal as an attempt.
 func (e *cutShortError) Error() string {
 	r, ok := errors.AsType[*retry.Error](e.err)
 	if !ok || r.Attempts < 2 || r.Attempts > len(r.Errs) {

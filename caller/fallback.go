@@ -10,99 +10,100 @@ import (
 	"net/http"
 )
 
-// Fallback makes a call in the first of several ways that succeeds: with another model, over another pool, from a cache.
-// The next way is tried where the one before failed for reasons of its own: an *Error of the pool, unless the call itself
-// was at fault, or ctx has ended. All share ctx's deadline; Config.Timeout keeps a way from using it up. The error is that
-// of all ways, joined.
-func Fallback[T any](ctx context.Context, ways ...func(context.Context) (T, error)) (T, error) {
+// Fallback makes a call by the first of several routes that succeeds: with another model, over another pool, from a cache.
+//
+// The next route is tried if a route fails with an *Error of its pool. It isn't tried after a ClientError, or when ctx
+// has ended. All routes share ctx's deadline; Config.Timeout bounds each. If all fail, the error joins all errors.
+func Fallback[T any](ctx context.Context, routes ...func(context.Context) (T, error)) (T, error) {
 	var value T
-	errs := make([]error, 0, len(ways))
-	for _, way := range ways {
+	errs := make([]error, 0, len(routes))
+	for _, route := range routes {
 		var err error
-		if value, err = way(ctx); err == nil {
+		if value, err = route(ctx); err == nil {
 			return value, nil
 		}
 		errs = append(errs, err)
-		if !elsewhere(ctx, err) {
+		if !fallsBack(ctx, err) {
 			break
 		}
 	}
-	if len(ways) == 0 {
-		return value, errors.New("caller: Fallback has no way to make the call: give at least one")
+	if len(routes) == 0 {
+		return value, errors.New("caller: Fallback has no route: give at least one")
 	}
 	return value, errors.Join(errs...)
 }
 
-// elsewhere reports whether what failed with err may succeed in another way.
-func elsewhere(ctx context.Context, err error) bool {
+// fallsBack reports whether a call that failed with err may succeed by another route.
+func fallsBack(ctx context.Context, err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && !over(ctx) && e.Outcome != ClientError && e.Outcome != Canceled && !errors.Is(err, errNegativeCost)
 }
 
-// Way is one way of sending a request.
+// FallbackRoute is one of the ways to send a request.
 type FallbackRoute struct {
-	// Transport sends it: of another pool, or of the same one. Required.
+	// Transport sends the request. Routes may have Transports of one pool or of several. Required.
 	Transport *Transport
-	// Change makes the request fit for it, on a copy: another model (see UseModel), another host. One that replaces Body
-	// replaces GetBody and ContentLength, too. Optional.
+	// Change adapts a copy of the request to the route: another model (see UseModel), another host. If it replaces Body, it
+	// replaces GetBody and ContentLength, too. Defaults to no change.
 	Change func(*http.Request) error
 }
 
-// FallbackTransport returns an http.RoundTripper that sends each request in the first of several ways that succeeds, as
-// Fallback does. The answer is that of the last way tried. Requests whose body can't be read again go the first way only.
-func FallbackTransport(ways ...FallbackRoute) (http.RoundTripper, error) {
-	if len(ways) == 0 {
-		return nil, errors.New("caller: FallbackTransport needs at least one way")
+// FallbackTransport returns an http.RoundTripper that sends each request by the first route that succeeds, as Fallback
+// does. It returns the response of the last route that was tried. A request whose body can't be read again uses the first
+// route only.
+func FallbackTransport(routes ...FallbackRoute) (http.RoundTripper, error) {
+	if len(routes) == 0 {
+		return nil, errors.New("caller: FallbackTransport has no route: give at least one")
 	}
-	for i, w := range ways {
-		if w.Transport == nil {
-			return nil, fmt.Errorf("caller: way %d of FallbackTransport has no Transport", i)
+	for i, r := range routes {
+		if r.Transport == nil {
+			return nil, fmt.Errorf("caller: route %d of FallbackTransport has no Transport: give each route one", i)
 		}
 	}
-	return fallback(ways), nil
+	return fallback(routes), nil
 }
 
 type fallback []FallbackRoute
 
 // RoundTrip sends a request.
 func (f fallback) RoundTrip(req *http.Request) (*http.Response, error) {
-	for i, way := range f {
-		copied, err := way.request(req, i > 0)
+	for i, route := range f {
+		copied, err := route.request(req, i > 0)
 		if err != nil {
 			return nil, err
 		}
-		t := way.Transport
-		res, err := t.call(copied)
-		last := i == len(f)-1 || hasBody(req) && req.GetBody == nil
-		if err == nil || last || !elsewhere(req.Context(), err) {
-			return t.answer(copied, res, err)
+		t := route.Transport
+		res, err := t.do(copied)
+		last := i == len(f)-1 || !replayable(req)
+		if err == nil || last || !fallsBack(req.Context(), err) {
+			return t.respond(copied, res, err)
 		}
 		drain(res)
 	}
-	return nil, errors.New("caller: a fallback without ways") // FallbackTransport makes none
+	return nil, errors.New("caller: a fallback has no route") // FallbackTransport makes none
 }
 
-// request returns the request as the way wants it.
-func (w FallbackRoute) request(req *http.Request, again bool) (*http.Request, error) {
+// request returns the route's copy of a request. A later route has a new body.
+func (r FallbackRoute) request(req *http.Request, later bool) (*http.Request, error) {
 	copied := req.Clone(req.Context())
-	if again && hasBody(req) {
+	if later && hasBody(req) {
 		body, err := req.GetBody()
 		if err != nil {
 			return nil, err
 		}
 		copied.Body = body
 	}
-	if w.Change == nil {
+	if r.Change == nil {
 		return copied, nil
 	}
-	if err := w.Change(copied); err != nil {
+	if err := r.Change(copied); err != nil {
 		closeBody(copied)
 		return nil, fmt.Errorf("caller: change a request for a fallback: %w", err)
 	}
 	return copied, nil
 }
 
-// UseModel returns a change that puts another model into a request whose body is JSON with a member model.
+// UseModel returns a change of a request's model, for requests whose body is a JSON object with the member model.
 func UseModel(model string) func(*http.Request) error {
 	return func(r *http.Request) error {
 		if !hasBody(r) {
@@ -115,7 +116,7 @@ func UseModel(model string) func(*http.Request) error {
 		}
 		var members map[string]json.RawMessage
 		if err := json.Unmarshal(body, &members); err != nil {
-			return fmt.Errorf("the body is no JSON object: %w", err)
+			return fmt.Errorf("the body isn't a JSON object: %w", err)
 		}
 		name, err := json.Marshal(model)
 		if err != nil {

@@ -14,34 +14,35 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-func TestFallback(t *testing.T) {
+// The next route is tried after an *Error that isn't a client error, while the context goes on.
+func TestFallback_TriesRoutesInOrder(t *testing.T) {
 	t.Parallel()
 	pool := &caller.Error{Pool: "p", Err: caller.ErrNoKeys}
 	mistake := &caller.Error{Pool: "p", Attempts: 1, Outcome: caller.ClientError, Err: errors.New("a mistake")}
-	way := func(v int, err error) func(context.Context) (int, error) {
+	route := func(v int, err error) func(context.Context) (int, error) {
 		return func(context.Context) (int, error) { return v, err }
 	}
-	if v, err := caller.Fallback(t.Context(), way(0, pool), way(0, pool), way(7, nil), way(8, nil)); v != 7 || err != nil {
-		t.Errorf("got %d, %v", v, err)
+	if v, err := caller.Fallback(t.Context(), route(0, pool), route(0, pool), route(7, nil), route(8, nil)); v != 7 || err != nil {
+		t.Errorf("got %d, %v, want 7 from the third route", v, err)
 	}
-	for name, failure := range map[string]error{"fault": mistake, "not the pool's": errors.New("other")} {
-		_, err := caller.Fallback(t.Context(), way(0, pool), way(0, failure), way(7, nil))
+	for name, failure := range map[string]error{"client error": mistake, "not the pool's": errors.New("other")} {
+		_, err := caller.Fallback(t.Context(), route(0, pool), route(0, failure), route(7, nil))
 		if !errors.Is(err, failure) || !errors.Is(err, caller.ErrNoKeys) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v, want it and the first route's error", name, err)
 		}
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if _, err := caller.Fallback(ended, way(0, pool), way(7, nil)); err == nil {
-		t.Error("went on although the context had ended")
+	if _, err := caller.Fallback(ended, route(0, pool), route(7, nil)); err == nil {
+		t.Error("got success after the context had ended, want an error")
 	}
 	if _, err := caller.Fallback[int](t.Context()); err == nil {
-		t.Error("no way succeeded")
+		t.Error("got success without a route, want an error")
 	}
 }
 
-// A pool without room, or whose provider fails, gives way to the next; the caller's own mistake doesn't.
-func TestFallbackTransport(t *testing.T) {
+// A request that a provider fails to serve uses the next route. A client error doesn't.
+func TestFallbackTransport_TriesRoutesInOrder(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var seen []string
@@ -60,9 +61,9 @@ func TestFallbackTransport(t *testing.T) {
 		status, want int
 		seen         string
 	}{
-		"works": {200, 200, `first {"model":"large","n":1}`},
-		"fails": {500, 200, `first {"model":"large","n":1}, second {"model":"small","n":1}`},
-		"fault": {400, 400, `first {"model":"large","n":1}`},
+		"works":        {200, 200, `first {"model":"large","n":1}`},
+		"fails":        {500, 200, `first {"model":"large","n":1}, second {"model":"small","n":1}`},
+		"client error": {400, 400, `first {"model":"large","n":1}`},
 	} {
 		seen = nil
 		first := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "first " + name })
@@ -78,23 +79,23 @@ func TestFallbackTransport(t *testing.T) {
 			strings.NewReader(`{"model":"large","n":1}`))
 		res, err := (&http.Client{Transport: both}).Do(req)
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want a response", name, err)
 		}
 		res.Body.Close()
 		if got := strings.Join(seen, ", "); res.StatusCode != test.want || got != test.seen {
-			t.Errorf("%s: status %d after %s", name, res.StatusCode, got)
+			t.Errorf("%s: got status %d after the requests %s, want %d, %s", name, res.StatusCode, got, test.want, test.seen)
 		}
 		if a, b := first.Stats().CallsInFlight, second.Stats().CallsInFlight; a+b != 0 {
-			t.Errorf("%s: %d and %d in flight", name, a, b)
+			t.Errorf("%s: got %d and %d calls in flight, want 0", name, a, b)
 		}
 	}
 	if _, err := caller.FallbackTransport(caller.FallbackRoute{}); err == nil {
-		t.Error("a way without a transport")
+		t.Error("got a fallback for a route without a Transport, want an error")
 	}
 }
 
-// What the last way says is the answer, also where that is a refusal of the pool.
-func TestFallbackRunsOut(t *testing.T) {
+// If all routes fail, the response is that of the last, also if its pool refuses the call.
+func TestFallbackTransport_ReturnsTheLastRoutesResponse(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	full := func(pool string) *caller.Transport {
@@ -117,6 +118,6 @@ func TestFallbackRunsOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if e := caller.ErrorOf(res); res.StatusCode != 429 || e == nil || e.Pool != "b" || !errors.Is(e, caller.ErrDeadline) {
-		t.Errorf("status %d, %v", res.StatusCode, e)
+		t.Errorf("got status %d, %v, want 429 and ErrDeadline of pool b", res.StatusCode, e)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
@@ -31,7 +32,7 @@ func charged(t *testing.T, rdb *redis.Client, interval time.Duration) int {
 			return int((tat-now)/interval.Seconds() + 1) // rounded up: a little time has passed
 		}
 	}
-	t.Fatalf("no counter in %v", fields)
+	t.Fatalf("got no counter in %v, want one", fields)
 	return 0
 }
 
@@ -39,14 +40,14 @@ func charged(t *testing.T, rdb *redis.Client, interval time.Duration) int {
 func prime(t *testing.T, rdb *redis.Client) {
 	t.Helper()
 	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Name = "other" })
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Whatever becomes of one script call, the caller sees a success, its cost is charged once or, if the reply was lost,
-// at most twice, and no permit is left behind.
-func TestOneBrokenScriptCall(t *testing.T) {
+// Whatever happens to one script call, the call succeeds, is charged once, or at most twice if the reply was lost, and
+// leaves no permit.
+func TestFault_OfOneScriptCallIsHidden(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		fault func(*redistest.Faults, redistest.Match) *redistest.Rule
@@ -73,26 +74,26 @@ func TestOneBrokenScriptCall(t *testing.T) {
 					failures = append(failures, err)
 				}
 			})
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			rule.Wait(t, 1)
 			rule.Release() // what was held arrives now, long after a newer call
-			eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+			testkit.Eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 			if n := charged(t, rdb, time.Hour); n < 1 || n > test.most {
 				t.Errorf("charged %d times, want 1 to %d", n, test.most)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			if len(failures) == 0 {
-				t.Error("nobody was told of the failure")
+				t.Error("got no call of Hooks.RedisFailed, want one")
 			}
 		})
 	}
 }
 
-// A first answer that is long under way leaves the process with a bad idea of Redis' time. It recovers from it.
-func TestTheFirstAnswerIsSlow(t *testing.T) {
+// If the first reply is slow, the process estimates Redis' time badly. Later replies correct the estimate.
+func TestFault_OfASlowFirstReplyPasses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	prime(t, rdb)
@@ -101,16 +102,15 @@ func TestTheFirstAnswerIsSlow(t *testing.T) {
 	slow := faults.After(redistest.Nth(1, evals), func() { time.Sleep(1500 * time.Millisecond) }) // above callTimeout
 	c := join(t, faults.Client(t, rdb.Options()))
 	for range 3 {
-		if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+		if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
 	}
 	slow.Wait(t, 1)
 }
 
-// A Redis that swallows everything: calls return by their deadlines, Close by its own, and nothing waits for the
-// client's timeouts.
-func TestBlackhole(t *testing.T) {
+// If Redis never replies, calls and Close return by their own deadlines, and not after the client's timeouts.
+func TestFault_BlackholeKeepsDeadlines(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -118,7 +118,7 @@ func TestBlackhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
 	end := hold(t, c)
@@ -129,22 +129,23 @@ func TestBlackhole(t *testing.T) {
 		_, err := caller.Do(ctx, c, nil, nop)
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a call: %v", err)
+			t.Errorf("got %v for a call, want context.DeadlineExceeded", err)
 		}
 	}
 	end()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := c.Close(ctx); err == nil || !strings.Contains(err.Error(), "permits stay taken") {
-		t.Errorf("Close: %v", err)
+		t.Errorf("got %v from Close, want an error that counts the permits", err)
 	}
 	if d := time.Since(begun); d > 2900*time.Millisecond { // go-redis' read timeout is 3 s, for each
-		t.Errorf("all of it took %v", d)
+		t.Errorf("got an end after %v, want it by the deadlines", d)
 	}
 }
 
-// Close doesn't wait for a Redis that is away, also where the process listens for permits, or is about to.
-func TestCloseWhileRedisIsAway(t *testing.T) {
+// While Redis is unreachable, Close returns by its deadline, also if the process is subscribed to messages or
+// subscribes.
+func TestFault_CloseReturnsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(*redistest.Faults){
 		"blackhole": (*redistest.Faults).Blackhole,
@@ -165,16 +166,16 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 				_, err := caller.Do(context.Background(), c, nil, nop)
 				waiter <- err
 			}()
-			eventually(t, "one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
+			testkit.Eventually(t, "one waits", func() bool { _, waiting := inRedis(t, rdb, "p"); return waiting == 1 })
 			fault(faults)
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 			defer cancel()
 			if err := c.Close(ctx); err == nil || !strings.Contains(err.Error(), "in flight") {
-				t.Errorf("Close: %v", err)
+				t.Errorf("got %v from Close, want an error that counts the calls in flight", err)
 			}
 			if d := time.Since(begun); d > 2900*time.Millisecond {
-				t.Errorf("Close took %v", d)
+				t.Errorf("got the end of Close after %v, want it by its deadline", d)
 			}
 			if err := <-waiter; !errors.Is(err, caller.ErrClosed) {
 				t.Errorf("the waiter got %v", err)
@@ -184,8 +185,8 @@ func TestCloseWhileRedisIsAway(t *testing.T) {
 	}
 }
 
-// After an outage everything goes on: waiters are admitted, permits are right.
-func TestOutageAndReturn(t *testing.T) {
+// After an outage, waiting calls are admitted and permits are counted right.
+func TestFault_OutageDelaysCalls(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]func(*redistest.Faults){
 		"blackhole": (*redistest.Faults).Blackhole,
@@ -203,23 +204,22 @@ func TestOutageAndReturn(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 10 {
 				wg.Go(func() {
-					if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+					if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 						t.Error(err)
 					}
 				})
 			}
-			eventually(t, "all wait", func() bool { return c.Stats().CallsWaiting == 10 })
+			testkit.Eventually(t, "all wait", func() bool { return c.Stats().CallsWaiting == 10 })
 			end()
 			faults.Heal()
 			wg.Wait()
-			eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+			testkit.Eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 		})
 	}
 }
 
-// Calls that are lost one in three, in both directions, by three processes: no more in flight than the limit says, and
-// every permit back in the end.
-func TestManyBrokenScriptCalls(t *testing.T) {
+// If a third of the script calls of three processes fail, the concurrency limit holds and every permit returns.
+func TestFault_OfManyScriptCallsKeepsTheConcurrency(t *testing.T) {
 	t.Parallel()
 	const limit = 3
 	rdb := redistest.Client(t)
@@ -243,7 +243,7 @@ func TestManyBrokenScriptCalls(t *testing.T) {
 		c := join(t, faults.Client(t, rdb.Options()), concurrency(limit))
 		for range 20 {
 			wg.Go(func() {
-				if _, err := caller.Do(within(t, patience), c, nil, load.call); err != nil {
+				if _, err := caller.Do(testkit.Context(t), c, nil, load.call); err != nil {
 					t.Error(err)
 				}
 			})
@@ -251,5 +251,5 @@ func TestManyBrokenScriptCalls(t *testing.T) {
 	}
 	wg.Wait()
 	load.check(t)
-	eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+	testkit.Eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 }

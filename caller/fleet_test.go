@@ -147,7 +147,7 @@ func (f *fleet) run(t *testing.T, n, workers int) {
 			wg.Go(func() {
 				for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 					if err := f.post(t.Context(), r, fmt.Sprintf("call-%d-%d", r, i)); err != nil {
-						t.Errorf("replica %d, call %d: %v", r, i, err)
+						t.Errorf("replica %d, call %d: got %v, want success", r, i, err)
 					}
 				}
 			})

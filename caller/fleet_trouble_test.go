@@ -13,11 +13,12 @@ import (
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/apisim"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
-// An account that somebody else uses up is left alone by the whole fleet until it has recovered.
-func TestForeignUse(t *testing.T) {
+// If another client uses up an account, no replica uses it until it has recovered.
+func TestFleet_AvoidsAnAccountThatAnotherClientUses(t *testing.T) {
 	p := provider(2, []apisim.Limit{{Metric: apisim.Requests, Limit: 100, Per: 2 * time.Second}}, 0)
 	f := start(t, redistest.Client(t), p, 2, roomy)
 	if used, err := f.sim.ForeignUse("org-0", apisim.Requests, 100); used != 100 || err != nil {
@@ -27,15 +28,15 @@ func TestForeignUse(t *testing.T) {
 	l := f.sim.Ledger()
 	// One refusal to each replica at most, and of the calls that were under way with it.
 	if n := l.Account("org-0").Throttled[apisim.OverRequests]; n < 1 || n > 20 {
-		t.Errorf("%d calls were refused", n)
+		t.Errorf("got %d calls refused, want 1 to 20", n)
 	}
 	if l.Account("org-1").Throttled[apisim.OverRequests] != 0 || l.Account("org-1").Admitted < 30 {
-		t.Errorf("the other account: %+v", l.Account("org-1").Counts)
+		t.Errorf("got %+v of the other account, want no refusal and at least 30 calls", l.Account("org-1").Counts)
 	}
 }
 
-// What one replica learns of an account keeps the others from it, and the later of two deadlines counts.
-func TestCooldownsAreShared(t *testing.T) {
+// A cooldown that one replica starts keeps all from the account. Of two cooldowns the later end counts.
+func TestFleet_SharesCooldowns(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	accounts := keys(caller.Key{ID: "a1", Account: "a", Secret: caller.NewSecret("1")},
@@ -54,12 +55,12 @@ func TestCooldownsAreShared(t *testing.T) {
 	}
 	for range 10 {
 		if account := used(t, there); account == first {
-			t.Fatalf("%s was used while it cools down", account)
+			t.Fatalf("got a call on %s during its cooldown, want none", account)
 		}
 	}
 	// A shorter cooldown doesn't end a longer one.
 	block := func(c *caller.Pool, d time.Duration) error {
-		ctx := within(t, patience)
+		ctx := testkit.Context(t)
 		_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: d}}
 		})
@@ -83,7 +84,7 @@ func TestCooldownsAreShared(t *testing.T) {
 // used makes a call and returns the account that it used.
 func used(t *testing.T, c *caller.Pool) string {
 	t.Helper()
-	account, err := caller.Do(within(t, patience), c, nil, func(_ context.Context, g *caller.Grant) (string, error) {
+	account, err := caller.Do(testkit.Context(t), c, nil, func(_ context.Context, g *caller.Grant) (string, error) {
 		return g.Account, nil
 	})
 	if err != nil {
@@ -97,8 +98,8 @@ type verdict struct{ v caller.Verdict }
 func (e verdict) Error() string           { return "the provider: " + e.v.Outcome.String() }
 func (e verdict) Verdict() caller.Verdict { return e.v }
 
-// A key that is revoked in the middle of a run isn't used any more, by any replica; no call is lost.
-func TestRevokedInTheMiddle(t *testing.T) {
+// When the provider rejects a key, all replicas stop using it, and no call is lost.
+func TestFleet_StopsUsingARejectedKey(t *testing.T) {
 	p := provider(2, nil, 0)
 	p.Latency = apisim.Latency{Min: time.Millisecond, Max: 10 * time.Millisecond}
 	var sim *apisim.Server
@@ -114,17 +115,17 @@ func TestRevokedInTheMiddle(t *testing.T) {
 	at := slices.IndexFunc(l.Account("org-0").Keys, func(k apisim.KeyLedger) bool { return k.ID == "org-0-key-0" })
 	k := l.Account("org-0").Keys[at]
 	if !k.Revoked || k.AfterRevocation > 20 {
-		t.Errorf("%d calls on the revoked key, more than were under way", k.AfterRevocation)
+		t.Errorf("got %d calls on the rejected key, want at most 20", k.AfterRevocation)
 	}
 	after := k.AfterRevocation
 	f.run(t, 20, 5)
 	if n := f.sim.Ledger().Account("org-0").Keys[at].AfterRevocation; n != after {
-		t.Errorf("%d more calls on the revoked key", n-after)
+		t.Errorf("got %d more calls on the rejected key, want none", n-after)
 	}
 }
 
-// An account without credit is out of use for the fleet as a whole: both of its keys.
-func TestOutOfCredit(t *testing.T) {
+// An account without credit is disabled in all replicas, with both of its keys.
+func TestFleet_StopsUsingAnAccountWithoutCredit(t *testing.T) {
 	p := provider(2, nil, 0)
 	f := start(t, redistest.Client(t), p, 2, func(c *caller.Config) {
 		c.Profile.Judge = func(r *http.Response, body []byte) caller.Verdict {
@@ -141,12 +142,12 @@ func TestOutOfCredit(t *testing.T) {
 	f.run(t, 40, 4)
 	a := f.sim.Ledger().Account("org-0")
 	if n := a.Throttled[apisim.NoCredit]; a.Admitted != 0 || n < 1 || n > 8 {
-		t.Errorf("%d calls admitted and %d refused, more than were under way", a.Admitted, n)
+		t.Errorf("got %d calls admitted and %d refused, want none and 1 to 8", a.Admitted, n)
 	}
 }
 
-// With every key revoked, calls fail at once, and say why and when it is worth trying again.
-func TestAllRevoked(t *testing.T) {
+// If every key is rejected, calls fail at once with ErrNoKeys, the reason, and the time until a key is tried again.
+func TestFleet_FailsAtOnceWithoutKeys(t *testing.T) {
 	t.Parallel()
 	p := provider(2, nil, 0)
 	f := start(t, redistest.Client(t), p, 2, func(c *caller.Config) { c.Retry = retry.Policy{Attempts: 10} })
@@ -157,14 +158,14 @@ func TestAllRevoked(t *testing.T) {
 			}
 		}
 	}
-	for i := range 4 { // the first finds out, the others are told
+	for i := range 4 { // the first call finds the keys rejected, the others find them disabled
 		err := f.post(t.Context(), i%2, "call")
 		var e *caller.Error
 		if !errors.Is(err, caller.ErrNoKeys) || !errors.As(err, &e) {
 			t.Fatalf("got %v, want ErrNoKeys", err)
 		}
 		if e.RetryAfter < 50*time.Minute || e.RetryAfter > 70*time.Minute || (e.Attempts == 4) != (i == 0) {
-			t.Errorf("call %d: %+v", i, e)
+			t.Errorf("call %d: got %+v, want about an hour, and 4 attempts of the first call alone", i, e)
 		}
 		if want := "401"; !contains(err, want) {
 			t.Errorf("%v doesn't say %q", err, want)

@@ -3,60 +3,99 @@ package caller
 import (
 	"context"
 	"slices"
-	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
 )
 
-// Grant is what an admitted call gets: a key, a place in its limits, a permit. Its methods are safe for concurrent use.
+// Grant is what an admitted call has: a key, a booking in its limits, a permit. Its methods are safe for concurrent use.
 type Grant struct {
 	Key     string // key ID
 	Account string
 	Attempt int // from 1
-	// IdempotencyKey is the call's, the same for all its attempts; empty where none is wanted.
+	// IdempotencyKey is the same for all attempts of a call. Empty if the call has none.
 	IdempotencyKey string
 
-	secret Secret
-	slot   time.Time // when the call may be sent
-	lane   *lane
-	trial  bool // the key was disabled, and this call tries whether it still is
-	pool   *pool
-	once   sync.Once
-	lease  context.Context // ends when the permit is lost; nil: it can't be
+	admission admission.Grant
+	pool      *Pool
+	secret    Secret
+	model     string
+	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
+	settled   atomic.Bool
+	ctx       attemptContext
+}
 
-	cost    []int64 // as charged, by metric
-	model   string
-	prompt  int64 // tokens that Estimate takes the prompt for, to learn from; 0: nothing is to be learned
-	settled atomic.Bool
-	ctx     attemptContext
+// acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.
+func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
+	g := &Grant{pool: c}
+	for {
+		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
+			return nil, c.settings.refused(err, r.Units)
+		}
+		if secret, ok := c.keyring.secret(g.admission.Key()); ok {
+			g.Key, g.Account, g.secret = g.admission.Key(), g.admission.Account(), secret
+			return g, nil
+		}
+		g.admission.Decline()
+		r.Retry = true
+	}
 }
 
 // Secret returns the secret of the granted key.
 func (g *Grant) Secret() string { return g.secret.Reveal() }
 
-// release gives the permit back. Only the first call counts.
-func (g *Grant) release() {
-	g.once.Do(func() { g.pool.release(g.lane.account) })
+// release returns the permit. Only its first call has an effect.
+func (g *Grant) release() { g.admission.Release() }
+
+// Settle corrects the units that the call was charged to what it really cost, for each metric in actual: an excess is
+// refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
+// first call of Settle has an effect. It is for functions of Do; Transport settles by Profile.Usage.
+func (g *Grant) Settle(actual Cost) {
+	g.correct(actual, true, func(Metric, int64) bool { return true })
 }
 
-// inherited returns the same place for another call.
-func (g *Grant) inherited() *Grant {
-	return &Grant{
-		Key: g.Key, Account: g.Account, secret: g.secret, slot: g.slot, lane: g.lane, trial: g.trial, pool: g.pool, cost: g.cost,
-		lease: g.lease,
-	}
+// settle corrects the charged units for the metrics that the provider corrects, too. Of a response that isn't whole only
+// a shortfall counts, because the rest of the call's cost is unknown.
+func (g *Grant) settle(actual Cost, whole bool) {
+	g.correct(actual, whole, func(m Metric, difference int64) bool {
+		return (whole || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
+	})
 }
 
-// does reports whether the grant, which nothing was sent with, does for another call, one for models of that family. One
-// with an affinity waits for its own account.
-func (g *Grant) does(w *waiter, family string) bool {
-	if g.lane.family != family || w.affinity != "" || slices.Contains(w.except, g.Account) || w.before(g.slot) {
-		return false
+// correct settles the differences that count, and calls Hooks.UsageRead.
+func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) {
+	if g.settled.Swap(true) {
+		return
 	}
-	for i, charged := range g.cost {
-		if w.cost[i] > charged {
-			return false
+	p := g.pool.settings
+	if whole {
+		p.ratios.Add(g.model, g.prompt, actual[InputTokens])
+	}
+	units := g.admission.Units()
+	var difference Cost
+	var delta []int64
+	for i, m := range p.metrics {
+		n, ok := actual[m]
+		d := min(max(n, 0), maxUnits) - units[i]
+		if !ok || d == 0 || !counts(m, d) {
+			continue
 		}
+		if difference == nil {
+			difference, delta = Cost{}, make([]int64, len(units))
+		}
+		difference[m], delta[i] = d, d
 	}
-	return true
+	if difference != nil {
+		g.admission.Settle(delta)
+	}
+	if hook := p.Hooks.UsageRead; hook != nil {
+		estimated := Cost{}
+		for i, m := range p.metrics {
+			estimated[m] = units[i]
+		}
+		hook(Usage{
+			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.ratios.Of(g.model),
+			Estimated: estimated, Actual: actual, Settled: difference,
+		})
+	}
 }

@@ -12,10 +12,11 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
-// racing is a transport whose first n requests hang until they are cancelled; the others are answered.
+// racing is a transport whose first n requests hang until they are cancelled. The others get a response.
 type racing struct {
 	mu   sync.Mutex
 	n    int
@@ -42,15 +43,11 @@ func hedging(after time.Duration) func(*caller.Config) {
 
 func idle(t *testing.T, c *caller.Pool) {
 	t.Helper()
-	for end := time.Now().Add(patience); c.Stats().CallsInFlight > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d in flight", c.Stats().CallsInFlight)
-		}
-	}
+	testkit.Eventually(t, "no call is in flight", func() bool { return c.Stats().CallsInFlight == 0 })
 }
 
-// The second request goes to the other account, and the slow one is cancelled; the answer can be read whole.
-func TestHedge(t *testing.T) {
+// The second request uses the other account. The slower one is cancelled, and the response can be read whole.
+func TestHedge_TakesTheFasterRequest(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	attempts := make(chan caller.Attempt, 4)
@@ -58,34 +55,35 @@ func TestHedge(t *testing.T) {
 		cfg.Hooks.Attempted = func(a caller.Attempt) { attempts <- a }
 	})
 	base := &racing{n: 1}
-	res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	res, err := c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}
 	<-base.ctxs[0].Done()
 	if base.ctxs[1].Err() != nil {
-		t.Error("the winner was cancelled, too")
+		t.Error("got the end of the faster request's context, want it to go on")
 	}
 	if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
-		t.Errorf("read %q, %v", body, err)
+		t.Errorf("got the body %q, %v, want ok", body, err)
 	}
 	res.Body.Close()
 	<-base.ctxs[1].Done()
 	if len(base.keys) != 2 || base.keys[0] == base.keys[1] {
-		t.Errorf("sent with %q", base.keys)
+		t.Errorf("got requests with the keys %q, want two different ones", base.keys)
 	}
 	outcomes := map[caller.Outcome]int{}
 	for range 2 {
 		outcomes[(<-attempts).Verdict.Outcome]++
 	}
 	if outcomes[caller.Success] != 1 || outcomes[caller.Canceled] != 1 {
-		t.Errorf("outcomes %v", outcomes)
+		t.Errorf("got the outcomes %v, want one Success and one Canceled", outcomes)
 	}
 	idle(t, c)
 }
 
-// Without another account, for calls that mustn't be made twice, and where the first is quick, there is one request.
-func TestNoHedge(t *testing.T) {
+// There is one request without another account or retry budget, for calls that aren't idempotent, and if the first is
+// fast.
+func TestHedge_SendsOneRequestWhereItMust(t *testing.T) {
 	t.Parallel()
 	two := keys(key("a"), key("b"))
 	once := caller.Options{Idempotency: caller.IdempotencyNo}
@@ -115,20 +113,20 @@ func TestNoHedge(t *testing.T) {
 				time.Sleep(50 * time.Millisecond) // longer than the hedge waits
 			}
 			return ok(r), nil
-		}), caller.TransportConfig{}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
+		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
 		if err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want a response", name, err)
 		}
 		res.Body.Close()
 		if sent != 1 {
-			t.Errorf("%s: %d requests", name, sent)
+			t.Errorf("%s: got %d requests, want 1", name, sent)
 		}
 		idle(t, c)
 	}
 }
 
-// A failure of one doesn't end the race; that of both is an attempt's failure, after which the next begins.
-func TestHedgeFails(t *testing.T) {
+// One failed request leaves the race open. If both fail, the attempt failed, and the next attempt follows.
+func TestHedge_FailsIfBothRequestsFail(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond))
@@ -151,12 +149,13 @@ func TestHedgeFails(t *testing.T) {
 		return 0, io.ErrUnexpectedEOF
 	})
 	if v != 2 || err != nil || calls[1] != 2 {
-		t.Errorf("got %d, %v after %v", v, err, calls)
+		t.Errorf("got %d, %v after requests by attempt %v, want 2 at the second attempt, after two requests", v, err, calls)
 	}
 	idle(t, c)
 }
 
-func TestHedgeEndsWithItsCall(t *testing.T) {
+// Both requests end with the call's context.
+func TestHedge_EndsWithItsCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond))
@@ -172,26 +171,27 @@ func TestHedgeEndsWithItsCall(t *testing.T) {
 		return 0, ctx.Err()
 	})
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 	idle(t, c)
 }
 
-func TestHedgePanics(t *testing.T) {
+// A panic of the function is raised in the goroutine that called Do, and the permit is released.
+func TestHedge_RaisesAPanicInTheCaller(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, hedging(time.Hour))
 	defer func() {
 		if got := recover(); got != "mine" {
-			t.Errorf("recovered %v", got)
+			t.Errorf("got the panic %v, want mine", got)
 		}
 		idle(t, c)
 	}()
 	_, _ = caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) { panic("mine") })
 }
 
-// With a percentile, calls that all take as long are hedged until that is known, and few after that.
-func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
+// With a percentile, calls of equal length are hedged until there are enough latencies, and rarely after that.
+func TestHedge_FollowsThePercentile(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(time.Millisecond), func(cfg *caller.Config) {
@@ -207,7 +207,7 @@ func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
 				return nil, r.Context().Err()
 			}
 			return ok(r), nil
-		}), caller.TransportConfig{})
+		}), caller.TransportConfig{ReturnErrors: true})
 		for range n {
 			res, err := client.RoundTrip(request(t, t.Context(), http.MethodGet))
 			if err != nil {
@@ -219,9 +219,9 @@ func TestHedgeLearnsHowLongCallsTake(t *testing.T) {
 		return requests.Load()
 	}
 	if n := ask(80); n < 100 {
-		t.Errorf("80 calls that are slower than After were made in %d requests", n)
+		t.Errorf("got %d requests for 80 calls that are slower than After, want at least 100", n)
 	}
 	if n := ask(80); n > 120 {
-		t.Errorf("80 calls that are as slow as others were made in %d requests", n)
+		t.Errorf("got %d requests for 80 calls of the usual latency, want at most 120", n)
 	}
 }

@@ -3,102 +3,68 @@ package caller
 import (
 	"context"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
-// State is what the fleet knows of a pool.
+// State is the state of a pool that all processes share.
 type State struct {
-	Keys     []KeyState
-	Limits   []LimitState
-	Sessions []SessionState
-	// Permits is how many calls each account may have in flight, where Config.Adaptive makes that follow what calls meet;
-	// an account of which nothing is known yet is missing. Its whole part counts.
+	Keys     []KeyState     // of this process's configuration
+	Limits   []LimitState   // of its accounts and keys, and of the pool
+	Sessions []SessionState // of all processes
+	// Permits is the number of calls that each account may have in flight, by account, rounded down. It is empty without
+	// Config.Adaptive. An account without samples is missing.
 	Permits map[string]float64
 }
 
 // KeyState is a key of this process's configuration.
 type KeyState struct {
 	ID, Account string
-	// CoolingDown and Disabled are for how long, from now, the key or its account isn't used. A key that is disabled is
-	// then tried by one call; until that succeeds, Disabled isn't positive and Trial is set. Both are 0 for a key in use.
+	// CoolingDown and Disabled are the time from now for which the key or its account isn't used; 0 for a key in use.
+	// After Disabled one call tries the key. Until that call succeeds, Disabled isn't positive and Trial is set.
 	CoolingDown, Disabled time.Duration
 	Trial                 bool
-	Reason                string // of either
+	Reason                string // why the key isn't used
 }
 
 // Ready reports whether the key is in use.
 func (k KeyState) Ready() bool { return k.CoolingDown <= 0 && k.Disabled <= 0 && !k.Trial }
 
-// LimitState is a limit of an account or key, or of the pool.
+// LimitState is the state of a limit of an account or key, or of the pool.
 type LimitState struct {
 	Limit   Limit
 	Account string // empty for a limit of the pool
 	Key     string // empty for a limit of an account or the pool
-	// Booked is how far ahead of now the limit is used up: 0 where the next unit may be used now, 10 s where it may in
-	// 10 s, less what the burst allows at once.
+	// Booked is the time from now until the limit's theoretical arrival time (GCRA), when all that was used has been
+	// refilled. At least 0. The burst can be used before.
 	Booked time.Duration
-	Used   int64   // units of a Daily limit used since it started anew
-	Pace   float64 // share of its pace at which the limit is used; less than 1 after the provider said it was too much
+	Used   int64   // units of a Daily limit used since its last reset
+	Pace   float64 // share of its rate at which the limit is used, up to 1: less after the provider reported too much use
 }
 
 // SessionState is a process that holds permits or waits.
 type SessionState struct {
-	Name    string // Config.Session and a random suffix
-	Waiting int    // calls
-	Ends    time.Duration
+	Name    string         // Tuning.SessionName and a random suffix
+	Waiting int            // calls that wait
+	Ends    time.Duration  // time from now until the session ends, unless it is renewed
 	Held    map[string]int // permits by account
 }
 
-// Inspect asks Redis what the fleet knows of the pool. It changes nothing.
+// Inspect reads the state of the pool from Redis. It changes nothing.
 func (c *Pool) Inspect(ctx context.Context) (*State, error) {
-	s, err := scripts.InspectPool(ctx, c.pool.rdb, c.plan.Name)
+	s, err := c.admission.State(ctx)
 	if err != nil {
-		return nil, &Error{Pool: c.plan.Name, Err: err}
+		return nil, &Error{Pool: c.settings.Name, Err: err}
 	}
 	out := &State{Permits: s.Permits}
-	c.pool.mu.Lock()
-	l := c.pool.layout
-	for _, a := range l.accounts {
-		for _, k := range a.keys {
-			out.Keys = append(out.Keys, keyState(s, k.ID, a.id))
-		}
+	for _, k := range s.Keys {
+		out.Keys = append(out.Keys, KeyState(k))
 	}
-	c.pool.mu.Unlock()
-	for i := range l.counters {
-		out.Limits = append(out.Limits, c.limitState(s, &l.counters[i]))
-	}
-	for name, session := range s.Sessions {
-		out.Sessions = append(out.Sessions, SessionState{
-			Name: name, Waiting: session.Waiting, Ends: session.Ends, Held: session.Held,
+	for _, l := range s.Limits {
+		out.Limits = append(out.Limits, LimitState{
+			Limit: c.settings.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: l.Used, Pace: l.Pace,
 		})
 	}
+	for _, its := range s.Sessions {
+		out.Sessions = append(out.Sessions, SessionState(its))
+	}
 	return out, nil
-}
-
-// keyState puts together what blocks a key.
-func keyState(s *scripts.PoolState, key, account string) KeyState {
-	out := KeyState{ID: key, Account: account}
-	for _, name := range []string{scripts.AccountBlock(account, ""), scripts.KeyBlock(key)} {
-		b, ok := s.Blocks[name]
-		switch {
-		case !ok:
-		case b.Off:
-			out.Disabled, out.Trial, out.Reason = max(out.Disabled, b.Until), out.Trial || b.Until <= 0, b.Reason
-		case b.Until > 0:
-			out.CoolingDown, out.Reason = max(out.CoolingDown, b.Until), b.Reason
-		}
-	}
-	return out
-}
-
-func (c *Pool) limitState(s *scripts.PoolState, r *counter) LimitState {
-	out := LimitState{Limit: c.plan.Limits[r.limit], Account: r.account, Key: r.key, Pace: 1}
-	if state, ok := s.Counters[r.name]; ok {
-		out.Booked, out.Pace = max(0, state.Ahead), state.Pace
-		if state.Ends > 0 {
-			out.Used = state.Used
-		}
-	}
-	return out
 }

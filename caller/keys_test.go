@@ -3,6 +3,7 @@ package caller_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 func secretKeys(ids ...string) []caller.Key {
@@ -34,7 +36,7 @@ func served(t *testing.T, c *caller.Pool, n int) map[string]int {
 	return count
 }
 
-func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
+func TestDisable_InAllProcesses(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	here := join(t, rdb, keys(secretKeys("a", "b")...))
@@ -46,33 +48,33 @@ func TestAnOperatorDisablesAKeyInTheWholeFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := served(t, there, 10); n["a"] != 0 {
-		t.Errorf("calls by key %v, although a is disabled", n)
+		t.Errorf("got the calls by key %v, want none with a", n)
 	}
 	state, err := there.Inspect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if a := state.Keys[0]; a.ID != "a" || a.Ready() || a.Reason != "leaked in a log" || a.Disabled < 24*time.Hour {
-		t.Errorf("key a: %+v", a)
+		t.Errorf("got %+v for key a, want it disabled", a)
 	}
 	if b := state.Keys[1]; b.ID != "b" || !b.Ready() {
-		t.Errorf("key b: %+v", b)
+		t.Errorf("got %+v for key b, want it ready", b)
 	}
 	if err := here.Disable(t.Context(), "b", "so is this"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := caller.Do(t.Context(), there, nil, nop); !errors.Is(err, caller.ErrNoKeys) || !strings.Contains(err.Error(), "so is this") {
-		t.Errorf("all keys disabled: %v", err)
+		t.Errorf("got %v with all keys disabled, want ErrNoKeys", err)
 	}
 	if err := there.Enable(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	if n := served(t, here, 10); n["a"] != 10 {
-		t.Errorf("calls by key %v, although a alone is enabled", n)
+		t.Errorf("got the calls by key %v, want all with a", n)
 	}
 }
 
-func TestKeysChangeWhileCallsGoOn(t *testing.T) {
+func TestSetKeys_WhileCallsGoOn(t *testing.T) {
 	t.Parallel()
 	c := join(t, redistest.Client(t), keys(secretKeys("a", "b")...), concurrency(1))
 	endA, endB := hold(t, c), hold(t, c) // one on each
@@ -90,7 +92,7 @@ func TestKeysChangeWhileCallsGoOn(t *testing.T) {
 	endA()
 	endB()
 	seen := map[string]string{}
-	eventually(t, "both keys serve", func() bool {
+	testkit.Eventually(t, "both keys serve", func() bool {
 		_, err := caller.Do(t.Context(), c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 			seen[g.Key] = g.Secret()
 			return 0, nil
@@ -98,20 +100,20 @@ func TestKeysChangeWhileCallsGoOn(t *testing.T) {
 		return err == nil && len(seen) == 2
 	})
 	if seen["b"] != "rotated" || seen["c"] != "new" {
-		t.Errorf("secrets by key %v", seen)
+		t.Errorf("got the secrets by key %v, want the new ones", seen)
 	}
 	if err := c.SetKeys(nil); err == nil {
-		t.Error("no keys at all were accepted")
+		t.Error("got success without keys, want an error")
 	}
 	if err := c.SetKeys(append(fresh, fresh[0])); err == nil || strings.Contains(err.Error(), "rotated") {
-		t.Errorf("the same key twice: %v", err)
+		t.Errorf("got %v for a key that is there twice, want an error without its secret", err)
 	}
 	if n := served(t, c, 4); n["b"]+n["c"] != 4 {
-		t.Errorf("calls by key %v after a set that was refused", n)
+		t.Errorf("got the calls by key %v after a refused set, want no change", n)
 	}
 }
 
-func TestKeysAreWatched(t *testing.T) {
+func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var failed []error
@@ -136,16 +138,55 @@ func TestKeysAreWatched(t *testing.T) {
 			})
 		}()
 		if err := <-done; err.Error() != "that was all" {
-			t.Errorf("ended with %v", err)
+			t.Errorf("got the end %v, want the context's cause", err)
 		}
-		if len(failed) != 2 || !errors.Is(failed[0], broken) || !strings.Contains(failed[1].Error(), "there twice") {
-			t.Errorf("failures %v", failed)
+		if len(failed) != 2 || !errors.Is(failed[0], broken) || !strings.Contains(failed[1].Error(), "appears twice") {
+			t.Errorf("got the failures %v, want one for each bad set", failed)
 		}
 	})
 	if n := served(t, c, 2); n["c"] != 2 {
-		t.Errorf("calls by key %v", n)
+		t.Errorf("got the calls by key %v, want some with the loaded keys", n)
 	}
 	if err := c.WatchKeys(t.Context(), 0, nil); err == nil {
-		t.Error("an interval of 0 was accepted")
+		t.Error("got success with an interval of 0, want an error")
 	}
+}
+
+// A call that is admitted with a key that is gone by the send time is made with another key, and once.
+func TestSetKeys_AKeyThatIsGoneByTheSendTimeIsReplaced(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, server *testkit.BubbleServer) {
+		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
+		c := join(t, server.Client(t), keys(secretKeys("old")...), limits(hourly), func(c *caller.Config) {
+			c.Tuning.Horizon = 2 * time.Hour
+		})
+		urgent := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
+		if _, err := caller.Do(urgent, c, nil, nop); err != nil {
+			t.Fatal(err)
+		}
+		var used []string
+		done := make(chan error, 1)
+		go func() { // booked an hour ahead
+			_, err := caller.Do(urgent, c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
+				used = append(used, g.Key+": "+g.Secret())
+				return 0, nil
+			})
+			done <- err
+		}()
+		time.Sleep(time.Minute)
+		if s := c.Stats(); s.CallsInFlight != 1 {
+			t.Fatalf("got %+v, want a call that is admitted", s)
+		}
+		if err := c.SetKeys(secretKeys("new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("got %v, want no error", err)
+		}
+		if want := []string{"new: the secret of new"}; !slices.Equal(used, want) {
+			t.Errorf("got calls with %q, want %q", used, want)
+		}
+		if s := c.Stats(); s.CallsInFlight != 0 {
+			t.Errorf("got %d calls in flight afterwards, want 0", s.CallsInFlight)
+		}
+	})
 }

@@ -13,13 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
-// patience is what tests wait for what must come; far above what even a loaded machine needs.
-const patience = 30 * time.Second
-
-// join makes a Caller of pool "p" with one key "k", changed as the test wants, and closes it at the end.
+// join returns a Pool "p" with one key "k", changed by the test, and closes it at the test's end.
 func join(t *testing.T, rdb redis.UniversalClient, change ...func(*caller.Config)) *caller.Pool {
 	t.Helper()
 	cfg := caller.Config{Name: "p", Keys: []caller.Key{key("k")}}
@@ -31,7 +29,7 @@ func join(t *testing.T, rdb redis.UniversalClient, change ...func(*caller.Config
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 		defer cancel()
 		if err := c.Close(ctx); err != nil {
 			t.Errorf("close: %v", err)
@@ -54,7 +52,7 @@ func keys(k ...caller.Key) func(*caller.Config) {
 
 func nop(context.Context, *caller.Grant) (int, error) { return 0, nil }
 
-// hold begins a call that stays in flight until the function returned is called; that waits for the call's end.
+// hold starts a call that stays in flight until end is called, which waits for the call to return.
 func hold(t *testing.T, c *caller.Pool) (end func()) {
 	t.Helper()
 	begun, over, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -69,9 +67,9 @@ func hold(t *testing.T, c *caller.Pool) (end func()) {
 	select {
 	case <-begun:
 	case err := <-done:
-		t.Fatalf("the call ended early: %v", err)
-	case <-time.After(patience):
-		t.Fatalf("the call isn't admitted: %+v", c.Stats())
+		t.Fatalf("got %v for the call, want it in flight", err)
+	case <-time.After(testkit.Patience):
+		t.Fatalf("got %+v, want the call admitted", c.Stats())
 	}
 	ended := false
 	end = func() {
@@ -81,34 +79,16 @@ func hold(t *testing.T, c *caller.Pool) (end func()) {
 		ended = true
 		close(over)
 		if err := <-done; err != nil {
-			t.Errorf("the call: %v", err)
+			t.Errorf("got %v for the call, want success", err)
 		}
 	}
 	t.Cleanup(end)
 	return end
 }
 
-// within returns a context that ends far later than the test should need.
-func within(t *testing.T, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// eventually waits until the condition holds.
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
-
 var heldField = regexp.MustCompile(`=(\d+)`)
 
-// inRedis returns how many permits of the pool are taken, and how many calls wait, as its sessions told Redis.
+// inRedis returns the numbers of permits held and of calls waiting, as the pool's sessions reported them to Redis.
 func inRedis(t *testing.T, rdb *redis.Client, pool string) (held, waiting int) {
 	t.Helper()
 	fields, err := rdb.HGetAll(context.Background(), scripts.PoolKey(pool)).Result()
@@ -150,7 +130,7 @@ func (l *load) call(context.Context, *caller.Grant) (int, error) {
 func (l *load) check(t *testing.T) {
 	t.Helper()
 	if most := l.most.Load(); most > l.limit {
-		t.Errorf("%d in flight, limit %d", most, l.limit)
+		t.Errorf("got %d calls in flight, want at most %d", most, l.limit)
 	}
 }
 

@@ -11,17 +11,24 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
+	"github.com/penstock/penstock/scripts"
 )
 
 // A process that can't reach Redis ends its calls before another process gets their permits.
-func TestALostLeaseEndsTheCallFirst(t *testing.T) {
+func TestLease_LossEndsTheCallFirst(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
 	short := func(c *caller.Config) { c.Tuning.SessionTTL = time.Second }
 	var lost atomic.Int64
 	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) {
-		c.Hooks.LeaseLost = func(calls int) { lost.Add(int64(calls)) }
+		c.Hooks.LeaseLost = func(n int, cause error) {
+			lost.Add(int64(n))
+			if !errors.Is(cause, caller.ErrLeaseLost) || !errors.As(cause, new(*scripts.Error)) {
+				t.Errorf("got the cause %v, want ErrLeaseLost and the failed script call", cause)
+			}
+		}
 	})
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 
@@ -36,7 +43,7 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 			close(begun)
 			<-ctx.Done()
 			if !errors.Is(context.Cause(ctx), caller.ErrLeaseLost) {
-				t.Errorf("the call's context ended with %v", context.Cause(ctx))
+				t.Errorf("got the cause %v of the call's end, want ErrLeaseLost", context.Cause(ctx))
 			}
 			close(ended)
 			return 0, ctx.Err()
@@ -45,11 +52,11 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 	}()
 	<-begun
 	faults.Refuse()
-	_, err := caller.Do(within(t, patience), other, nil, func(context.Context, *caller.Grant) (int, error) {
+	_, err := caller.Do(testkit.Context(t), other, nil, func(context.Context, *caller.Grant) (int, error) {
 		select {
 		case <-ended:
 		default:
-			t.Error("the permit was granted while the call that had it went on")
+			t.Error("got the permit before its call ended, want it after")
 		}
 		return 0, nil
 	})
@@ -61,12 +68,12 @@ func TestALostLeaseEndsTheCallFirst(t *testing.T) {
 		t.Errorf("the call that lost its lease: %v after %d attempts, want success at the second", err, attempts.Load())
 	}
 	if lost.Load() != 1 {
-		t.Errorf("the hook heard of %d calls", lost.Load())
+		t.Errorf("the hook got %d calls", lost.Load())
 	}
 }
 
-// Whoever prefers to finish its calls may. Redis is told of their permits when it is back.
-func TestOutliveLease(t *testing.T) {
+// Calls go on if that is configured. Redis gets their permits when it is back.
+func TestLease_CallsContinueIfConfigured(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
@@ -75,16 +82,16 @@ func TestOutliveLease(t *testing.T) {
 	other := join(t, redistest.Another(t, rdb), concurrency(1), short)
 	end := hold(t, cut)
 	faults.Refuse()
-	if _, err := caller.Do(within(t, patience), other, nil, nop); err != nil { // a TTL later
+	if _, err := caller.Do(testkit.Context(t), other, nil, nop); err != nil { // a TTL later
 		t.Error(err)
 	}
 	faults.Heal()
-	eventually(t, "the call's permit is known again", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
+	testkit.Eventually(t, "the call's permit is known again", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 	end()
 }
 
 // A call by HTTP that loses its lease ends, and is tried again as far as that is safe.
-func TestALostLeaseOverHTTP(t *testing.T) {
+func TestLease_LossOverHTTP(t *testing.T) {
 	t.Parallel()
 	for name, method := range map[string]string{"safe to repeat": http.MethodGet, "not safe": http.MethodPost} {
 		t.Run(name, func(t *testing.T) {
@@ -103,14 +110,14 @@ func TestALostLeaseOverHTTP(t *testing.T) {
 			c := join(t, faults.Client(t, rdb.Options()), concurrency(1), func(c *caller.Config) { c.Tuning.SessionTTL = time.Second })
 			client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 			defer client.CloseIdleConnections()
-			req, err := http.NewRequestWithContext(within(t, patience), method, server.URL, nil)
+			req, err := http.NewRequestWithContext(testkit.Context(t), method, server.URL, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			go func() {
 				<-reached
 				faults.Refuse()
-				eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
+				testkit.Eventually(t, "the lease is lost", func() bool { return c.Stats().CallsInFlight == 0 })
 				faults.Heal()
 			}()
 			res, err := client.Do(req)

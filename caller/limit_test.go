@@ -24,7 +24,7 @@ type arrival struct {
 // rush is a random history of several sessions on one limit, through the real script: who asks when, and for what.
 type rush struct {
 	limit    Limit
-	slack    time.Duration
+	jitter   time.Duration
 	horizon  time.Duration
 	shapes   []*scripts.EncodedConfig
 	arrivals []arrival
@@ -36,14 +36,14 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 		Rate:   rapid.Int64Range(1, 60).Draw(t, "limit"),
 		Period: time.Duration(rapid.Int64Range(50, 3000).Draw(t, "per")) * time.Millisecond,
 	}
-	l.Reserved = rapid.SampledFrom([]float64{0, 0, 0.1, 0.5}).Draw(t, "headroom")
+	l.Reserved = rapid.SampledFrom([]float64{0, 0, 0.1, 0.5}).Draw(t, "reserved")
 	if rapid.Bool().Draw(t, "fixed burst") {
 		l.Burst = rapid.Int64Range(0, l.Usable()).Draw(t, "burst") // else one that grows
 	}
-	r := &rush{limit: l, slack: time.Duration(rapid.Int64Range(1, 200).Draw(t, "slack")) * time.Millisecond}
-	pace, err := l.pace(r.slack)
+	r := &rush{limit: l, jitter: time.Duration(rapid.Int64Range(1, 200).Draw(t, "jitter")) * time.Millisecond}
+	pace, err := l.gcraParams(r.jitter)
 	if err != nil {
-		t.Skip(err.Error()) // a bucket that is too small for the slack
+		t.Skip(err.Error()) // a bucket that is too small for the jitter
 	}
 	r.horizon = time.Duration(rapid.Int64Range(1, 300).Draw(t, "horizon")) * time.Millisecond
 	for i := range 3 {
@@ -59,7 +59,7 @@ func drawRush(t *rapid.T, algorithm Algorithm) *rush {
 	return r
 }
 
-// run asks, and lets each call arrive up to the slack after its slot.
+// run asks, and lets each call arrive up to the jitter after its send time.
 func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
@@ -87,7 +87,7 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 			if extreme {
 				delay = float64(random.IntN(2))
 			}
-			late := delay * (r.slack - 2*time.Microsecond).Seconds() // slots are whole microseconds
+			late := delay * (r.jitter - 2*time.Microsecond).Seconds() // send times are whole microseconds
 			r.arrivals = append(r.arrivals, arrival{float64(g.SendAt-300_000_000_000_000)/1e6 + late, cost})
 		}
 	}
@@ -95,7 +95,7 @@ func (r *rush) run(t *rapid.T, rdb *redis.Client) {
 }
 
 // In no half-open window of the limit's length do more units arrive than the limit allows, however late each comes.
-func TestWindowsAreKept(t *testing.T) {
+func TestWindow_IsNeverExceeded(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -117,7 +117,7 @@ func TestWindowsAreKept(t *testing.T) {
 }
 
 // A bucket that holds Limit units and refills evenly in Per never lacks what arrives.
-func TestBucketsAreKept(t *testing.T) {
+func TestBucket_NeverOverflows(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -135,11 +135,12 @@ func TestBucketsAreKept(t *testing.T) {
 	})
 }
 
-func TestLimitDefaults(t *testing.T) {
+// The emission interval and burst of each algorithm, with defaults and given.
+func TestGCRAParams_Defaults(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		limit    Limit
-		slack    time.Duration
+		jitter   time.Duration
 		interval float64
 		burst    int64
 	}{
@@ -153,9 +154,9 @@ func TestLimitDefaults(t *testing.T) {
 		{Limit{Metric: Tokens, Rate: 60, Period: time.Minute, Algorithm: Bucket, Burst: 5}, 1500 * time.Millisecond, 1, 5},
 		{Limit{Metric: Requests, Rate: maxUnits, Period: maxUnits}, 0, 1e-9, 1},
 	} {
-		p, err := test.limit.pace(test.slack)
+		p, err := test.limit.gcraParams(test.jitter)
 		if err != nil || p.burst != test.burst || p.interval < test.interval*(1-1e-12) || p.interval > test.interval*(1+1e-12) {
-			t.Errorf("%+v with slack %v: got %+v, %v", test.limit, test.slack, p, err)
+			t.Errorf("%+v with jitter %v: got %+v, %v", test.limit, test.jitter, p, err)
 		}
 	}
 }

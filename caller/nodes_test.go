@@ -13,6 +13,7 @@ import (
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/apisim"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
@@ -51,7 +52,7 @@ func onNodes(t *testing.T, over int64, client func() redis.UniversalClient, do f
 		t.Helper()
 		for r := range f.sent {
 			before := f.sent[r].Load()
-			eventually(t, fmt.Sprintf("replica %d makes calls", r), func() bool { return t.Failed() || f.sent[r].Load() > before+20 })
+			testkit.Eventually(t, fmt.Sprintf("replica %d makes calls", r), func() bool { return t.Failed() || f.sent[r].Load() > before+20 })
 		}
 	}
 	goesOn()
@@ -64,7 +65,7 @@ func onNodes(t *testing.T, over int64, client func() redis.UniversalClient, do f
 		t.Logf("%s: %d of %d requests in a window at most, %d of %d in flight", a.ID, a.Limits[0].Peak, limit, a.MostInFlight, concurrency)
 	}
 	if rdb, key := client(), scripts.PoolKey("pool"); rdb.TTL(t.Context(), key).Val() <= 0 {
-		t.Errorf("%s never expires", key)
+		t.Errorf("got %s without an expiry, want one", key)
 	}
 	return failures.Load()
 }
@@ -80,8 +81,8 @@ func inCluster(t *testing.T, c *redistest.Cluster) func() redis.UniversalClient 
 	}
 }
 
-// While the slot of a pool migrates, calls go on as if nothing were.
-func TestAPoolMigrates(t *testing.T) {
+// While the pool's hash slot migrates, calls go on.
+func TestCluster_MigrationDelaysNoCall(t *testing.T) {
 	slow(t)
 	c := redistest.StartCluster(t, 0)
 	key := scripts.PoolKey("pool")
@@ -99,13 +100,13 @@ func TestAPoolMigrates(t *testing.T) {
 		goesOn()
 	})
 	if failures > 0 {
-		t.Errorf("%d script calls failed", failures)
+		t.Errorf("got %d failed script calls, want none", failures)
 	}
 }
 
-// A master that gives its place to a replica in good order, and one that dies: calls wait and go on. What the dead one
-// had not replicated is admitted once more.
-func TestAPoolsMasterInAClusterDies(t *testing.T) {
+// After a planned failover and after a master's death calls go on. What the dead master had not replicated is admitted
+// once more.
+func TestCluster_FailoverKeepsCalls(t *testing.T) {
 	slow(t)
 	c := redistest.StartCluster(t, 1)
 	slot := c.Slot(scripts.PoolKey("pool"))
@@ -116,8 +117,8 @@ func TestAPoolsMasterInAClusterDies(t *testing.T) {
 	})
 }
 
-// The same under Sentinel.
-func TestAPoolsMasterUnderSentinelDies(t *testing.T) {
+// The same holds under Sentinel.
+func TestSentinel_FailoverKeepsCalls(t *testing.T) {
 	slow(t)
 	s := redistest.StartSentinel(t, 1)
 	onNodes(t, 2, func() redis.UniversalClient { return s.Client(t) }, func(func()) { s.Crash() })

@@ -12,10 +12,11 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-func TestOptionsTravelInTheContext(t *testing.T) {
+// WithOptions replaces the options of a context, and OptionsFrom returns them.
+func TestOptions_TravelInTheContext(t *testing.T) {
 	t.Parallel()
 	if got := caller.OptionsFrom(t.Context()); got != (caller.Options{}) {
-		t.Errorf("without options: %+v", got)
+		t.Errorf("got %+v without options, want the zero Options", got)
 	}
 	want := caller.Options{Model: "m", Priority: caller.PriorityLow, Idempotency: caller.IdempotencyNo}
 	ctx := caller.WithOptions(caller.WithOptions(t.Context(), caller.Options{Affinity: "gone"}), want)
@@ -24,24 +25,26 @@ func TestOptionsTravelInTheContext(t *testing.T) {
 	}
 }
 
-func TestOptionsOutOfRangeAreRefused(t *testing.T) {
+// A call with options out of range isn't made, and the error names the field.
+func TestOptions_OutOfRangeAreRefused(t *testing.T) {
 	c := lone(t, redistest.Client(t))
 	for field, o := range map[string]caller.Options{
 		"Priority":       {Priority: 2},
-		"Repeatable":     {Idempotency: -1},
+		"Idempotency":    {Idempotency: -1},
 		"AttemptTimeout": {AttemptTimeout: -1},
 	} {
 		_, err := caller.Do(caller.WithOptions(t.Context(), o), c, nil, func(context.Context, *caller.Grant) (int, error) {
-			t.Errorf("%s: the call was made", field)
+			t.Errorf("%s: got a call, want none", field)
 			return 0, nil
 		})
 		if err == nil || !strings.Contains(err.Error(), "Options."+field) {
-			t.Errorf("%s: %v", field, err)
+			t.Errorf("%s: got %v, want an error that names the field", field, err)
 		}
 	}
 }
 
-func TestAttemptsAreNumberedInTheContext(t *testing.T) {
+// AttemptFrom returns the attempt's number in contexts derived from the attempt's, and 0 outside.
+func TestAttemptFrom_ReturnsTheAttemptsNumber(t *testing.T) {
 	c := lone(t, redistest.Client(t))
 	var seen []int
 	_, err := caller.Do(t.Context(), c, nil, func(ctx context.Context, g *caller.Grant) (int, error) {
@@ -54,10 +57,10 @@ func TestAttemptsAreNumberedInTheContext(t *testing.T) {
 		return 0, nil
 	})
 	if err != nil || len(seen) != 3 || seen[0] != 1 || seen[2] != 3 {
-		t.Errorf("attempts %v, error %v", seen, err)
+		t.Errorf("got the attempts %v, %v, want 1, 2, 3 and success", seen, err)
 	}
 	if n := caller.AttemptFrom(t.Context()); n != 0 {
-		t.Errorf("outside of a call: attempt %d", n)
+		t.Errorf("outside of a call: got attempt %d, want 0", n)
 	}
 }
 

@@ -13,15 +13,16 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// What keeps Redis from serving for a while reaches no caller: calls wait, and are charged once. (What LOADING and the
-// like are taken for is a test of package scripts.)
-func TestPassingTroubleIsWaitedFor(t *testing.T) {
+// If Redis can't serve for a while (LOADING and others), calls wait and are charged once.
+func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 	t.Parallel()
 	busy := func(t *testing.T, rdb *redis.Client) {
 		set(t, rdb, "lua-time-limit", "5")
 		go rdb.Eval(context.Background(), "while true do end", nil) // ends when it is killed
+		testkit.Eventually(t, "Redis is busy", func() bool { return redis.HasErrorPrefix(rdb.Ping(context.Background()).Err(), "BUSY") })
 	}
 	for name, test := range map[string]struct {
 		begin, end func(*testing.T, *redis.Client)
@@ -57,13 +58,13 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 			c := join(t, server.Client(t), concurrency(2), limits(limit), func(cfg *caller.Config) {
 				cfg.Hooks.RedisFailed = func(err error) { refused <- err }
 			})
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			test.begin(t, rdb)
 			ended := make(chan error, 1)
 			go func() {
-				_, err := caller.Do(within(t, patience), c, nil, nop)
+				_, err := caller.Do(testkit.Context(t), c, nil, nop)
 				ended <- err
 			}()
 			for seen := 0; seen < 3; { // it is tried again
@@ -73,9 +74,9 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 						seen++
 					}
 				case err := <-ended:
-					t.Fatalf("the call didn't wait: %v", err)
-				case <-time.After(patience):
-					t.Fatalf("nothing is refused with %s", name)
+					t.Fatalf("got %v at once, want the call to wait", err)
+				case <-time.After(testkit.Patience):
+					t.Fatalf("got no refusal with %s, want one", name)
 				}
 			}
 			test.end(t, rdb)
@@ -90,14 +91,14 @@ func TestPassingTroubleIsWaitedFor(t *testing.T) {
 }
 
 // While Redis hangs, calls come and go by their deadlines, and nothing gathers: neither goroutines nor waiters.
-func TestNothingGathersWhileRedisHangs(t *testing.T) {
+func TestRedisHangs_NothingGathers(t *testing.T) {
 	rdb := redistest.Client(t)
 	faults := redistest.NewFaults(t)
 	c, err := caller.New(faults.Client(t, rdb.Options()), caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 		t.Fatal(err)
 	}
 	faults.Blackhole()
@@ -109,17 +110,17 @@ func TestNothingGathersWhileRedisHangs(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 				defer cancel()
 				if _, err := caller.Do(ctx, c, nil, nop); err == nil {
-					t.Error("admitted without Redis")
+					t.Error("got an admission without Redis, want none")
 				}
 			})
 		}
 		wg.Wait()
 	}
 	if after := runtime.NumGoroutine(); after > before+20 {
-		t.Errorf("%d goroutines, %d before", after, before)
+		t.Errorf("got %d goroutines, want at most 20 more than %d", after, before)
 	}
 	if n := c.Stats().CallsWaiting; n != 0 {
-		t.Errorf("%d calls still wait", n)
+		t.Errorf("got %d calls waiting, want 0", n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
@@ -127,9 +128,8 @@ func TestNothingGathersWhileRedisHangs(t *testing.T) {
 	faults.Heal()
 }
 
-// A Redis that loses everything, again and again: no call is lost, and no more is admitted than what a fresh limit lets
-// through beside the one that was lost.
-func TestTheBoundAfterLostState(t *testing.T) {
+// If Redis loses everything several times, no call is lost. The excess is at most what a fresh limit admits.
+func TestFault_LostStateAdmitsABoundedExcess(t *testing.T) {
 	for name, lose := range map[string]func(*testing.T, *redistest.Server, *redis.Client){
 		"FLUSHALL": func(t *testing.T, _ *redistest.Server, rdb *redis.Client) { do(t, rdb, "flushall") },
 		"restart":  func(_ *testing.T, s *redistest.Server, _ *redis.Client) { s.Restart() },
@@ -147,7 +147,7 @@ func TestTheBoundAfterLostState(t *testing.T) {
 }
 
 // A cooldown is never shorter than the provider says, a little longer at most, and not the same for all.
-func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
+func TestCooldown_IsSpreadAboveTheFloor(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var all []caller.Key
@@ -161,26 +161,26 @@ func TestCooldownsAreSpreadAboveTheFloor(t *testing.T) {
 		cfg.Hooks.CooledDown = func(c caller.Block) { cooled[c.For]++ }
 	})
 	for range all {
-		_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+		_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
 			return 0, verdict{caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: floor}}
 		})
 		if err == nil {
-			t.Fatal("no error")
+			t.Fatal("got no error, want one")
 		}
 	}
 	for d := range cooled {
 		if d < floor || d > floor*11/10+time.Millisecond {
-			t.Errorf("cooled down for %v, asked for %v", d, floor)
+			t.Errorf("got a cooldown of %v, want %v to a tenth more", d, floor)
 		}
 	}
 	if len(cooled) < 15 {
-		t.Errorf("20 cooldowns have only %d different ends", len(cooled))
+		t.Errorf("got %d different ends of 20 cooldowns, want at least 15", len(cooled))
 	}
 }
 
 // A provider that asks an account to slow down gets half its pace, which comes back; one that is overloaded for everybody
 // doesn't slow the account.
-func TestOverloadSlowsTheAccount(t *testing.T) {
+func TestOverloaded_SlowsTheAccount(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for scope, slowed := range map[caller.Scope]bool{caller.ScopeAccount: true, caller.ScopeProvider: false} {
@@ -188,11 +188,11 @@ func TestOverloadSlowsTheAccount(t *testing.T) {
 				cfg.Name = fmt.Sprint("pool-", scope)
 				cfg.Retry.Attempts = 1
 			})
-			_, err := caller.Do(within(t, patience), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
 				return 0, verdict{caller.Verdict{Outcome: caller.Overloaded, Scope: scope}}
 			})
 			if err == nil {
-				t.Fatal("no error")
+				t.Fatal("got no error, want one")
 			}
 			pace := func() float64 {
 				s, err := c.Inspect(t.Context())
@@ -202,9 +202,9 @@ func TestOverloadSlowsTheAccount(t *testing.T) {
 				return s.Limits[0].Pace
 			}
 			if slowed {
-				eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
+				testkit.Eventually(t, "the account is used at half its pace", func() bool { p := pace(); return p > 0.4 && p < 0.6 })
 			} else if p := pace(); p != 1 {
-				t.Errorf("the pace is %v", p)
+				t.Errorf("got the pace %v, want 1", p)
 			}
 		}
 	})

@@ -15,11 +15,12 @@ import (
 	"github.com/penstock/penstock/caller"
 	profiles "github.com/penstock/penstock/caller/provider"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// The canary is only in requests also on the paths that are off by default, for operators, and where the pool itself
-// answers.
-func TestTheCanaryOnOtherPaths(t *testing.T) {
+// The secret is in requests only, also on paths that are off by default, for operators, and in the Transport's
+// responses.
+func TestSecret_IsOnlyInRequestsOnOptionalPaths(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	var out transcript
@@ -89,7 +90,7 @@ func TestTheCanaryOnOtherPaths(t *testing.T) {
 			}
 		}
 	}
-	ctx := within(t, patience)
+	ctx := testkit.Context(t)
 	state, err := one.Inspect(ctx)
 	out.add(state, err, one.Disable(ctx, "k", "leaked"), one.Enable(ctx, "k"), one.Disable(ctx, "none", ""))
 	twice := caller.Key{ID: "k", Secret: caller.NewSecret(canary)}
@@ -102,24 +103,24 @@ func TestTheCanaryOnOtherPaths(t *testing.T) {
 		out.add(k, rdb.HGetAll(t.Context(), k).Val())
 	}
 	text := out.text.String()
-	for _, word := range []string{"caller.Usage", "caller.Observation", "caller.Circuit", "caller.Attempt", "caller.Admission"} {
+	for _, word := range []string{"caller.Usage", "caller.QuotaReport", "caller.Circuit", "caller.Attempt", "caller.Admission"} {
 		if !strings.Contains(text, word) {
-			t.Errorf("nothing was seen of %s", word)
+			t.Errorf("got no %s, want some", word)
 		}
 	}
 	for name, text := range map[string]string{"what got out": text, "MONITOR": monitored()} {
 		if at := strings.Index(text, canary); at >= 0 {
-			t.Errorf("%s has the canary: %q", name, text[max(0, at-300):min(len(text), at+100)])
+			t.Errorf("got the canary in %s, want it in requests only: %q", name, text[max(0, at-300):min(len(text), at+100)])
 		}
 	}
 }
 
-// streamsBeginning is what the stream tells before its text.
+// streamsBeginning is the stream's part before its text.
 var streamsBeginning, _, _ = strings.Cut(stream, "event: content")
 
-// A stream that its reader cancels half-way gives the permit back at once, and what it told of its cost by then is
-// settled, where that is more than was charged.
-func TestACancelledStreamIsSettled(t *testing.T) {
+// A stream that its reader cancels releases the permit at once. The usage reported by then is settled if it is above
+// the estimate.
+func TestTransport_SettlesACancelledStream(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	used := make(chan caller.Usage, 1)
@@ -149,20 +150,20 @@ func TestACancelledStreamIsSettled(t *testing.T) {
 	if _, err := io.ReadFull(res.Body, make([]byte, len(streamsBeginning))); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "Redis knows of the permit", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
+	testkit.Eventually(t, "Redis knows of the permit", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 1 })
 	cancel()
 	if _, err := res.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
-		t.Errorf("read on: %v", err)
+		t.Errorf("got %v from the cancelled stream, want context.Canceled", err)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight", n)
+		t.Errorf("got %d calls in flight, want 0", n)
 	}
 	if u := <-used; !reflect.DeepEqual(u.Settled, caller.Cost{caller.InputTokens: 15}) {
-		t.Errorf("settled %+v", u)
+		t.Errorf("got %+v, want the usage above the estimate settled", u)
 	}
-	eventually(t, "Redis knows that it is back", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 0 })
+	testkit.Eventually(t, "Redis knows that it is back", func() bool { held, _ := inRedis(t, rdb, "p"); return held == 0 })
 	// A token of 1,000 an hour takes 3.6 s. A little time has passed.
-	eventually(t, "Redis knows of the debt", func() bool {
+	testkit.Eventually(t, "Redis knows of the debt", func() bool {
 		n := charged(t, rdb, 3600*time.Millisecond)
 		return n >= 24 && n <= 26
 	})

@@ -12,10 +12,11 @@ import (
 	profiles "github.com/penstock/penstock/caller/provider"
 	permits "github.com/penstock/penstock/concurrency"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // What a process knows of limits, it puts back where Redis has lost it, before it is admitted anything.
-func TestLostLimitsArePutBack(t *testing.T) {
+func TestRestore_Limits(t *testing.T) {
 	t.Parallel()
 	for name, limit := range map[string]caller.Limit{
 		"window": {Metric: caller.Requests, Rate: 1, Period: time.Hour},
@@ -28,14 +29,14 @@ func TestLostLimitsArePutBack(t *testing.T) {
 			t.Parallel()
 			rdb := redistest.Client(t)
 			c := join(t, redistest.Another(t, rdb), limits(limit))
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
 			for range 2 { // the second time what was put back is lost
 				if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := caller.Do(within(t, patience), c, nil, nop); !errors.Is(err, caller.ErrDeadline) {
+				if _, err := caller.Do(testkit.Context(t), c, nil, nop); !errors.Is(err, caller.ErrDeadline) {
 					t.Errorf("a call after the flush: %v, want ErrDeadline", err)
 				}
 			}
@@ -43,8 +44,8 @@ func TestLostLimitsArePutBack(t *testing.T) {
 	}
 }
 
-// A key that this process found revoked isn't tried again because Redis has forgotten it.
-func TestLostBlocksArePutBack(t *testing.T) {
+// A key that this process found revoked isn't tried again because Redis has lost the block.
+func TestRestore_Blocks(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	c := join(t, redistest.Another(t, rdb), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
@@ -53,33 +54,33 @@ func TestLostBlocksArePutBack(t *testing.T) {
 		sent++
 		return 0, &caller.StatusError{StatusCode: http.StatusUnauthorized}
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, revoked); err == nil {
-		t.Fatal("the key is good")
+	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); err == nil {
+		t.Fatal("got success with a rejected key, want an error")
 	}
-	eventually(t, "the key is disabled", func() bool {
+	testkit.Eventually(t, "the key is disabled", func() bool {
 		s, err := c.Inspect(t.Context())
 		return err == nil && s.Keys[0].Disabled > 0
 	})
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
-		t.Errorf("after the flush: %v, and %d requests with the revoked key", err, sent)
+	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
+		t.Errorf("got %v after the flush, and %d requests with the rejected key, want none", err, sent)
 	}
 	// And one that was enabled again stays so.
-	if err := c.Enable(within(t, patience), "k"); err != nil {
+	if err := c.Enable(testkit.Context(t), "k"); err != nil {
 		t.Fatal(err)
 	}
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
-		t.Errorf("enabled, and after another flush: %v", err)
+	if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
+		t.Errorf("got %v after Enable and another flush, want success", err)
 	}
 }
 
 // The calls in flight fall on overload and rise while they are used, the same for all processes, between the bounds.
-func TestAdaptiveConcurrency(t *testing.T) {
+func TestAdaptive_FollowsTheResults(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	adaptive := func(cfg *caller.Config) {
@@ -99,27 +100,27 @@ func TestAdaptiveConcurrency(t *testing.T) {
 	overloaded := func(context.Context, *caller.Grant) (int, error) {
 		return 0, &caller.StatusError{StatusCode: http.StatusServiceUnavailable}
 	}
-	_, _ = caller.Do(within(t, patience), a, nil, overloaded)
-	eventually(t, "an overload halves it", func() bool { return now() == 4 })
-	eventually(t, "it falls to its least", func() bool {
-		_, _ = caller.Do(within(t, patience), a, nil, overloaded)
+	_, _ = caller.Do(testkit.Context(t), a, nil, overloaded)
+	testkit.Eventually(t, "an overload halves it", func() bool { return now() == 4 })
+	testkit.Eventually(t, "it falls to its least", func() bool {
+		_, _ = caller.Do(testkit.Context(t), a, nil, overloaded)
 		return now() == 2
 	})
 	// It rises only while at least half of it is used.
 	end := hold(t, b)
-	eventually(t, "it rises while it is used", func() bool {
-		_, err := caller.Do(within(t, patience), a, nil, nop)
+	testkit.Eventually(t, "it rises while it is used", func() bool {
+		_, err := caller.Do(testkit.Context(t), a, nil, nop)
 		return err == nil && now() > 3
 	})
 	end()
 	load := newLoad(100)
-	if _, err := caller.Do(within(t, patience), b, nil, load.call); err != nil {
+	if _, err := caller.Do(testkit.Context(t), b, nil, load.call); err != nil {
 		t.Error(err)
 	}
 }
 
 // What the provider would take at the moment is where it begins.
-func TestAdaptiveConcurrencyBeginsAtWhatIsLeft(t *testing.T) {
+func TestAdaptive_BeginsAtTheQuotaLeft(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	c := join(t, rdb, func(cfg *caller.Config) {
@@ -136,7 +137,7 @@ func TestAdaptiveConcurrencyBeginsAtWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	eventually(t, "it begins at what is left", func() bool {
+	testkit.Eventually(t, "it begins at what is left", func() bool {
 		s, err := c.Inspect(t.Context())
 		return err == nil && s.Permits["k"] >= 60
 	})

@@ -9,14 +9,14 @@ import (
 
 const redacted = "[redacted]"
 
-// Secret is an API key's secret. However it is printed, logged or encoded, it shows as "[redacted]"; only Reveal gives
-// it away. The zero Secret is empty. Secrets can be compared by ==.
+// Secret is an API key's secret. It is printed, logged and encoded as "[redacted]"; only Reveal returns it. The zero
+// Secret is empty. Secrets can be compared by ==.
 type Secret struct {
-	// A handle, because fmt on an unexported field goes no further than its address, where it would show a string.
+	// A handle, because fmt prints an unexported string field, but only the address of a handle's value.
 	value unique.Handle[string]
 }
 
-// NewSecret wraps a secret.
+// NewSecret returns the Secret of a value.
 func NewSecret(value string) Secret {
 	if value == "" {
 		return Secret{}
@@ -41,11 +41,11 @@ func (Secret) String() string { return redacted }
 // GoString returns "[redacted]".
 func (Secret) GoString() string { return redacted }
 
-// Format writes "[redacted]", whatever the verb.
+// Format writes "[redacted]" for every verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue returns "[redacted]".
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText returns "[redacted]". It serves JSON, YAML and XML, too.
+// MarshalText returns "[redacted]". JSON, YAML and XML use it, too.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

@@ -15,8 +15,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// A secret shows itself to nobody who prints, logs or encodes it or what holds it.
-func TestSecretIsRedacted(t *testing.T) {
+// Printing, logging and encoding a secret, or a value that holds one, never shows it.
+func TestSecret_IsRedacted(t *testing.T) {
 	t.Parallel()
 	secret := caller.NewSecret(canary)
 	type outer struct {
@@ -44,11 +44,11 @@ func TestSecretIsRedacted(t *testing.T) {
 		encode(&out, v)
 		for _, text := range []string{canary, fmt.Sprintf("%x", canary), fmt.Sprintf("%X", canary), fmt.Sprintf("% x", canary)} {
 			if strings.Contains(out.String(), text) {
-				t.Errorf("value %d shows the secret as %q in:\n%s", i, text, out.String())
+				t.Errorf("value %d: got the secret as %q, want it redacted, in:\n%s", i, text, out.String())
 			}
 		}
 		if strings.Contains(out.String(), fmt.Sprint([]byte(canary))) {
-			t.Errorf("value %d shows the secret's bytes", i)
+			t.Errorf("value %d: got the secret's bytes, want them redacted", i)
 		}
 	}
 }
@@ -62,7 +62,8 @@ func encode(out *bytes.Buffer, v any) {
 	slog.New(slog.NewTextHandler(out, nil)).Info("m", "value", v)
 }
 
-func TestSecretSaysThatItIsRedacted(t *testing.T) {
+// The JSON of a secret is "[redacted]".
+func TestSecret_EncodesAsRedacted(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(map[string]any{"key": caller.Key{ID: "k", Secret: caller.NewSecret(canary)}})
 	if want := `{"key":{"ID":"k","Secret":"[redacted]","Account":"","Weight":0}}`; err != nil || string(text) != want {
@@ -70,14 +71,15 @@ func TestSecretSaysThatItIsRedacted(t *testing.T) {
 	}
 }
 
-func TestSecretValues(t *testing.T) {
+// Reveal returns the secret, and equal secrets are equal values.
+func TestSecret_RevealsAndCompares(t *testing.T) {
 	t.Parallel()
 	a, same, b := caller.NewSecret("a"), caller.NewSecret("a"), caller.NewSecret("b")
 	var none caller.Secret
 	if a.Reveal() != "a" || a != same || a == b {
-		t.Error("a secret reveals and compares by what it holds")
+		t.Error("got a Secret that doesn't reveal or compare by its value, want it to")
 	}
 	if !none.IsZero() || none.Reveal() != "" || caller.NewSecret("") != none || a.IsZero() {
-		t.Error("an empty secret is the zero Secret")
+		t.Error("got an empty Secret that isn't the zero Secret, want it to be")
 	}
 }

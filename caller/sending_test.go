@@ -15,14 +15,14 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// hangs is a transport whose first n requests end with their context; the others are answered.
-func hangs(n int, answer func(*http.Request) *http.Response) tripper {
+// hangs is a base transport whose first n attempts end with their context. The others get a response.
+func hangs(n int, respond func(*http.Request) *http.Response) tripper {
 	return func(r *http.Request) (*http.Response, error) {
 		if caller.AttemptFrom(r.Context()) <= n {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}
-		return answer(r), nil
+		return respond(r), nil
 	}
 }
 
@@ -44,7 +44,8 @@ func request(t *testing.T, ctx context.Context, method string) *http.Request { /
 	return req
 }
 
-func TestAttemptTimeout(t *testing.T) {
+// An attempt that takes longer than AttemptTimeout is cancelled, and tried again where that is safe.
+func TestAttemptTimeout_BoundsEachAttempt(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.AttemptTimeout = 20 * time.Millisecond })
@@ -53,39 +54,39 @@ func TestAttemptTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
-	// What may have been carried out isn't sent again.
+	// A request that may have been carried out isn't sent again.
 	_, err = c.Transport(hangs(2, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodPost))
 	var e *caller.Error
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 1 {
-		t.Errorf("POST: %v", err)
+		t.Errorf("POST: got %v, want ErrAttemptTimeout after 1 attempt", err)
 	}
-	// The options' timeout takes the place of the configuration's.
+	// The options' timeout replaces the configuration's.
 	ctx := caller.WithOptions(t.Context(), caller.Options{AttemptTimeout: time.Hour})
 	attempts := 0
 	_, err = caller.Do(ctx, c, nil, func(ctx context.Context, _ *caller.Grant) (int, error) {
 		attempts++
 		if at, ok := ctx.Deadline(); !ok || time.Until(at) < time.Minute {
-			t.Errorf("deadline %v, %v", at, ok)
+			t.Errorf("got the deadline %v, %v, want about an hour", at, ok)
 		}
 		return 0, nil
 	})
 	if err != nil || attempts != 1 {
-		t.Errorf("%d attempts, %v", attempts, err)
+		t.Errorf("got %v after %d attempts, want success at the first", err, attempts)
 	}
 	_, err = caller.Do(t.Context(), c, nil, func(ctx context.Context, _ *caller.Grant) (int, error) {
 		<-ctx.Done()
 		return 0, ctx.Err()
 	})
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 3 {
-		t.Errorf("Do: %v", err)
+		t.Errorf("Do: got %v, want ErrAttemptTimeout after 3 attempts", err)
 	}
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight", n)
+		t.Errorf("got %d calls in flight, want 0", n)
 	}
 }
 
-// The bound is on the answer's beginning: a stream may last.
-func TestAttemptTimeoutLeavesTheBodyAlone(t *testing.T) {
+// AttemptTimeout bounds the time until the headers. The body may take longer.
+func TestAttemptTimeout_EndsWithTheHeaders(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{200, 400} {
 		var during context.Context
@@ -101,37 +102,40 @@ func TestAttemptTimeoutLeavesTheBodyAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if during.Err() != nil {
-			t.Errorf("%d: the context ended before the body was read: %v", status, context.Cause(during))
+			t.Errorf("%d: got the context's end %v before the body was read, want it to go on", status, context.Cause(during))
 		}
 		if body, err := io.ReadAll(res.Body); string(body) != "ok" || err != nil {
-			t.Errorf("%d: read %q, %v", status, body, err)
+			t.Errorf("%d: got the body %q, %v, want ok", status, body, err)
 		}
 		res.Body.Close()
 		if during.Err() == nil {
-			t.Errorf("%d: the attempt's context outlives its answer", status)
+			t.Errorf("%d: got the attempt's context after its response was closed, want it to end", status)
 		}
 	}
 }
 
-func TestTimeoutBoundsTheCall(t *testing.T) {
+// Timeout bounds attempts and waits together. A call whose send time would come later is refused at once.
+func TestTimeout_BoundsTheCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Timeout = 50 * time.Millisecond })
 	_, err := c.Transport(hangs(9, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, caller.ErrTimeout) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrTimeout and context.DeadlineExceeded", err)
 	}
 	late := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), func(cfg *caller.Config) {
 		cfg.Name, cfg.Timeout = "late", 10*time.Minute
 	})
 	for i, want := range []error{nil, caller.ErrDeadline} {
 		if _, err := caller.Do(t.Context(), late, nil, nop); !errors.Is(err, want) {
-			t.Errorf("call %d: %v", i, err)
+			t.Errorf("call %d: got %v, want %v", i, err, want)
 		}
 	}
 }
 
-func TestIdempotencyKeys(t *testing.T) {
+// Each call that isn't idempotent has a key of its own for all attempts. The options' and the request's keys come
+// first.
+func TestIdempotencyKeys_AreTheSameForAllAttempts(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.IdempotencyKeys = true })
@@ -159,11 +163,11 @@ func TestIdempotencyKeys(t *testing.T) {
 	first, second := send(t.Context(), http.MethodPost, ""), send(t.Context(), http.MethodPost, "")
 	for _, keys := range [][]string{first, second} {
 		if len(keys) != 3 || keys[0] == "" || keys[1] != keys[0] || keys[2] != keys[0] {
-			t.Errorf("the attempts of a call had the keys %q", keys)
+			t.Errorf("got the keys %q of a call's attempts, want three times the same", keys)
 		}
 	}
 	if first[0] == second[0] {
-		t.Errorf("two calls have the same key %q", first[0])
+		t.Errorf("got the key %q for two calls, want two keys", first[0])
 	}
 	for want, got := range map[string][]string{
 		"":     send(t.Context(), http.MethodGet, ""),
@@ -171,12 +175,12 @@ func TestIdempotencyKeys(t *testing.T) {
 		"its":  send(mine, http.MethodPost, "its"),
 	} {
 		if !slices.Equal(got, []string{want, want, want}) {
-			t.Errorf("keys %q, want %q three times", got, want)
+			t.Errorf("got the keys %q, want %q three times", got, want)
 		}
 	}
 	_, err := caller.Do(mine, c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 		if g.IdempotencyKey != "mine" {
-			t.Errorf("Do: key %q", g.IdempotencyKey)
+			t.Errorf("Do: got the key %q, want mine", g.IdempotencyKey)
 		}
 		return 0, nil
 	})
@@ -185,13 +189,13 @@ func TestIdempotencyKeys(t *testing.T) {
 	}
 }
 
-// The caller's word stands above the profile's; neither is asked where the provider refused the call.
-func TestRepeatable(t *testing.T) {
+// Options.Idempotency overrides the profile. After a refusal by the provider any call is sent again.
+func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick)
 	for _, test := range []struct {
-		word         caller.Idempotency
+		option       caller.Idempotency
 		method       string
 		status, want int
 	}{
@@ -201,7 +205,7 @@ func TestRepeatable(t *testing.T) {
 		{caller.IdempotencyNo, http.MethodGet, 500, 1},
 		{caller.IdempotencyNo, http.MethodPost, 429, 3},
 	} {
-		ctx := caller.WithOptions(t.Context(), caller.Options{Idempotency: test.word})
+		ctx := caller.WithOptions(t.Context(), caller.Options{Idempotency: test.option})
 		sent := 0
 		res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
 			sent++
@@ -215,7 +219,7 @@ func TestRepeatable(t *testing.T) {
 		}
 		res.Body.Close()
 		if sent != test.want {
-			t.Errorf("%+v: sent %d times", test, sent)
+			t.Errorf("%+v: got %d requests, want %d", test, sent, test.want)
 		}
 	}
 	sent := 0
@@ -225,11 +229,12 @@ func TestRepeatable(t *testing.T) {
 			return 0, io.ErrUnexpectedEOF
 		})
 	if sent != 1 || !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("Do: %d times, %v", sent, err)
+		t.Errorf("Do: got %v after %d attempts, want the failure after 1", err, sent)
 	}
 }
 
-func TestRetryBudgetIsShared(t *testing.T) {
+// Pools with one retry budget share its tokens.
+func TestRetryBudget_IsSharedByPools(t *testing.T) {
 	t.Parallel()
 	budget, err := retry.NewBudget(0, 0.1) // one retry in ten seconds
 	if err != nil {
@@ -245,32 +250,33 @@ func TestRetryBudgetIsShared(t *testing.T) {
 		})
 	}
 	if e, ok := errors.AsType[*retry.Error](err); !ok || e.Reason != retry.BudgetSpent || sent != 4 {
-		t.Errorf("sent %d times, %v", sent, err)
+		t.Errorf("got %v after %d attempts, want BudgetSpent after 4", err, sent)
 	}
 }
 
-func TestSendingIsChecked(t *testing.T) {
+// Negative timeouts are refused, and the error names the fields.
+func TestNew_RefusesNegativeTimeouts(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	_, err := caller.New(rdb, caller.Config{Name: "p", Keys: []caller.Key{key("k")}, Timeout: -1, AttemptTimeout: -1})
 	if err == nil || !strings.Contains(err.Error(), "Timeout is -1ns") || !strings.Contains(err.Error(), "AttemptTimeout is -1ns") {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want errors that name Timeout and AttemptTimeout", err)
 	}
 }
 
-// Of a call that failed and then isn't admitted again, the error tells both, and counts what was sent.
-func TestRefusedAfterAFailure(t *testing.T) {
+// If a call fails and is then refused by admission, its error shows both, and counts the requests that were sent.
+func TestError_ShowsTheRefusalAndTheFailure(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := caller.Do(ctx, c, nil, func(context.Context, *caller.Grant) (int, error) { return 0, io.ErrUnexpectedEOF })
-	if !errors.Is(err, caller.ErrDeadline) || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if !errors.Is(err, caller.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
 	text := err.Error()
 	if !strings.Contains(text, "attempts 1: "+caller.ErrDeadline.Error()+"; the last attempt failed: unexpected EOF") {
-		t.Errorf("it says %s", text)
+		t.Errorf("got the text %s, want the refusal and the last failure", text)
 	}
 }

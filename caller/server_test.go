@@ -14,11 +14,12 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 )
 
-// What may happen to a Redis server in the middle of a run reaches no caller, and permits are right afterwards.
-func TestServerTroubleReachesNoCaller(t *testing.T) {
+// What happens to a Redis server during a run makes no call fail, and permits are right afterwards.
+func TestServer_TroubleIsHidden(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range map[string]func(*redistest.Server, *redis.Client){
 		"SCRIPT FLUSH": func(_ *redistest.Server, rdb *redis.Client) { rdb.ScriptFlush(context.Background()) },
@@ -36,7 +37,7 @@ func TestServerTroubleReachesNoCaller(t *testing.T) {
 			for i := range 16 {
 				wg.Go(func() {
 					for range 15 {
-						_, err := caller.Do(within(t, patience), callers[i%2], nil, func(context.Context, *caller.Grant) (int, error) {
+						_, err := caller.Do(testkit.Context(t), callers[i%2], nil, func(context.Context, *caller.Grant) (int, error) {
 							time.Sleep(time.Millisecond)
 							return 0, nil
 						})
@@ -48,17 +49,17 @@ func TestServerTroubleReachesNoCaller(t *testing.T) {
 				})
 			}
 			for round := range int64(3) {
-				eventually(t, "calls go on", func() bool { return done.Load() > 60*round })
+				testkit.Eventually(t, "calls go on", func() bool { return done.Load() > 60*round })
 				trouble(server, rdb)
 			}
 			wg.Wait()
-			eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
+			testkit.Eventually(t, "all permits are back", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 		})
 	}
 }
 
-// What Redis refuses, it will refuse again: the caller gets the error at once, and nothing was changed.
-func TestRefusalsOfRedisReachTheCaller(t *testing.T) {
+// An error reply that Redis would repeat is returned at once, and changes nothing.
+func TestServer_RefusalsAreReturned(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		args   []string
@@ -88,13 +89,14 @@ func TestRefusalsOfRedisReachTheCaller(t *testing.T) {
 			server := redistest.Start(t, redistest.WithArgs(test.args...))
 			rdb := server.Client(t)
 			c := join(t, server.Client(t), concurrency(2), limits(perMinute(100)))
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
 			}
+			testkit.Eventually(t, "the release is reported", func() bool { held, waiting := inRedis(t, rdb, "p"); return held+waiting == 0 })
 			test.change(t, rdb)
 			before := rdb.Dump(t.Context(), scripts.PoolKey("p")).Val()
 			for range 3 {
-				_, err := caller.Do(within(t, patience), c, nil, nop)
+				_, err := caller.Do(testkit.Context(t), c, nil, nop)
 				var e *caller.Error
 				var cause *scripts.Error
 				if !errors.As(err, &e) || e.Attempts != 0 || !errors.As(err, &cause) || cause.Outcome != scripts.Rejected ||
@@ -103,11 +105,11 @@ func TestRefusalsOfRedisReachTheCaller(t *testing.T) {
 				}
 			}
 			if after := rdb.Dump(t.Context(), scripts.PoolKey("p")).Val(); after != before {
-				t.Error("the state was changed")
+				t.Error("got the state changed, want it as before")
 			}
 			test.mend(t, rdb)
-			if _, err := caller.Do(within(t, patience), c, nil, nop); err != nil {
-				t.Errorf("after it was mended: %v", err)
+			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
+				t.Errorf("got %v after the repair, want success", err)
 			}
 		})
 	}

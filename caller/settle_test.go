@@ -34,16 +34,16 @@ data: {"type":"message_stop"}
 
 `
 
-// answers gives every request the same answer.
-func answers(kind, body string) tripper {
+// responds returns a base transport that gives every request the same response.
+func responds(kind, body string) tripper {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {kind}, "Anthropic-Ratelimit-Requests-Remaining": {"7"}}
 		return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(iotest.OneByteReader(strings.NewReader(body))), Request: r}, nil
 	}
 }
 
-// What an answer tells of its cost comes with its last byte, and goes by untouched.
-func TestUsageIsRead(t *testing.T) {
+// The usage in a response is reported at the body's end, and the body is unchanged.
+func TestUsage_IsReadFromTheResponse(t *testing.T) {
 	t.Parallel()
 	message := `{"content":[{"text":"` + strings.Repeat("long ", 100_000) + `"}],"usage":{"input_tokens":25,"output_tokens":15}}`
 	all := caller.Cost{caller.InputTokens: 25, caller.OutputTokens: 15}
@@ -71,7 +71,7 @@ func TestUsageIsRead(t *testing.T) {
 			cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
 			cfg.Hooks.QuotaRead = func(o caller.QuotaReport) { seen = append(seen, o) }
 		})
-		res, err := c.Transport(answers(test.kind, test.body), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
+		res, err := c.Transport(responds(test.kind, test.body), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestUsageIsRead(t *testing.T) {
 			_, err = io.ReadFull(res.Body, body)
 		}
 		if err != nil || string(body) != test.body[:len(body)] {
-			t.Errorf("%s: read %d bytes, %v", name, len(body), err)
+			t.Errorf("%s: got %d bytes, %v, want the body unchanged", name, len(body), err)
 		}
 		res.Body.Close()
 		var got, settled caller.Cost
@@ -91,19 +91,19 @@ func TestUsageIsRead(t *testing.T) {
 			got, settled = used[0].Actual, used[0].Settled
 		}
 		if !reflect.DeepEqual(got, test.want) || !reflect.DeepEqual(settled, test.settled) || len(used) > 1 {
-			t.Errorf("%s: %+v", name, used)
+			t.Errorf("%s: got %+v, want once %v, settled %v", name, used, test.want, test.settled)
 		}
 		if len(seen) != 1 || seen[0].Key != "k" || seen[0].Quotas[0].Remaining != 7 {
-			t.Errorf("%s: observed %+v", name, seen)
+			t.Errorf("%s: got the quotas %+v, want 7 remaining of k", name, seen)
 		}
 		if n := c.Stats().CallsInFlight; n != 0 {
-			t.Errorf("%s: %d in flight", name, n)
+			t.Errorf("%s: got %d calls in flight, want 0", name, n)
 		}
 	}
 }
 
-// What a call didn't use is there for the next, if the provider gives it back.
-func TestUnusedTokensAreUsed(t *testing.T) {
+// Units that a call didn't use are free for the next call if the metric is Settled, and only then.
+func TestUsage_RefundsUnusedTokens(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for i, settled := range [][]caller.Metric{nil, {caller.Tokens}} {
@@ -121,15 +121,15 @@ func TestUnusedTokensAreUsed(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			for n := range 3 {
-				res, err := c.Transport(answers("application/json", `{"tokens":50}`), caller.TransportConfig{}).RoundTrip(request(t, ctx, http.MethodGet))
+				res, err := c.Transport(responds("application/json", `{"tokens":50}`), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, ctx, http.MethodGet))
 				if settled == nil && n > 0 {
 					if !errors.Is(err, caller.ErrDeadline) {
-						t.Errorf("call %d: nothing was given back, and yet: %v", n, err)
+						t.Errorf("call %d: got %v, want ErrDeadline because nothing is refunded", n, err)
 					}
 					continue
 				}
 				if err != nil {
-					t.Fatalf("settled %v, call %d: %v", settled, n, err)
+					t.Fatalf("settled %v, call %d: got %v, want success", settled, n, err)
 				}
 				_, _ = io.Copy(io.Discard, res.Body)
 				res.Body.Close()
@@ -138,7 +138,8 @@ func TestUnusedTokensAreUsed(t *testing.T) {
 	})
 }
 
-func TestGrantSettle(t *testing.T) {
+// Settle corrects the charge and calls the hook. Further calls do nothing.
+func TestGrant_SettlesOnce(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var used []caller.Usage
@@ -156,6 +157,6 @@ func TestGrantSettle(t *testing.T) {
 		Actual: caller.Cost{caller.Tokens: 4, caller.MicroDollars: 5}, Settled: caller.Cost{caller.Tokens: -6}, Ratio: 1,
 	}}
 	if err != nil || !reflect.DeepEqual(used, want) {
-		t.Errorf("%v, %+v", err, used)
+		t.Errorf("got %v, %+v, want %+v", err, used, want)
 	}
 }

@@ -4,77 +4,53 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
 )
 
-// Stats is what a Caller did since New.
+// Stats is what a Pool did since New.
 type Stats struct {
 	Calls             int64 // calls begun
-	CallsSucceeded    int64
-	CallsFailed       int64
+	CallsSucceeded    int64 // calls that ended without an error
+	CallsFailed       int64 // calls that ended with an error
 	Attempts          int64 // attempts sent
-	AttemptsThrottled int64 // attempts that the provider answered with a limit exceeded
-	// Missed counts slots given up because this process was held up beyond the slack.
+	AttemptsThrottled int64 // attempts that exceeded a limit of the provider
+	// SlotsMissed is the number of send times that calls gave up because this process was late by more than
+	// Tuning.ArrivalJitter allows.
 	SlotsMissed int64
-	// Blocked is how long calls of this process waited for each constraint: a metric's name, "concurrency" or
-	// "cooldown". It is time on the clock, not a sum over calls.
+	// BlockedBy is the time for which calls of this process waited, by constraint: a metric's name, ConstraintConcurrency or
+	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[string]time.Duration
-	// Binding is the constraint that held calls back for more than half the time since the first call, if there is one.
+	// Bottleneck is the constraint that calls waited for during more than half of the time since the first call. Empty if
+	// there is none.
 	Bottleneck string
-	// Calibration is what the prompt's part of estimates is multiplied by, by model; of models without enough answers it
-	// has nothing. See Profile.Calibrated.
+	// PromptRatios is the factor of the prompt's part of estimates, by model. A model without enough responses is missing.
+	// See Profile.Calibrated.
 	PromptRatios map[string]float64
-	// Waiting is how many calls wait for admission now, and InFlight how many are admitted and not over.
+	// CallsWaiting is the number of calls that wait for admission now. CallsInFlight is the number of calls that are
+	// admitted and not over.
 	CallsWaiting, CallsInFlight int
 }
 
-// Names of constraints that aren't metrics.
+// Constraints that are no metrics.
 const (
 	ConstraintConcurrency = "concurrency"
 	ConstraintCooldown    = "cooldown"
 )
 
-// stats counts. All its methods are safe for concurrent use.
+// stats counts calls and attempts. It is safe for concurrent use.
 type stats struct {
-	calls, succeeded, failed, attempts, throttled, missed atomic.Int64
+	calls, succeeded, failed, attempts, throttled atomic.Int64
 
-	first   sync.Once
-	mu      sync.Mutex
-	since   time.Time // the first call
-	binding string    // what is in the way now
-	from    time.Time // since when
-	until   time.Time // and until when; zero: as long as nothing else is heard
-	spent   map[string]time.Duration
-}
-
-func (s *stats) begin() { s.spent = map[string]time.Duration{} }
-
-// blocked takes in what calls wait for from now on, until the time given or, if that is zero, until the next call of
-// this method.
-func (s *stats) blocked(now time.Time, binding string, until time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle(now)
-	s.binding, s.until = binding, until
-}
-
-// settle adds up the time until now.
-func (s *stats) settle(now time.Time) {
-	end := now
-	if !s.until.IsZero() && s.until.Before(end) {
-		end = s.until
-	}
-	if s.binding != "" && end.After(s.from) {
-		s.spent[s.binding] += end.Sub(s.from)
-	}
-	s.from = now
+	first sync.Once
+	since atomic.Pointer[time.Time] // the first call; nil: there was none
 }
 
 func (s *stats) call() {
 	s.calls.Add(1)
 	s.first.Do(func() {
-		s.mu.Lock()
-		s.since = time.Now()
-		s.mu.Unlock()
+		now := time.Now()
+		s.since.Store(&now)
 	})
 }
 
@@ -94,20 +70,36 @@ func (s *stats) end(ok bool) {
 }
 
 func (s *stats) read() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	s.settle(now)
-	out := Stats{
+	return Stats{
 		Calls: s.calls.Load(), CallsSucceeded: s.succeeded.Load(), CallsFailed: s.failed.Load(),
-		Attempts: s.attempts.Load(), AttemptsThrottled: s.throttled.Load(), SlotsMissed: s.missed.Load(),
-		BlockedBy: make(map[string]time.Duration, len(s.spent)),
+		Attempts: s.attempts.Load(), AttemptsThrottled: s.throttled.Load(),
 	}
-	for name, d := range s.spent {
-		out.BlockedBy[name] = d
-		if !s.since.IsZero() && d > now.Sub(s.since)/2 {
-			out.Bottleneck = name
+}
+
+// blockedBy returns the time for which calls waited, by the constraint's name, and the constraint that they waited for
+// during more than half of the time since the first call.
+func (c *Pool) blockedBy(total map[int]time.Duration) (byName map[string]time.Duration, bottleneck string) {
+	byName = make(map[string]time.Duration, len(total))
+	for constraint, d := range total {
+		byName[c.settings.constraintName(constraint)] += d
+	}
+	since := c.stats.since.Load()
+	for name, d := range byName {
+		if since != nil && d > time.Since(*since)/2 {
+			bottleneck = name
 		}
 	}
-	return out
+	return byName, bottleneck
+}
+
+// constraintName returns the name of a constraint of admission.
+func (p *settings) constraintName(constraint int) string {
+	switch constraint {
+	case admission.ConstraintPermits:
+		return ConstraintConcurrency
+	case admission.ConstraintCooldown:
+		return ConstraintCooldown
+	default:
+		return string(p.Limits[constraint].Metric)
+	}
 }

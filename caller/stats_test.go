@@ -13,6 +13,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/retry"
 )
 
@@ -24,7 +25,7 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 	for range workers {
 		wg.Go(func() {
 			for time.Now().Before(end) {
-				_, err := caller.Do(within(t, patience), c, cost, func(context.Context, *caller.Grant) (int, error) {
+				_, err := caller.Do(testkit.Context(t), c, cost, func(context.Context, *caller.Grant) (int, error) {
 					time.Sleep(length)
 					return 0, nil
 				})
@@ -38,7 +39,7 @@ func work(t *testing.T, c *caller.Pool, workers int, cost caller.Cost, length ti
 }
 
 // What held calls back is named, and nothing is where nothing did.
-func TestStatsNameWhatBinds(t *testing.T) {
+func TestStats_NameTheBottleneck(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		requests := caller.Limit{Metric: caller.Requests, Rate: 20, Period: 500 * time.Millisecond}
@@ -64,7 +65,7 @@ func TestStatsNameWhatBinds(t *testing.T) {
 					t.Errorf("bound by %q, want %q: %+v", s.Bottleneck, test.want, s)
 				}
 				if s.Calls == 0 || s.CallsSucceeded != s.Calls || s.Attempts != s.Calls || s.CallsWaiting+s.CallsInFlight != 0 {
-					t.Errorf("stats %+v", s)
+					t.Errorf("got %+v, want each call and attempt counted once and none left", s)
 				}
 			})
 		}
@@ -72,7 +73,7 @@ func TestStatsNameWhatBinds(t *testing.T) {
 }
 
 // Every grant and every attempt is shown to the hooks, with its number, and whether another follows.
-func TestHooksSeeEverything(t *testing.T) {
+func TestHooks_ObserveEverything(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	var admitted []caller.Admission
@@ -101,29 +102,29 @@ func TestHooksSeeEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(admitted) != 4 || len(attempts) != 4 || len(cooled) != 1 || len(disabled) != 1 {
-		t.Fatalf("%d admitted, %d attempted, %d cooled down, %d disabled", len(admitted), len(attempts), len(cooled), len(disabled))
+		t.Fatalf("got %d admitted, %d attempted, %d cooled down, %d disabled, want 4, 4, 1, 1", len(admitted), len(attempts), len(cooled), len(disabled))
 	}
 	for i, a := range attempts {
 		if a.Number != i+1 || a.Retrying != (i < 3) || a.Account != used[i] || a.Account != admitted[i].Account || a.Key != admitted[i].Key {
-			t.Errorf("attempt %d: %+v, admission %+v, on %s", i, a, admitted[i], used[i])
+			t.Errorf("attempt %d: got %+v, admission %+v, want the number, and the account %s", i, a, admitted[i], used[i])
 		}
 		if i < 3 && a.Status != answers[i] || (a.Err == nil) != (i == 3) {
-			t.Errorf("attempt %d: %+v", i, a)
+			t.Errorf("attempt %d: got %+v, want the status and error of its response", i, a)
 		}
 	}
 	if cooled[0].Account != used[1] || cooled[0].Key != "" || cooled[0].For < 10*time.Millisecond || cooled[0].Reason != "429" {
-		t.Errorf("cooled down: %+v", cooled[0])
+		t.Errorf("got the cooldown %+v, want that of the throttled account", cooled[0])
 	}
 	if disabled[0].Key != attempts[2].Key || disabled[0].For <= 0 || used[3] == used[2] {
-		t.Errorf("disabled: %+v, then used %q", disabled[0], used[3])
+		t.Errorf("got the block %+v, then a call on %q, want the rejected key blocked and another account", disabled[0], used[3])
 	}
 	if s := c.Stats(); s.Attempts != 4 || s.AttemptsThrottled != 1 || s.CallsSucceeded != 1 {
-		t.Errorf("stats %+v", s)
+		t.Errorf("got %+v, want each call and attempt counted once and none left", s)
 	}
 }
 
 // What the caller's own function says about an error is obeyed.
-func TestVerdictsOfTheCaller(t *testing.T) {
+func TestVerdict_OfTheErrorItself(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, func(cfg *caller.Config) { cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond} })
@@ -146,10 +147,10 @@ func TestVerdictsOfTheCaller(t *testing.T) {
 		})
 		var e *caller.Error
 		if len(numbers) != test.want || !slices.IsSorted(numbers) || !errors.Is(err, test.err) || v != "last" {
-			t.Errorf("%s: attempts %v, %q, %v", name, numbers, v, err)
+			t.Errorf("%s: got the attempts %v, %q, %v, want as many as the error permits, and the last value", name, numbers, v, err)
 		}
 		if !errors.As(err, &e) || e.Attempts != test.want || e.Key != "k" {
-			t.Errorf("%s: %+v", name, e)
+			t.Errorf("%s: got %+v, want the key and the number of attempts", name, e)
 		}
 	}
 }

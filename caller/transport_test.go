@@ -18,7 +18,7 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// tripper is a transport below the Caller's.
+// tripper is a base transport.
 type tripper func(*http.Request) (*http.Response, error)
 
 func (f tripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -39,8 +39,8 @@ func serve(t *testing.T, h http.HandlerFunc, change ...func(*caller.Config)) (*h
 	return server, client, c
 }
 
-// A RoundTripper must not modify the request, and whoever logs the answer's request must not log the key.
-func TestTransportLeavesTheRequestAlone(t *testing.T) {
+// RoundTrip doesn't change the request. The response's request is the user's and holds no key.
+func TestTransport_LeavesTheRequestUnchanged(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	server, _, c := serve(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header })
@@ -56,17 +56,18 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	}
 	res.Body.Close()
 	if !reflect.DeepEqual(req.Header, before) {
-		t.Errorf("the request's headers are now %v", req.Header)
+		t.Errorf("got the request's headers changed to %v, want %v", req.Header, before)
 	}
 	if got.Get("Authorization") != "Bearer "+canary || got.Get("X-Mine") != "mine" {
-		t.Errorf("the provider saw %v", got)
+		t.Errorf("got the headers %v at the provider, want the key and X-Mine", got)
 	}
 	if res.Request != req {
-		t.Errorf("the answer's request is %v, want the user's", res.Request.Header)
+		t.Errorf("got the response's request %v, want the user's", res.Request.Header)
 	}
 }
 
-func TestTransportTakesARequestWithoutHeaders(t *testing.T) {
+// A request with nil headers is sent.
+func TestTransport_TakesARequestWithoutHeaders(t *testing.T) {
 	t.Parallel()
 	server, client, _ := serve(t, func(http.ResponseWriter, *http.Request) {})
 	u, _ := url.Parse(server.URL)
@@ -77,8 +78,8 @@ func TestTransportTakesARequestWithoutHeaders(t *testing.T) {
 	res.Body.Close()
 }
 
-// An answer of any status is an answer: no error, and a body that can be read.
-func TestTransportReturnsTheLastAnswer(t *testing.T) {
+// A response of any status is returned without an error, and its body can be read whole.
+func TestTransport_ReturnsTheLastResponse(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 402, 404, 429, 500, 503} {
 		server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -89,20 +90,21 @@ func TestTransportReturnsTheLastAnswer(t *testing.T) {
 		})
 		res, err := client.Get(server.URL)
 		if err != nil {
-			t.Fatalf("%d: %v", status, err)
+			t.Fatalf("%d: got %v, want a response", status, err)
 		}
 		body, err := io.ReadAll(res.Body)
 		if res.StatusCode != status || len(body) != 110_000 || err != nil {
-			t.Errorf("status %d with %d bytes, %v", res.StatusCode, len(body), err)
+			t.Errorf("got status %d with %d bytes, %v, want %d with 110000", res.StatusCode, len(body), err, status)
 		}
 		res.Body.Close()
 		if s := c.Stats(); s.CallsInFlight != 0 || s.CallsFailed != 1 || s.Attempts != 1 {
-			t.Errorf("%d: stats %+v", status, s)
+			t.Errorf("%d: got %+v, want one failed call of one attempt", status, s)
 		}
 	}
 }
 
-func TestTransportSwitchingProtocols(t *testing.T) {
+// The body of a 101 response can be written to, and holds the permit until it is closed.
+func TestTransport_SwitchesProtocols(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -126,27 +128,27 @@ func TestTransportSwitchingProtocols(t *testing.T) {
 	}
 	conn, ok := res.Body.(io.ReadWriteCloser)
 	if !ok {
-		t.Fatalf("the body of a 101 is a %T, which can't be written to", res.Body)
+		t.Fatalf("got the body of a 101 as a %T, want an io.ReadWriteCloser", res.Body)
 	}
 	_, _ = io.WriteString(conn, "hello\n")
 	if line, err := bufio.NewReader(conn).ReadString('\n'); line != "hello\n" {
-		t.Errorf("got %q, %v", line, err)
+		t.Errorf("got %q, %v, want the echo", line, err)
 	}
 	if n := c.Stats().CallsInFlight; n != 1 {
-		t.Errorf("%d in flight while the connection is open", n)
+		t.Errorf("got %d calls in flight while the connection is open, want 1", n)
 	}
 	conn.Close()
 	if n := c.Stats().CallsInFlight; n != 0 {
-		t.Errorf("%d in flight after it was closed", n)
+		t.Errorf("got %d calls in flight after Close, want 0", n)
 	}
 }
 
-// A key goes to the host that the user named, and to no other one that this host points to.
-func TestNoKeyFollowsARedirect(t *testing.T) {
+// A redirect to another host carries no key.
+func TestTransport_SendsNoKeyToAnotherHost(t *testing.T) {
 	t.Parallel()
-	var stranger http.Header
+	var foreign http.Header
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		stranger = r.Header
+		foreign = r.Header
 	}))
 	defer elsewhere.Close()
 	var home []string
@@ -164,37 +166,37 @@ func TestNoKeyFollowsARedirect(t *testing.T) {
 	}
 	res.Body.Close()
 	if want := []string{"/a Bearer " + canary, "/b Bearer " + canary}; !reflect.DeepEqual(home, want) {
-		t.Errorf("at home: %q", home)
+		t.Errorf("got the requests %q at the first host, want %q", home, want)
 	}
-	if stranger == nil || stranger.Get("Authorization") != "" {
-		t.Errorf("elsewhere: %v", stranger)
+	if foreign == nil || foreign.Get("Authorization") != "" {
+		t.Errorf("got the headers %v at the other host, want none with the key", foreign)
 	}
 	if n := c.Stats().Attempts; n != 2 {
-		t.Errorf("%d calls of the pool, want 2", n)
+		t.Errorf("got %d attempts, want 2", n)
 	}
 }
 
-// http.Client's Timeout is a deadline of the call like any other.
-func TestTransportObeysTheClientsTimeout(t *testing.T) {
+// The Timeout of an http.Client is a deadline of the call.
+func TestTransport_ObeysTheClientsTimeout(t *testing.T) {
 	t.Parallel()
 	server, client, c := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	client.Timeout = 300 * time.Millisecond
 	_, err := client.Get(server.URL)
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
 	}
 	if s := c.Stats(); s.CallsInFlight != 0 || s.Attempts != 1 {
-		t.Errorf("stats %+v", s)
+		t.Errorf("got %+v, want one attempt and no call in flight", s)
 	}
 }
 
-// Transports of users' own don't all keep to the rules.
-func TestTransportOverBadTransports(t *testing.T) {
+// A base transport that returns nothing, or a response without a body, leaks no permit.
+func TestTransport_ToleratesFaultyBaseTransports(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, concurrency(1), func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
 	for name, base := range map[string]tripper{
-		"no answer":     func(*http.Request) (*http.Response, error) { return nil, nil },
+		"no response":   func(*http.Request) (*http.Response, error) { return nil, nil },
 		"no body":       func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 200}, nil },
 		"no error body": func(*http.Request) (*http.Response, error) { return &http.Response{StatusCode: 500}, nil },
 	} {
@@ -202,17 +204,17 @@ func TestTransportOverBadTransports(t *testing.T) {
 		if err == nil {
 			_, err = io.ReadAll(res.Body)
 			res.Body.Close()
-		} else if name == "no answer" {
+		} else if name == "no response" {
 			err = nil
 		}
 		if n := c.Stats().CallsInFlight; n != 0 || err != nil {
-			t.Errorf("%s: %v, and %d in flight", name, err, n)
+			t.Errorf("%s: got %v and %d calls in flight, want none", name, err, n)
 		}
 	}
 }
 
-// Errors of RoundTrip are *Error, also where nothing was sent, and the request's body is closed.
-func TestTransportRefusals(t *testing.T) {
+// The error of a request that was not sent is an *Error, and the request's body is closed.
+func TestTransport_ReturnsErrorsOfUnsentRequests(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken body")
 	for name, test := range map[string]struct {
@@ -227,7 +229,7 @@ func TestTransportRefusals(t *testing.T) {
 			*r = *r.WithContext(ctx)
 		}, context.Canceled},
 	} {
-		server, _, c := serve(t, func(http.ResponseWriter, *http.Request) { t.Errorf("%s: was sent", name) },
+		server, _, c := serve(t, func(http.ResponseWriter, *http.Request) { t.Errorf("%s: got a request, want none", name) },
 			limits(perMinute(5)), func(cfg *caller.Config) {
 				cfg.Profile.Estimate = func(r *http.Request, _ []byte) caller.Cost {
 					return caller.Cost{caller.Requests: int64(1 + 6*len(r.Header["Cost"]))}
@@ -239,10 +241,10 @@ func TestTransportRefusals(t *testing.T) {
 		_, err := c.Transport(nil, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.want) || !errors.As(err, &e) || e.Attempts != 0 {
-			t.Errorf("%s: got %v (%T)", name, err, err)
+			t.Errorf("%s: got %v (%T), want an *Error with %v", name, err, err, test.want)
 		}
 		if body.closed.Load() == 0 {
-			t.Errorf("%s: the body was left open", name)
+			t.Errorf("%s: got an open body, want it closed", name)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 
 func nothing(context.Context, *Grant) (int, error) { return 0, nil }
 
-// Whoever waits in vain because Redis is away hears so, not just of the deadline.
-func TestRedisAwayIsNamed(t *testing.T) {
+// The error of a call that waits in vain while Redis is away names Redis beside the deadline.
+func TestRedisAway_IsNamedBesideTheDeadline(t *testing.T) {
 	t.Parallel()
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", DialerRetries: 1})
 	defer rdb.Close()
@@ -32,9 +32,8 @@ func TestRedisAwayIsNamed(t *testing.T) {
 	}
 }
 
-// A call whose turn comes after its deadline is sent away at once, also where nobody else waits and another call was
-// sent away before.
-func TestLateIsRefusedEachTime(t *testing.T) {
+// A call without capacity before its deadline is refused at once, also if no other call waits and one was refused before.
+func TestDeadline_IsRefusedEachTime(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
 		c, err := New(rdb, Config{

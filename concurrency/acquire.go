@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// Acquire waits for one permit. The error, an *Error, wraps the cause of ctx's end, ErrClosed or ErrUnavailable.
+// Acquire waits for one permit. The error is an *Error that wraps ErrDeadline, ErrMaxWait, ErrClosed,
+// ErrUnavailable, or the end of ctx. ctx bounds the wait alone; see Lease.Context.
 func (s *Semaphore) Acquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
 	return s.AcquireN(ctx, 1, opts...)
 }
 
-// AcquireN waits for n permits at once, at least 1. Callers of the same priority are served in the order in which they
-// came: a large request isn't overtaken by small ones. The error, an *Error, wraps the cause of ctx's end,
-// ErrTooLarge, ErrClosed or ErrUnavailable.
+// AcquireN waits for n permits at once, at least 1. Requests of the same priority are served in the order in which they
+// came: small requests don't overtake a large one. The error is an *Error that wraps ErrDeadline, ErrMaxWait, ErrNeverFits,
+// ErrClosed, ErrUnavailable, or the end of ctx.
 func (s *Semaphore) AcquireN(ctx context.Context, n int, opts ...AcquireOption) (*Lease, error) {
 	return s.acquire(ctx, n, false, opts)
 }
 
-// TryAcquire returns one permit if it can be had without waiting for anybody to release it, else ErrFull. It may ask
-// Redis, which takes a round trip.
+// TryAcquire returns one permit if one is free, else ErrFull. It doesn't wait for a release, but may wait for one reply of
+// Redis.
 func (s *Semaphore) TryAcquire(ctx context.Context, opts ...AcquireOption) (*Lease, error) {
 	return s.acquire(ctx, 1, true, opts)
 }
@@ -35,36 +36,43 @@ type AcquireOption struct {
 	apply func(*waiter)
 }
 
-// WithPriority sets the request's priority. The default is Normal.
+// WithPriority sets the request's priority. The default is PriorityNormal.
 func WithPriority(p Priority) AcquireOption {
-	return AcquireOption{func(w *waiter) { w.level = min(max(p, Low), High).level() }}
+	return AcquireOption{func(w *waiter) { w.level = min(max(p, PriorityLow), PriorityHigh).level() }}
 }
 
-// WithHold sets the lease's own maximum hold, instead of that of WithMaxHold; 0: none.
-func WithHold(d time.Duration) AcquireOption {
-	return AcquireOption{func(w *waiter) { w.hold = max(d, 0) }}
+// WithMaxHold sets the longest time that the lease may be held, in place of Config.MaxHold. 0: no maximum.
+func WithMaxHold(d time.Duration) AcquireOption {
+	return AcquireOption{func(w *waiter) { w.maxHold = max(d, 0) }}
 }
 
-func (s *Semaphore) fail(err error) error { return &Error{Semaphore: s.name, Err: err} }
+// WithMaxWait sets the longest time that the request waits for its permits. After it, the error is ErrMaxWait. 0: no maximum
+// besides the context's end.
+func WithMaxWait(d time.Duration) AcquireOption {
+	return AcquireOption{func(w *waiter) { w.maxWait = max(d, 0) }}
+}
+
+func (s *Semaphore) fail(err error) error { return &Error{Semaphore: s.cfg.Name, Err: err} }
 
 func (s *Semaphore) acquire(ctx context.Context, n int, try bool, opts []AcquireOption) (*Lease, error) {
 	if ctx.Err() != nil {
-		return nil, s.fail(context.Cause(ctx))
+		return nil, s.fail(contextError(ctx))
 	}
 	if n < 1 {
-		return nil, s.fail(fmt.Errorf("%d permits were asked for: ask for at least 1", n))
+		return nil, s.fail(fmt.Errorf("the request is for %d permits: ask for at least 1", n))
 	}
-	w, ok := s.waiters.Get().(*waiter)
+	w, ok := s.waiterPool.Get().(*waiter)
 	if !ok {
 		w = &waiter{ready: make(chan outcome, 1)}
 	}
-	w.ctx, w.n, w.level, w.hold, w.try = ctx, int64(n), Normal.level(), s.cfg.maxHold, try
+	w.ctx, w.n, w.level, w.try = ctx, int64(n), PriorityNormal.level(), try
+	w.maxWait, w.maxHold = 0, s.cfg.MaxHold
 	for _, o := range opts {
 		o.apply(w)
 	}
 	defer func() {
 		w.ctx = nil
-		s.waiters.Put(w)
+		s.waiterPool.Put(w)
 	}()
 	lease, err := s.enter(w)
 	if err == errQueued { //nolint:errorlint // never wrapped, and this is the fast path
@@ -76,17 +84,17 @@ func (s *Semaphore) acquire(ctx context.Context, n int, try bool, opts []Acquire
 	return lease, nil
 }
 
-// errQueued: the caller waits in the queue.
+// errQueued: the waiter is in the queue.
 var errQueued = errors.New("queued")
 
-// enter serves w at once, refuses it, or puts it into the queue: errQueued.
+// enter grants w at once, refuses it, or queues it and returns errQueued.
 func (s *Semaphore) enter(w *waiter) (*Lease, error) {
 	now := time.Now()
 	s.mu.Lock()
-	lost := s.lapse(now)
+	lost := s.expire(now)
 	lease, err := s.admit(w, now)
-	s.mu.Unlock()
-	s.lose(lost, errExpired)
+	s.unlock()
+	s.endLeases(lost, errExpired)
 	return lease, err
 }
 
@@ -94,60 +102,84 @@ func (s *Semaphore) admit(w *waiter, now time.Time) (*Lease, error) {
 	if err := s.refuse(w); err != nil {
 		return nil, err
 	}
-	ahead := s.queue.ahead(w.level)
-	if !ahead && s.session.room(w.n) {
+	blocked := s.queue.blocks(w.level)
+	if !blocked && s.canGrant(w.n) {
 		return s.grant(w, now), nil
 	}
-	if s.session.err != nil && s.session.ends.IsZero() && s.cfg.policy == FailClosed {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, s.session.err)
+	if s.session.ends.IsZero() && s.session.failsClosed() {
+		s.degraded++
+		return nil, s.session.unavailable()
 	}
-	if w.try && (ahead || s.session.stuck <= w.level) {
+	if w.try && blocked {
 		return nil, ErrFull
 	}
-	w.asked = s.session.seq
+	w.afterSeq = s.session.seq
 	s.queue.push(w)
-	s.stats.Waited++
-	if w.level < s.session.stuck {
-		s.session.urgent = true
-		s.wakeLoop()
+	s.stats.Waits++
+	// Without a waiter before w, Redis doesn't know of this demand: the one that waitingPriority stands for may be gone.
+	if !blocked || w.level < s.session.waitingPriority {
+		s.session.reportNow = true
+		s.signal()
 	}
 	return nil, errQueued
 }
 
-// refuse returns why w can never be served.
+// refuse returns the reason for which w can never be granted, or nil.
 func (s *Semaphore) refuse(w *waiter) error {
 	if s.closing {
 		return ErrClosed
 	}
 	c := s.session.ceiling
-	if s.cfg.adaptive != nil {
-		c = min(c, int64(s.cfg.adaptive.Min)) // it may fall so far, and not climb again without use
+	if s.cfg.Adaptive != nil {
+		c = min(c, int64(s.cfg.Adaptive.Min)) // the limit may fall to Min, and rises only while it is used
 	}
 	if w.n > c && c > 0 {
-		return fmt.Errorf("%w: %d permits of %d", ErrTooLarge, w.n, c)
+		return fmt.Errorf("%w: %d permits of %d: ask for fewer or raise the limit", ErrNeverFits, w.n, c)
 	}
 	return nil
 }
 
-// wait waits until w is served or its context ends.
+// wait waits until w is granted or refused, or its context or maximum wait ends.
 func (s *Semaphore) wait(w *waiter) (*Lease, error) {
-	var out outcome
-	select {
-	case out = <-w.ready:
-	case <-w.ctx.Done():
-		s.mu.Lock()
-		if w.queued {
-			s.queue.remove(w)
-			s.serve(time.Now()) // a large request may have held up small ones
-			s.mu.Unlock()
-			return nil, context.Cause(w.ctx)
-		}
-		s.mu.Unlock()
-		// Served at the same moment: the permit goes to the next.
-		if out = <-w.ready; out.lease != nil {
-			out.lease.Release()
-			return nil, context.Cause(w.ctx)
-		}
+	var tooLong <-chan time.Time
+	if w.maxWait > 0 {
+		t := time.NewTimer(w.maxWait)
+		defer t.Stop()
+		tooLong = t.C
 	}
-	return out.lease, out.err
+	select {
+	case out := <-w.ready:
+		if out.lease != nil && w.ctx.Err() != nil { // both were ready: a context that ended before the grant counts
+			out.lease.Release()
+			return nil, contextError(w.ctx)
+		}
+		return out.lease, out.err
+	case <-w.ctx.Done():
+		return nil, s.abandon(w, contextError(w.ctx))
+	case <-tooLong:
+		return nil, s.abandon(w, ErrMaxWait)
+	}
+}
+
+// abandon takes w out of the queue. If w was served at the same moment, its permits go to the next waiter. It returns the
+// error with which w was refused, or else err.
+func (s *Semaphore) abandon(w *waiter, err error) error {
+	s.mu.Lock()
+	if w.queued {
+		s.queue.remove(w)
+		s.serve(time.Now()) // a large request may have delayed small ones
+		if w.afterSeq < s.session.seq && !s.session.demandFell {
+			s.session.demandFell = true
+			s.signal()
+		}
+		s.unlock()
+		return err
+	}
+	s.mu.Unlock()
+	out := <-w.ready
+	if out.lease == nil {
+		return out.err
+	}
+	out.lease.Release()
+	return err
 }

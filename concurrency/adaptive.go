@@ -2,62 +2,58 @@ package concurrency
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
 )
 
-// Adaptive makes the limit follow what the calls meet, between Min and the semaphore's limit. There is one such limit
-// for all processes, in Redis; every process should have the same settings. Tell each call's end with Lease.Done.
+// Adaptive makes the limit follow the results of calls, between Min and the semaphore's limit. All processes share one such
+// limit, in Redis, and should have the same settings. Report each call's result with Lease.Done.
 //
-// An Overload lowers the limit to Backoff of what it was, once in a Window (or in the latency of a call, if that is
-// longer), since all calls that were under way meet the same overload. Successes raise it, as long as at least half of
-// it is in use: by default (additive increase, multiplicative decrease) by one permit for as many successes as there
-// are permits. With Gradient it follows latency as well, so that queues at the far end are noticed before anything is
-// refused (Gradient2 of Netflix's concurrency-limits):
+// A Dropped call lowers the limit to Backoff of its value. Calls in flight together meet the same overload, so the limit
+// falls at most once in a Window, or in a call's latency if that is longer. Succeeded calls raise it while at least half of
+// it is in use. By default (additive increase, multiplicative decrease), as many successes as there are permits raise it by
+// one permit. With Gradient it also follows latency, and so reacts to queues at the provider before calls are refused
+// (Gradient2 of Netflix's concurrency-limits):
 //
 //	gradient = min(1, max(1/2, Tolerance × baseline / latency))
 //	limit    = (1 − Smoothing) × limit + Smoothing × (limit × gradient + Queue)
 //
-// where latency is a window's mean, and baseline the exponential mean of about 600 windows. The baseline falls by 5 % a
-// window while it is above twice the latency, and is never above 1.25 times the lowest latency, so that a long overload
-// doesn't come to pass for normal. The lowest latency is forgotten slowly (it doubles in six hours), and at once when
-// the limit has sunk to twice Queue: so few calls don't make a queue.
+// Latency is a window's mean. The baseline is the exponential mean of about 600 windows. It falls by 5 % a window while it
+// is above twice the latency, and is at most 1.25 times the lowest latency, so that a long overload doesn't become the
+// baseline. The lowest latency doubles in six hours. It is measured anew when the limit has sunk to twice Queue, because so
+// few calls don't make a queue.
 //
-// The limit is kept for ten minutes after the last use, and then begins at Initial again.
+// Redis keeps the limit for ten minutes after the last use. Then it starts at Initial again.
 type Adaptive struct {
-	// Gradient follows latency, too. Defaults to false.
+	// Gradient makes the limit follow latency, too. Defaults to false.
 	Gradient bool
-	// Min is the least number of permits, and the largest request that AcquireN takes. Defaults to 1.
+	// Min is the lowest limit, in permits, and the largest request that AcquireN takes. From 1 to the limit. Defaults to 1.
 	Min int
-	// Initial is the number of permits to begin with. Defaults to 20, or Min if that is more, or the limit if that is
-	// less.
+	// Initial is the limit at the start, in permits. From Min to the limit. Defaults to 20, but at least Min and at most the
+	// limit.
 	Initial int
-	// Backoff is the factor of a decrease, between 0 and 1. Defaults to 0.9.
+	// Backoff is the factor of a decrease, above 0 and below 1. Defaults to 0.9.
 	Backoff float64
-	// Window is how often a process tells how its calls went, from 10 ms to the TTL. Defaults to 250 ms.
+	// Window is the time between reports of results. From 10 ms to the session's TTL. Defaults to 250 ms.
 	Window time.Duration
-	// Tolerance is how far latency may be above the baseline, as a factor, at least 1. Defaults to 1.5.
+	// Tolerance is the ratio of latency to baseline up to which the limit doesn't fall. From 1 to 1,000. Defaults to 1.5.
 	Tolerance float64
-	// Smoothing is the part of a change that takes effect at once, above 0 and at most 1. Defaults to 0.2.
+	// Smoothing is the part of a change that takes effect at once. Above 0, at most 1. Defaults to 0.2.
 	Smoothing float64
-	// Queue is how many permits more than what latency tells are tried. Defaults to 4.
+	// Queue is the number of permits that the gradient adds to probe for more. Above 0, at most 1,000,000. Defaults to 4.
 	Queue float64
 }
 
-// WithAdaptive makes the limit adapt; see Adaptive. What NewSemaphore is given is then its upper bound.
-func WithAdaptive(a Adaptive) Option { return func(c *config) { own := a; c.adaptive = &own } }
-
-// Checked returns a with its defaults filled in, for a limit of at most that many permits and a TTL, or says what is wrong
-// with it.
+// Checked returns a with its defaults, for a semaphore of that limit and session TTL, or an error that names the field that
+// is out of range.
 func (a Adaptive) Checked(limit int, ttl time.Duration) (Adaptive, error) {
 	a.defaults(limit)
 	return a, a.validate(limit, ttl)
 }
 
-// defaults fills in what is zero.
+// defaults replaces zero fields.
 func (a *Adaptive) defaults(limit int) {
 	a.Min = cmp.Or(a.Min, 1)
 	a.Initial = cmp.Or(a.Initial, min(limit, max(20, a.Min)))
@@ -72,49 +68,50 @@ func (a *Adaptive) validate(limit int, ttl time.Duration) error {
 	within := func(x, above, most float64) bool { return x > above && x <= most }
 	switch {
 	case a.Min < 1 || a.Min > limit:
-		return fmt.Errorf("adaptive: Min is %d: it must be from 1 to the limit, %d", a.Min, limit)
+		return fmt.Errorf("adaptive: Min is %d: use a number from 1 to the limit, %d", a.Min, limit)
 	case a.Initial < a.Min || a.Initial > limit:
-		return fmt.Errorf("adaptive: Initial is %d: it must be from Min, %d, to the limit, %d", a.Initial, a.Min, limit)
+		return fmt.Errorf("adaptive: Initial is %d: use a number from Min, %d, to the limit, %d", a.Initial, a.Min, limit)
 	case !within(a.Backoff, 0, 0.9999):
-		return fmt.Errorf("adaptive: Backoff is %v: it must be between 0 and 1", a.Backoff)
+		return fmt.Errorf("adaptive: Backoff is %v: use a number above 0 and below 1", a.Backoff)
 	case a.Window < 10*time.Millisecond || a.Window > ttl:
-		return fmt.Errorf("adaptive: Window is %v: it must be from 10ms to the TTL, %v", a.Window, ttl)
+		return fmt.Errorf("adaptive: Window is %v: use a duration from 10ms to the session's TTL, %v", a.Window, ttl)
 	case !within(a.Tolerance, 0.9999, 1000):
-		return fmt.Errorf("adaptive: Tolerance is %v: it must be from 1 to 1000", a.Tolerance)
+		return fmt.Errorf("adaptive: Tolerance is %v: use a number from 1 to 1000", a.Tolerance)
 	case !within(a.Smoothing, 0, 1):
-		return fmt.Errorf("adaptive: Smoothing is %v: it must be above 0 and at most 1", a.Smoothing)
+		return fmt.Errorf("adaptive: Smoothing is %v: use a number above 0 and at most 1", a.Smoothing)
 	case !within(a.Queue, 0, 1e6):
-		return errors.New("adaptive: Queue must be above 0 and at most a million")
+		return fmt.Errorf("adaptive: Queue is %v: use a number above 0 and at most 1e6", a.Queue)
 	}
 	return nil
 }
 
-// Outcome is what a call met, as far as the adaptive limit is concerned.
+// Outcome is the result of a call, for the adaptive limit.
 type Outcome int
 
+// Values of Outcome.
 const (
-	// Ignored says nothing about the load: the caller's own mistake, a call that was cancelled.
+	// Ignored: the result says nothing about the load, such as a client error or a cancelled call.
 	Ignored Outcome = iota
-	// Succeeded: the call was served; its latency counts.
+	// Succeeded: the call was served. Its latency counts.
 	Succeeded
-	// Overloaded: the call was throttled, refused for overload, or timed out.
-	Overloaded
+	// Dropped: the call was throttled, refused for overload, or timed out.
+	Dropped
 )
 
-// Done releases the lease and tells the adaptive limit what the call met. Its latency is the time since the lease was
-// granted. Without WithAdaptive, and after the lease has ended, it is Release.
+// Done releases the lease and reports the call's result to the adaptive limit. The call's latency is the time since the
+// lease was granted. Without Config.Adaptive, or after the lease has ended, Done is Release.
 func (l *Lease) Done(o Outcome) {
 	if l.sem.release(l, o) {
 		l.end(errReleased)
 	}
 }
 
-// samples are what calls met since the last report.
+// samples are the results of calls since the last report.
 type samples struct {
 	ok, dropped int64
-	total       time.Duration
-	since       time.Time // of the first; zero: there are none
-	peak        int64     // the most permits in use at a time
+	total       time.Duration // latencies of ok
+	since       time.Time     // of the first; zero: there are none
+	peak        int64         // the most permits in use at a time
 }
 
 func (m *samples) add(o Outcome, took time.Duration, now time.Time) {
@@ -122,7 +119,7 @@ func (m *samples) add(o Outcome, took time.Duration, now time.Time) {
 	case Succeeded:
 		m.ok++
 		m.total += took
-	case Overloaded:
+	case Dropped:
 		m.dropped++
 	default:
 		return
@@ -132,7 +129,7 @@ func (m *samples) add(o Outcome, took time.Duration, now time.Time) {
 	}
 }
 
-// due returns when the samples should be reported: successes by the window, an overload soon.
+// due returns when the samples should be reported: at the end of the window, or after a tenth of it if a call was dropped.
 func (m *samples) due(a *Adaptive, sent time.Time) time.Time {
 	if m.dropped > 0 {
 		return sent.Add(a.Window / 10)
@@ -140,7 +137,7 @@ func (m *samples) due(a *Adaptive, sent time.Time) time.Time {
 	return m.since.Add(a.Window)
 }
 
-// take returns the samples for a report and forgets them: if the report is lost, so are they.
+// take moves the samples into a report. If the report is lost, so are they.
 func (m *samples) take(a *Adaptive, used int64) *scripts.SemaphoreAdaptive {
 	r := &scripts.SemaphoreAdaptive{
 		Gradient: a.Gradient, Min: int64(a.Min), Initial: int64(a.Initial), Backoff: a.Backoff, Every: a.Window,

@@ -26,7 +26,7 @@ func BenchmarkAcquire(b *testing.B) {
 			return z.acquire
 		}},
 		{"ours", func(b *testing.B) func(context.Context) (func(), error) {
-			s := newTest(b, redistest.Client(b), benchLimit)
+			s := newTest(b, redistest.Client(b), Config{Limit: benchLimit})
 			return func(ctx context.Context) (func(), error) {
 				l, err := s.Acquire(ctx)
 				if err != nil {
@@ -75,8 +75,8 @@ func benchAcquire(b *testing.B, callers int, acquire func(context.Context) (func
 	wg.Wait()
 }
 
-// zset is the recipe that most projects use: a ZSET entry with a deadline for each permit, one script to acquire, one
-// ZREM to release, and a poll every 10 ms for those that find no permit.
+// zset is the common recipe: a ZSET entry with a deadline for each permit, one script to acquire, one ZREM to release,
+// and a poll every 10 ms while no permit is free.
 type zset struct {
 	rdb   *redis.Client
 	key   string

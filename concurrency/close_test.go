@@ -7,83 +7,83 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/redis/go-redis/v9"
 )
 
-// Close ends waits and leases, and gives everything back. That no goroutine stays is checked by TestMain.
-func TestClose(t *testing.T) {
+// Close ends waits and leases, and returns everything to Redis. TestMain checks that no goroutine is left.
+func TestClose_EndsLeasesAndReturnsPermits(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		s := newTest(t, rdb, 1)
+		s := newTest(t, rdb, Config{Limit: 1})
 		held := acquire(t, s, 1)
 		ctx := held.Context()
-		waiting := queued(t, s, bounded(t), 1)
-		if err := s.Close(bounded(t)); err != nil {
+		waiting := queued(t, s, testkit.Context(t), 1)
+		if err := s.Close(testkit.Context(t)); err != nil {
 			t.Fatal(err)
 		}
 		refused(t, waiting, ErrClosed)
-		if !errors.Is(context.Cause(ctx), ErrLeaseLost) || !errors.Is(context.Cause(ctx), ErrClosed) {
-			t.Errorf("the lease's context says %v", context.Cause(ctx))
+		if cause := context.Cause(ctx); !errors.Is(cause, ErrLeaseLost) || !errors.Is(cause, ErrClosed) {
+			t.Errorf("the cause of the lease's end: got %v, want %v and %v", cause, ErrLeaseLost, ErrClosed)
 		}
 		held.Release()
 		if _, err := s.Acquire(t.Context()); !errors.Is(err, ErrClosed) {
-			t.Errorf("after Close: %v", err)
+			t.Errorf("Acquire after Close: got %v, want %v", err, ErrClosed)
 		}
 		if keys := rdb.Keys(t.Context(), "*").Val(); len(keys) > 0 {
-			t.Errorf("left behind: %v", keys)
+			t.Errorf("keys after Close: got %v, want none", keys)
 		}
-		if err := s.Close(bounded(t)); err != nil {
-			t.Errorf("the second time: %v", err)
+		if err := s.Close(testkit.Context(t)); err != nil {
+			t.Errorf("a second Close: got %v, want nil", err)
 		}
 	})
 }
 
-// Close returns by its deadline although Redis hangs, and says that the permits come back later.
-func TestCloseWithoutRedis(t *testing.T) {
+// Close returns by its deadline although Redis hangs. Later it reports that Redis hasn't confirmed the return.
+func TestClose_ObeysItsDeadlineWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
-	s := newTest(t, f.Client(t, server.Options()), 1, WithTTL(time.Second))
+	s := newTest(t, f.Client(t, server.Options()), Config{Limit: 1, SessionTTL: time.Second})
 	acquire(t, s, 1)
 	f.Blackhole()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("by its deadline: %v", err)
+	if err := s.Close(testkit.ContextFor(t, 10*time.Millisecond)); !errors.Is(err, ErrDeadline) {
+		t.Errorf("Close with a deadline: got %v, want %v", err, ErrDeadline)
 	}
-	if err := s.Close(bounded(t)); !errors.Is(err, ErrUnavailable) {
-		t.Error("Redis knows nothing, and Close doesn't say so")
+	if err := s.Close(testkit.Context(t)); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Close without Redis: got %v, want %v", err, ErrUnavailable)
 	}
 	f.Heal()
 }
 
-func TestCloseUnused(t *testing.T) {
-	s := newTest(t, redistest.Client(t), 1)
+// A semaphore that was never used has nothing to return.
+func TestClose_OfUnusedSemaphoreSucceeds(t *testing.T) {
+	s := newTest(t, redistest.Client(t), Config{Limit: 1})
 	if err := s.Close(t.Context()); err != nil {
-		t.Error(err)
+		t.Errorf("got %v, want nil", err)
 	}
 }
 
-// A lease that is held for too long loses its permit, after its context has ended.
-func TestMaxHold(t *testing.T) {
-	s := newTest(t, redistest.Client(t), 1, WithMaxHold(20*time.Millisecond))
+// After MaxHold a lease loses its permit to the next request, and its context has ended before.
+func TestMaxHold_PassesThePermitOn(t *testing.T) {
+	s := newTest(t, redistest.Client(t), Config{Limit: 1, MaxHold: 20 * time.Millisecond})
 	hung := acquire(t, s, 1)
 	ctx := hung.Context()
-	l := acquire(t, s, 1, WithHold(0))
-	if !errors.Is(context.Cause(ctx), ErrLeaseLost) {
-		t.Errorf("the permit is another's, and the context says %v", context.Cause(ctx))
+	l := acquire(t, s, 1, WithMaxHold(0))
+	if cause := context.Cause(ctx); !errors.Is(cause, ErrLeaseLost) {
+		t.Errorf("the cause of the first lease's end: got %v, want %v", cause, ErrLeaseLost)
 	}
 	hung.Release()
-	eventually(t, "the loss is counted", func() bool { return s.Stats().Held == 1 && s.Stats().Lost == 1 })
+	testkit.Eventually(t, "the loss is counted", func() bool { return s.Stats().PermitsHeld == 1 && s.Stats().LeasesLost == 1 })
 	<-time.After(40 * time.Millisecond)
 	if l.Err() != nil {
-		t.Errorf("without a maximum: %v", l.Err())
+		t.Errorf("a lease without a maximum: got %v, want nil", l.Err())
 	}
 	l.Release()
 }
 
-// A lease's context has the values and the end of the context that it was acquired with, also of another lease's.
-func TestLeaseContext(t *testing.T) {
-	s := newTest(t, redistest.Client(t), 2)
+// A lease's context has the values and the end of the context that was passed to Acquire, which may be that of a lease.
+func TestLeaseContext_HasValuesAndEndOfItsParent(t *testing.T) {
+	s := newTest(t, redistest.Client(t), Config{Limit: 2})
 	type key struct{}
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "v"))
 	outer, err := s.Acquire(ctx)
@@ -94,41 +94,47 @@ func TestLeaseContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if inner.Context().Value(key{}) != "v" || inner.Context() != inner.Context() {
-		t.Error("the context isn't the caller's")
+	if v := inner.Context().Value(key{}); v != "v" {
+		t.Errorf("the value of the context: got %v, want v", v)
+	}
+	if inner.Context() != inner.Context() {
+		t.Error("got two contexts of one lease, want one")
 	}
 	child, stop := context.WithCancel(inner.Context())
 	defer stop()
 	cancel()
 	<-child.Done()
 	if inner.Err() != nil {
-		t.Errorf("the caller's context ended, and with it the lease: %v", inner.Err())
+		t.Errorf("the lease after its parent's end: got %v, want nil", inner.Err())
 	}
-	inner.Release() // works although the context has ended
+	inner.Release() // without a live context
 	outer.Release()
-	eventually(t, "both are back", func() bool { sum, _ := allocated(t, s); return sum == 0 })
+	returned(t, s)
 }
 
-func TestOptions(t *testing.T) {
+// Each field of Config is checked, and so is the client.
+func TestNew_RefusesFieldsOutOfRange(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer rdb.Close()
-	for _, o := range []Option{
-		WithTTL(time.Millisecond), WithTTL(2 * time.Hour), WithPoll(0), WithPoll(time.Minute), WithLinger(-1),
-		WithLinger(time.Minute), WithMaxHold(-1), WithVersion(-1), WithPolicy(7), WithFleet(0),
+	for _, cfg := range []Config{
+		{SessionTTL: time.Millisecond}, {SessionTTL: 2 * time.Hour}, {PollInterval: -1}, {PollInterval: time.Minute},
+		{IdleTimeout: time.Minute}, {MaxHold: -1}, {LimitVersion: -1}, {Outage: 7}, {Outage: -1}, {MinProcesses: -1},
+		{SessionName: string(make([]byte, 1025))}, {Limit: -1}, {Limit: 1 << 24},
 	} {
-		if _, err := NewSemaphore(rdb, "x", 1, o); err == nil {
-			t.Error("an option out of range was accepted")
+		cfg.Name = "x"
+		if cfg.Limit == 0 {
+			cfg.Limit = 1
+		}
+		if _, err := New(rdb, cfg); err == nil {
+			t.Errorf("New with %+v: got no error, want one", cfg)
 		}
 	}
-	for _, limit := range []int{0, -1, 1 << 24} {
-		if _, err := NewSemaphore(rdb, "x", limit); err == nil {
-			t.Errorf("limit %d was accepted", limit)
+	for _, cfg := range []Config{{Name: "x"}, {Limit: 1}} {
+		if _, err := New(rdb, cfg); err == nil {
+			t.Errorf("New with %+v: got no error, want one", cfg)
 		}
 	}
-	if _, err := NewSemaphore(nil, "x", 1); err == nil {
-		t.Error("no client was accepted")
-	}
-	if _, err := NewSemaphore(rdb, "", 1); err == nil {
-		t.Error("no name was accepted")
+	if _, err := New(nil, Config{Name: "x", Limit: 1}); err == nil {
+		t.Error("New without a client: got no error, want one")
 	}
 }

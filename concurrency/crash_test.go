@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// The permits of a killed process come back within the TTL, although nobody releases anything, and not before.
-func TestKilledHolder(t *testing.T) {
+// The permits of a killed process are free after its session's TTL.
+func TestKilledProcess_FreesItsPermits(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	const ttl = time.Second
@@ -17,20 +18,19 @@ func TestKilledHolder(t *testing.T) {
 	if r := p.do(command{Do: "acquire", Lease: 1, N: 2, Timeout: 10 * time.Second}); r.Err != "" {
 		t.Fatal(r.Err)
 	}
-	s := newTest(t, rdb, 2, WithTTL(ttl))
-	got := queued(t, s, bounded(t), 2)
+	s := newTest(t, rdb, Config{Limit: 2, SessionTTL: ttl})
+	got := queued(t, s, testkit.Context(t), 2)
 	known(t, s, 2)
 	p.kill()
 	killed := time.Now()
 	take(t, got).Release()
-	if took := time.Since(killed); took > ttl+DefaultPoll+5*time.Second {
-		t.Errorf("the permits came back after %v", took)
+	if took := time.Since(killed); took > ttl+DefaultPollInterval+5*time.Second {
+		t.Errorf("the permits of the killed process: got them after %v, want at most %v", took, ttl+DefaultPollInterval+5*time.Second)
 	}
 }
 
-// A process that is stopped for longer than the TTL finds its leases lost as soon as it continues, and its permits are
-// not counted twice.
-func TestStoppedHolder(t *testing.T) {
+// A process that is stopped for longer than the TTL has lost its leases when it continues. Its permits aren't counted twice.
+func TestStoppedProcess_LosesItsLeases(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	const ttl = time.Second
@@ -38,18 +38,18 @@ func TestStoppedHolder(t *testing.T) {
 	if r := p.do(command{Do: "acquire", Lease: 1, N: 1, Timeout: 10 * time.Second}); r.Err != "" {
 		t.Fatal(r.Err)
 	}
-	s := newTest(t, rdb, 1, WithTTL(ttl))
-	got := queued(t, s, bounded(t), 1)
+	s := newTest(t, rdb, Config{Limit: 1, SessionTTL: ttl})
+	got := queued(t, s, testkit.Context(t), 1)
 	known(t, s, 1)
 	p.signal(syscall.SIGSTOP)
 	l := take(t, got)
 	p.signal(syscall.SIGCONT)
 	if r := p.do(command{Do: "err", Lease: 1}); r.Err == "" {
-		t.Error("the lease of a process that was stopped for longer than the TTL lives on")
+		t.Error("the lease of the stopped process: got no error, want that it is lost")
 	}
 	p.do(command{Do: "release", Lease: 1})
 	if sum, st := allocated(t, s); sum != 1 || l.Err() != nil {
-		t.Errorf("%d permits of 1 are allocated, %v: %+v", sum, l.Err(), st)
+		t.Errorf("allocated permits: got %d and lease error %v, want 1 and nil: %+v", sum, l.Err(), st)
 	}
 	l.Release()
 	if r := p.do(command{Do: "acquire", Lease: 2, N: 1, Timeout: 10 * time.Second}); r.Err != "" {

@@ -1,6 +1,6 @@
 // Package concurrency is a semaphore whose permits are shared by many processes through Redis.
 //
-//	sem, err := concurrency.NewSemaphore(rdb, "openai", 64)
+//	sem, err := concurrency.New(rdb, concurrency.Config{Name: "openai", Limit: 64})
 //	lease, err := sem.Acquire(ctx)
 //	if err != nil { … }
 //	defer lease.Release()
@@ -18,19 +18,34 @@
 //	│ one loop: report, heartbeat      │  alloc,   │ the sum of alloc never   │
 //	└──────────────────────────────────┘  share    │ exceeds the limit        │
 //	               ▲                               └───────────┬──────────────┘
-//	               └───────── "ask again" (a hint) ────────────┘
+//	               └───────── "report again" (a hint) ─────────┘
 //
-// A report says what the session has and wants now, never what it did: one that is lost is made good by the next, and
-// one that comes late or twice is recognised by its number and does nothing. What Redis allocates to a session, the
-// session hands on among its own callers without asking, until somebody else has less than a fair share; then it gives
-// back what it has above its own as leases are released, and Redis wakes the one that gets it.
+// A report states what the session has and wants now, not what it did. If a report is lost, the next one replaces it. If a
+// report arrives late or twice, the script recognises its sequence number and ignores it.
 //
-// A session that isn't renewed ends a TTL after its last report, and its permits go to others. The process knows that
-// moment by its own monotonic clock, counted from when it sent the report, and ends its leases' contexts before. (That
-// clock stands still while a whole machine is suspended: a virtual machine that is frozen for longer than the TTL may
-// go on for an instant.)
+// The process passes allocated permits on among its own callers without asking Redis. When another session has less than
+// its fair share, the process returns what it has above its own share, as leases are released. Redis then wakes the
+// session that gets those permits.
 //
-// The limit is exceeded only after Redis has lost writes (a flush, a failover to a replica that lagged): processes put
-// back what they hold with their next report, and until it has drained the sum may reach twice the limit. See Policy
-// for what happens while Redis can't be reached.
+// # Leases
+//
+// A session that isn't renewed ends one SessionTTL after its last report, and its permits go to others. The process counts
+// the time on its own monotonic clock, from when it sent the report, and ends its leases' contexts earlier by a twentieth
+// of the SessionTTL.
+//
+// # Failures
+//
+//	event                                effect and bound
+//	Redis can't be reached               leases live until the session ends; Config.Outage decides on new permits;
+//	                                     a process that has never reached Redis grants none, unless it fails open
+//	a process dies                       its permits are free after SessionTTL
+//	a process stops longer than a TTL    its leases have ended when it continues; no permit is counted twice
+//	Redis loses writes (by a flush or a  each process reports its leases again; until they have drained, up to
+//	failover to a lagging replica)       twice the limit is in use
+//	Redis' clock is set forward by more  processes that had reached Redis before ask for no new permits for a
+//	than a TTL                           heartbeat and a second, until all have reported their leases again;
+//	                                     a process that starts within that time may get permits that are in use
+//	Redis' clock is set back             permits of a dead process are free a TTL later
+//	the whole machine is suspended       its monotonic clock stands still: leases may outlive the session until
+//	                                     the first report after the machine continues, at most a heartbeat
 package concurrency

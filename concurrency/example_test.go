@@ -27,7 +27,7 @@ func connect() (*redis.Client, func()) {
 func Example() {
 	rdb, disconnect := connect()
 	defer disconnect()
-	sem, err := concurrency.NewSemaphore(rdb, "openai", 64)
+	sem, err := concurrency.New(rdb, concurrency.Config{Name: "openai", Limit: 64})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -47,14 +47,14 @@ func Example() {
 	// Output: called with a permit
 }
 
-// A large request isn't overtaken by small ones, and work that somebody waits for goes first, in the whole fleet.
+// Small requests don't overtake a large one. In all processes together, a higher priority goes first.
 func ExampleSemaphore_AcquireN() {
 	rdb, disconnect := connect()
 	defer disconnect()
-	sem, _ := concurrency.NewSemaphore(rdb, "gpu-memory-gb", 80)
+	sem, _ := concurrency.New(rdb, concurrency.Config{Name: "gpu-memory-gb", Limit: 80})
 	defer sem.Close(context.Background())
 
-	lease, err := sem.AcquireN(context.Background(), 24, concurrency.WithPriority(concurrency.High))
+	lease, err := sem.AcquireN(context.Background(), 24, concurrency.WithPriority(concurrency.PriorityHigh))
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -62,16 +62,16 @@ func ExampleSemaphore_AcquireN() {
 	defer lease.Release()
 	fmt.Println(lease.Permits())
 	_, err = sem.AcquireN(context.Background(), 81)
-	fmt.Println(errors.Is(err, concurrency.ErrTooLarge), err)
+	fmt.Println(errors.Is(err, concurrency.ErrNeverFits), err)
 	// Output:
 	// 24
-	// true semaphore "gpu-memory-gb": the request is larger than the limit: 81 permits of 80
+	// true semaphore "gpu-memory-gb": the request is larger than the limit: 81 permits of 80: ask for fewer or raise the limit
 }
 
 func ExampleSemaphore_TryAcquire() {
 	rdb, disconnect := connect()
 	defer disconnect()
-	sem, _ := concurrency.NewSemaphore(rdb, "nightly-report", 1)
+	sem, _ := concurrency.New(rdb, concurrency.Config{Name: "nightly-report", Limit: 1})
 	defer sem.Close(context.Background())
 
 	ctx := context.Background()
@@ -85,23 +85,24 @@ func ExampleSemaphore_TryAcquire() {
 	// true
 }
 
-// The limit finds out how much the provider bears: it falls when calls are throttled, and climbs while they succeed.
-func ExampleWithAdaptive() {
+// The limit follows what the provider accepts: it falls when calls are throttled, and rises while they succeed.
+func ExampleAdaptive() {
 	rdb, disconnect := connect()
 	defer disconnect()
-	sem, _ := concurrency.NewSemaphore(rdb, "provider", 200,
-		concurrency.WithAdaptive(concurrency.Adaptive{Initial: 50, Gradient: true}))
+	sem, _ := concurrency.New(rdb, concurrency.Config{
+		Name: "provider", Limit: 200, Adaptive: &concurrency.Adaptive{Initial: 50, Gradient: true},
+	})
 	defer sem.Close(context.Background())
 
 	lease, _ := sem.Acquire(context.Background())
 	status := 429
 	switch status {
 	case 429, 503:
-		lease.Done(concurrency.Overloaded)
+		lease.Done(concurrency.Dropped)
 	default:
 		lease.Done(concurrency.Succeeded)
 	}
-	// The overload is told in the background.
+	// The result is reported in the background.
 	for {
 		if st, err := sem.Inspect(context.Background()); err != nil || st.Limit < 50 {
 			fmt.Println(st.Limit, "of", st.Ceiling)
@@ -115,7 +116,7 @@ func ExampleWithAdaptive() {
 func ExampleSemaphore_Inspect() {
 	rdb, disconnect := connect()
 	defer disconnect()
-	sem, _ := concurrency.NewSemaphore(rdb, "exports", 8, concurrency.WithSession("pod-7"))
+	sem, _ := concurrency.New(rdb, concurrency.Config{Name: "exports", Limit: 8, SessionName: "pod-7"})
 	defer sem.Close(context.Background())
 
 	ctx := context.Background()
@@ -131,7 +132,7 @@ func ExampleSemaphore_Inspect() {
 func ExampleSemaphore_SetLimit() {
 	rdb, disconnect := connect()
 	defer disconnect()
-	sem, _ := concurrency.NewSemaphore(rdb, "batch", 10)
+	sem, _ := concurrency.New(rdb, concurrency.Config{Name: "batch", Limit: 10})
 	defer sem.Close(context.Background())
 
 	ctx := context.Background()

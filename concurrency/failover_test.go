@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 	"github.com/redis/go-redis/v9"
 )
@@ -20,10 +21,10 @@ func slow(t *testing.T) {
 	}
 }
 
-// busy uses a semaphore from two processes while do runs, and returns the most permits in use at a time.
+// busy uses a semaphore from two processes while do runs, and returns the highest number of permits in use.
 func busy(t *testing.T, limit int, clients func() redis.UniversalClient, do func(a, b *Semaphore)) int64 {
 	t.Helper()
-	a, b := newTest(t, clients(), limit), newTest(t, clients(), limit)
+	a, b := newTest(t, clients(), Config{Limit: limit}), newTest(t, clients(), Config{Limit: limit})
 	ctx, cancel := context.WithCancel(t.Context())
 	var inUse gauge
 	var wg sync.WaitGroup
@@ -40,11 +41,11 @@ func busy(t *testing.T, limit int, clients func() redis.UniversalClient, do func
 	return inUse.most.Load()
 }
 
-// served waits until a process has got something from now on.
+// served waits until a process has been granted 20 more leases.
 func served(t *testing.T, s *Semaphore) {
 	t.Helper()
-	before := s.Stats().Acquired
-	eventually(t, "a process gets permits", func() bool { return s.Stats().Acquired > before+20 })
+	before := s.Stats().LeasesGranted
+	testkit.Eventually(t, "the process is granted permits", func() bool { return s.Stats().LeasesGranted > before+20 })
 }
 
 func clusterClients(t *testing.T, c *redistest.Cluster) func() redis.UniversalClient {
@@ -57,8 +58,8 @@ func clusterClients(t *testing.T, c *redistest.Cluster) func() redis.UniversalCl
 	}
 }
 
-// While its slot migrates, a semaphore works on as if nothing were, and afterwards messages still come.
-func TestSlotMigration(t *testing.T) {
+// While its slot migrates, a semaphore keeps serving, and afterwards messages still arrive.
+func TestCluster_ServesDuringSlotMigration(t *testing.T) {
 	t.Parallel()
 	slow(t)
 	c := redistest.StartCluster(t, 0)
@@ -81,37 +82,37 @@ func TestSlotMigration(t *testing.T) {
 		}
 		for _, s := range []*Semaphore{a, b} {
 			s.mu.Lock()
-			if s.session.failures > 0 || s.stats.Lost > 0 {
-				t.Errorf("the migration was felt: %d failures, %v, %d leases lost", s.session.failures, s.session.err, s.stats.Lost)
+			if s.session.failures > 0 || s.stats.LeasesLost > 0 {
+				t.Errorf("after the migration: got %d failures (%v) and %d lost leases, want none", s.session.failures, s.session.err, s.stats.LeasesLost)
 			}
 			s.mu.Unlock()
 		}
 	})
 	if most > limit {
-		t.Errorf("%d permits of %d were in use at a time", most, limit)
+		t.Errorf("permits in use at a time: got %d, want at most %d", most, limit)
 	}
 	handOffByMessage(t, clients)
 }
 
-// handOffByMessage checks that a waiter is woken although it would not poll for a long time.
+// handOffByMessage checks that a message wakes a waiter whose next poll is far away.
 func handOffByMessage(t *testing.T, clients func() redis.UniversalClient) {
 	t.Helper()
-	o := []Option{WithPoll(DefaultTTL)}
-	a, b := newTest(t, clients(), 1, o...), newTest(t, clients(), 1, o...)
+	cfg := Config{Limit: 1, PollInterval: DefaultSessionTTL}
+	a, b := newTest(t, clients(), cfg), newTest(t, clients(), cfg)
 	l := acquire(t, a, 1)
-	got := queued(t, b, bounded(t), 1)
+	got := queued(t, b, testkit.Context(t), 1)
 	known(t, b, 1)
 	begin := time.Now()
 	l.Release()
 	take(t, got).Release()
-	if took := time.Since(begin); took > DefaultTTL/2 {
-		t.Errorf("a waiter was woken after %v: no message came", took)
+	if took := time.Since(begin); took > DefaultSessionTTL/2 {
+		t.Errorf("a waiter was woken after %v, want it at once: no message came", took)
 	}
 }
 
-// A master that crashes takes with it what it had not replicated: until the processes have reported again, no more than
-// twice the limit is in use, and afterwards the books are right.
-func TestClusterCrash(t *testing.T) {
+// A master that crashes loses the writes that it hadn't replicated. Until all processes have reported again, at most twice
+// the limit is in use.
+func TestCluster_CrashKeepsTwiceTheLimit(t *testing.T) {
 	t.Parallel()
 	slow(t)
 	c := redistest.StartCluster(t, 1)
@@ -122,11 +123,12 @@ func TestClusterCrash(t *testing.T) {
 		c.Crash(c.Owner(c.Slot(scripts.SemaphoreKey("test"))))
 	})
 	if most > 2*limit {
-		t.Errorf("%d permits were in use at a time, which is more than twice the limit of %d", most, limit)
+		t.Errorf("permits in use at a time: got %d, want at most %d", most, 2*limit)
 	}
 }
 
-func TestSentinelCrash(t *testing.T) {
+// A failover by sentinels that is shorter than the TTL costs no lease, and at most twice the limit is in use.
+func TestSentinel_CrashKeepsTwiceTheLimitAndLeases(t *testing.T) {
 	t.Parallel()
 	slow(t)
 	s := redistest.StartSentinel(t, 1)
@@ -137,10 +139,10 @@ func TestSentinelCrash(t *testing.T) {
 		s.Crash()
 	})
 	if most > 2*limit {
-		t.Errorf("%d permits were in use at a time, which is more than twice the limit of %d", most, limit)
+		t.Errorf("permits in use at a time: got %d, want at most %d", most, 2*limit)
 	}
 	if kept.Err() != nil {
-		t.Errorf("a lease was lost to a failover shorter than the TTL: %v", kept.Err())
+		t.Errorf("the lease after the failover: got %v, want nil", kept.Err())
 	}
 	kept.Release()
 }

@@ -7,15 +7,15 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// What doesn't divide evenly goes round, also to a process whose even part is held for long, and whoever began to wait
-// first.
-func TestRemainderGoesRound(t *testing.T) {
+// Permits that don't divide evenly rotate among the processes, also to a process that holds its even part for long.
+func TestFairShare_RotatesTheRemainder(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	const limit = 3
-	a, b := newTest(t, rdb, limit), another(t, rdb, limit)
+	a, b := newTest(t, rdb, Config{Limit: limit}), another(t, rdb, Config{Limit: limit})
 	ctx, cancel := context.WithCancel(t.Context())
 	var inUse gauge
 	var wg sync.WaitGroup
@@ -35,12 +35,12 @@ func TestRemainderGoesRound(t *testing.T) {
 	cancel()
 	wg.Wait()
 	if inUse.most.Load() > limit {
-		t.Errorf("%d permits of %d were in use at a time", inUse.most.Load(), limit)
+		t.Errorf("permits in use at a time: got %d, want at most %d", inUse.most.Load(), limit)
 	}
 }
 
-// Processes that all could use every permit get equal parts, whatever the number of their callers.
-func TestEqualParts(t *testing.T) {
+// Processes that could all use every permit get equal parts, independent of the number of their callers.
+func TestFairShare_IsEqual(t *testing.T) {
 	rdb := redistest.Client(t)
 	const limit, processes = 12, 3
 	var all []*Semaphore
@@ -48,11 +48,11 @@ func TestEqualParts(t *testing.T) {
 	var inUse gauge
 	var wg sync.WaitGroup
 	for i := range processes {
-		s := another(t, rdb, limit)
+		s := another(t, rdb, Config{Limit: limit})
 		all = append(all, s)
 		wg.Go(func() { use(ctx, s, limit<<i, time.Millisecond, &inUse) })
 	}
-	eventually(t, "each process has its third", func() bool {
+	testkit.Eventually(t, "each process has its third", func() bool {
 		_, st := allocated(t, all[0])
 		equal := len(st.Sessions) == processes
 		for _, x := range st.Sessions {
@@ -63,6 +63,6 @@ func TestEqualParts(t *testing.T) {
 	cancel()
 	wg.Wait()
 	if inUse.most.Load() > limit {
-		t.Errorf("%d permits of %d were in use at a time", inUse.most.Load(), limit)
+		t.Errorf("permits in use at a time: got %d, want at most %d", inUse.most.Load(), limit)
 	}
 }

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/redis/go-redis/v9"
 )
 
-// gauge counts what is in use and remembers the most.
+// gauge counts permits in use and keeps the highest count.
 type gauge struct{ now, most atomic.Int64 }
 
 func (g *gauge) add(n int64) {
@@ -21,7 +22,7 @@ func (g *gauge) add(n int64) {
 	}
 }
 
-// use acquires, holds and releases with several callers until ctx ends, and returns how often it did.
+// use acquires, holds and releases with several callers until ctx ends, and returns the number of leases.
 func use(ctx context.Context, s *Semaphore, callers int, hold time.Duration, inUse *gauge) *atomic.Int64 {
 	var done atomic.Int64
 	var wg sync.WaitGroup
@@ -47,14 +48,14 @@ func use(ctx context.Context, s *Semaphore, callers int, hold time.Duration, inU
 	return &done
 }
 
-// Replies that are lost or late, and connections that are reset, neither leak a permit nor let one out twice.
-func TestLostReplies(t *testing.T) {
+// Lost replies and reset connections neither leak a permit nor grant one twice.
+func TestLostReplies_NeitherLeakNorDuplicatePermits(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
 	const limit = 3
-	s := newTest(t, f.Client(t, server.Options()), limit, WithTTL(2*time.Second), WithLinger(0))
-	other := newTest(t, server.Client(t), limit, WithTTL(2*time.Second), WithLinger(0))
+	s := newTest(t, f.Client(t, server.Options()), Config{Limit: limit, SessionTTL: 2 * time.Second, IdleTimeout: -1})
+	other := newTest(t, server.Client(t), Config{Limit: limit, SessionTTL: 2 * time.Second, IdleTimeout: -1})
 	every := func(n int) redistest.Match {
 		var seen atomic.Int64
 		eval := redistest.Contains("evalsha")
@@ -70,10 +71,10 @@ func TestLostReplies(t *testing.T) {
 	wg.Go(func() { m = use(ctx, other, 4, time.Millisecond, &inUse) })
 	wg.Wait()
 	if inUse.most.Load() > limit {
-		t.Errorf("%d permits of %d were in use at a time", inUse.most.Load(), limit)
+		t.Errorf("permits in use at a time: got %d, want at most %d", inUse.most.Load(), limit)
 	}
 	if lost.Hits() == 0 || reset.Hits() == 0 || n.Load() == 0 || m.Load() == 0 {
-		t.Errorf("%d replies were lost, %d connections reset, %d and %d leases had: the test says nothing",
+		t.Errorf("got %d lost replies, %d reset connections, %d and %d leases, want some of each",
 			lost.Hits(), reset.Hits(), n.Load(), m.Load())
 	}
 	lost.Release()
@@ -81,65 +82,65 @@ func TestLostReplies(t *testing.T) {
 	acquire(t, other, limit).Release() // nothing leaked
 }
 
-// A report that is executed long after its answer was given up takes nothing.
-func TestLateReport(t *testing.T) {
+// A report that Redis runs long after its reply was given up takes no permit.
+func TestLateReport_TakesNoPermit(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	f := redistest.NewFaults(t)
-	s := newTest(t, f.Client(t, server.Options()), 1, WithTTL(time.Second), WithLinger(0))
+	s := newTest(t, f.Client(t, server.Options()), Config{Limit: 1, SessionTTL: time.Second, IdleTimeout: -1})
 	acquire(t, s, 1).Release()
-	eventually(t, "the permit is back", func() bool { sum, _ := allocated(t, s); return sum == 0 })
+	returned(t, s)
 	held := f.HoldCommand(redistest.Nth(1, redistest.Contains("evalsha")))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := s.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("with a report under way: %v", err)
+	if _, err := s.Acquire(ctx); !errors.Is(err, ErrDeadline) {
+		t.Fatalf("Acquire while the report is held: got %v, want %v", err, ErrDeadline)
 	}
 	held.Wait(t, 1)
-	other := newTest(t, server.Client(t), 1, WithTTL(time.Second))
+	other := newTest(t, server.Client(t), Config{Limit: 1, SessionTTL: time.Second})
 	l := acquire(t, other, 1)
-	eventually(t, "the report is given up", func() bool { return s.Stats().Calls >= 4 })
+	testkit.Eventually(t, "the report is given up", func() bool { return s.Stats().ScriptCalls >= 4 })
 	held.Release()
 	if sum, st := allocated(t, other); sum > 1 {
-		t.Errorf("the late report took a permit: %+v", st)
+		t.Errorf("allocated permits after the late report: got %d, want at most 1: %+v", sum, st)
 	}
 	l.Release()
 	acquire(t, s, 1).Release()
 }
 
-// After a flush processes put back what they hold, and what was let out beyond the limit heals by itself.
-func TestFlush(t *testing.T) {
+// After a flush, processes report the permits that they hold. Permits granted beyond the limit are not granted again.
+func TestFlush_IsRepairedByTheSessions(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	a, b := newTest(t, rdb, 2), newTest(t, server.Client(t), 2)
+	a, b := newTest(t, rdb, Config{Limit: 2}), newTest(t, server.Client(t), Config{Limit: 2})
 	old := acquire(t, a, 2)
 	subscribed(t, rdb, 1)
 	var extra *Lease
-	eventually(t, "b reports before a does", func() bool {
+	testkit.Eventually(t, "b reports before a does", func() bool {
 		if err := rdb.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		l, err := b.TryAcquireN(t.Context(), 2) // nobody can know better yet: this is the documented bound
+		l, err := b.TryAcquireN(t.Context(), 2) // Redis knows of no holder yet: the documented bound
 		extra = l
 		return err == nil
 	})
-	eventually(t, "a has put back what it holds", func() bool { sum, _ := allocated(t, b); return sum == 4 })
+	testkit.Eventually(t, "a has reported what it holds", func() bool { sum, _ := allocated(t, b); return sum == 4 })
 	if old.Err() != nil {
-		t.Errorf("a flush took a lease: %v", old.Err())
+		t.Errorf("the lease after the flush: got %v, want nil", old.Err())
 	}
-	waiting := queued(t, b, bounded(t), 1)
+	waiting := queued(t, b, testkit.Context(t), 1)
 	known(t, b, 1)
 	old.Release()
-	eventually(t, "a has given back", func() bool { sum, _ := allocated(t, b); return sum == 2 })
+	testkit.Eventually(t, "a has returned its permits", func() bool { sum, _ := allocated(t, b); return sum == 2 })
 	none(t, waiting)
 	extra.Release()
 	take(t, waiting).Release()
 }
 
-// subscribed waits until so many processes listen.
+// subscribed waits until n processes are subscribed.
 func subscribed(t *testing.T, rdb *redis.Client, n int64) {
 	t.Helper()
-	eventually(t, "the processes listen", func() bool {
+	testkit.Eventually(t, "the processes are subscribed", func() bool {
 		for _, c := range rdb.PubSubNumSub(t.Context(), "penstock:semaphore:{test}").Val() {
 			if c >= n {
 				return true
@@ -149,27 +150,28 @@ func subscribed(t *testing.T, rdb *redis.Client, n int64) {
 	})
 }
 
-// A crash of Redis that loses everything is like a flush, with a time without Redis before.
-func TestRestart(t *testing.T) {
+// A crash of Redis that loses everything costs no lease. During the outage the process uses its allocation or local share.
+func TestRestart_KeepsLeases(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	s := newTest(t, server.Client(t), 2)
+	s := newTest(t, server.Client(t), Config{Limit: 2, Outage: LocalShare})
 	held := acquire(t, s, 1)
 	server.Kill()
-	acquire(t, s, 1).Release() // a local share, or what it has
+	acquire(t, s, 1).Release() // from the local share or the allocation
 	server.Restart()
-	eventually(t, "the lease is back in Redis", func() bool { sum, _ := allocated(t, s); return sum >= 1 })
+	testkit.Eventually(t, "the lease is back in Redis", func() bool { sum, _ := allocated(t, s); return sum >= 1 })
 	if held.Err() != nil {
-		t.Errorf("the lease was lost: %v", held.Err())
+		t.Errorf("the lease after the restart: got %v, want nil", held.Err())
 	}
 	held.Release()
 	acquire(t, s, 2).Release()
 }
 
-func TestScriptFlush(t *testing.T) {
+// The semaphore loads its script again after a SCRIPT FLUSH.
+func TestScriptFlush_ReloadsTheScript(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	s := newTest(t, rdb, 1, WithLinger(0))
+	s := newTest(t, rdb, Config{Limit: 1, IdleTimeout: -1})
 	for range 20 {
 		if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
 			t.Fatal(err)
@@ -177,31 +179,31 @@ func TestScriptFlush(t *testing.T) {
 		acquire(t, s, 1).Release()
 	}
 	if sum, st := allocated(t, s); sum > 1 {
-		t.Errorf("%d permits of 1 are allocated: %+v", sum, st)
+		t.Errorf("allocated permits: got %d, want at most 1: %+v", sum, st)
 	}
 }
 
-// Without any message every waiter is served within the poll interval.
-func TestLostMessages(t *testing.T) {
+// If every message is lost, polls serve the waiters.
+func TestLostMessages_AreReplacedByPolls(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	// Nobody may publish or subscribe.
+	// No client may publish or subscribe.
 	if err := rdb.Do(t.Context(), "acl", "setuser", "default", "resetchannels").Err(); err != nil {
 		t.Fatal(err)
 	}
 	const poll = 100 * time.Millisecond
-	options := []Option{WithPoll(poll), WithLinger(0)}
-	a, b := newTest(t, rdb, 1, options...), newTest(t, server.Client(t), 1, options...)
+	cfg := Config{Limit: 1, PollInterval: poll, IdleTimeout: -1}
+	a, b := newTest(t, rdb, cfg), newTest(t, server.Client(t), cfg)
 	for range 5 {
 		held := acquire(t, a, 1)
-		got := queued(t, b, bounded(t), 1)
+		got := queued(t, b, testkit.Context(t), 1)
 		known(t, b, 1)
 		released := time.Now()
 		held.Release()
 		take(t, got).Release()
 		if took := time.Since(released); took > 20*poll {
-			t.Errorf("served %v after the release, with a poll every %v", took, poll)
+			t.Errorf("the waiter was served after %v, want at most %v", took, 20*poll)
 		}
 	}
 }

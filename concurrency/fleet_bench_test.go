@@ -7,9 +7,9 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// BenchmarkFleet runs 4 processes of 128 callers each on 64 permits, each held for 5 ms, and reports the throughput as
-// a part of the ideal (64 permits divided by the hold as measured), how far the processes are from a quarter each, and
-// how many calls to Redis a permit takes.
+// BenchmarkFleet runs 4 processes of 128 callers each on 64 permits, each held for 5 ms. It reports the throughput as a
+// part of the ideal (64 permits divided by the measured hold), the largest deviation from a quarter per process, and the
+// script calls per permit.
 func BenchmarkFleet(b *testing.B) {
 	const processes, callers, limit, hold = 4, 128, 64, 5 * time.Millisecond
 	const warm, counted = time.Second, 4 * time.Second
@@ -17,7 +17,7 @@ func BenchmarkFleet(b *testing.B) {
 	for b.Loop() {
 		var answers []<-chan reply
 		for range processes {
-			p := startProcess(b, rdb, processConfig{Name: "fleet", Limit: limit, Linger: DefaultLinger})
+			p := startProcess(b, rdb, processConfig{Name: "fleet", Limit: limit, IdleTimeout: DefaultIdleTimeout})
 			answers = append(answers, p.start(command{Do: "load", Callers: callers, Hold: hold, Warm: warm, For: counted}))
 		}
 		var total, calls, acquired int64
@@ -30,7 +30,7 @@ func BenchmarkFleet(b *testing.B) {
 			}
 			counts = append(counts, r.Count)
 			total, held = total+r.Count, held+r.Held
-			calls, acquired = calls+r.Stats.Calls, acquired+r.Stats.Acquired
+			calls, acquired = calls+r.Stats.ScriptCalls, acquired+r.Stats.LeasesGranted
 		}
 		ideal := float64(limit) * float64(counted) / (float64(held) / float64(total))
 		var off float64

@@ -7,13 +7,17 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/redis/go-redis/v9"
 )
 
-// newTest returns a semaphore that is closed when the test ends.
-func newTest(t testing.TB, rdb redis.UniversalClient, limit int, opts ...Option) *Semaphore {
+// newTest returns a semaphore named "test", unless cfg names it, that is closed when the test ends.
+func newTest(t testing.TB, rdb redis.UniversalClient, cfg Config) *Semaphore {
 	t.Helper()
-	s, err := NewSemaphore(rdb, "test", limit, opts...)
+	if cfg.Name == "" {
+		cfg.Name = "test"
+	}
+	s, err := New(rdb, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,99 +29,73 @@ func newTest(t testing.TB, rdb redis.UniversalClient, limit int, opts ...Option)
 	return s
 }
 
-// another is a second process: a semaphore with a client of its own on the same database.
-func another(t testing.TB, rdb *redis.Client, limit int, opts ...Option) *Semaphore {
+// another returns the semaphore of a second process: one with a client of its own on the same database.
+func another(t testing.TB, rdb *redis.Client, cfg Config) *Semaphore {
 	t.Helper()
-	return newTest(t, redistest.Another(t, rdb), limit, opts...)
+	return newTest(t, redistest.Another(t, rdb), cfg)
 }
 
+// acquire waits for n permits and fails the test if there are none.
 func acquire(t testing.TB, s *Semaphore, n int, opts ...AcquireOption) *Lease {
 	t.Helper()
-	l, err := s.AcquireN(bounded(t), n, opts...)
+	l, err := s.AcquireN(testkit.Context(t), n, opts...)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("AcquireN(%d): got %v, want a lease", n, err)
 	}
 	return l
 }
 
-// bounded ends far beyond what anything here should take.
-func bounded(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// result is what an acquire in the background got.
+// result is the result of an AcquireN in the background.
 type result struct {
 	lease *Lease
 	err   error
 }
 
-// queued starts an acquire in the background and returns once it waits.
+// queued starts an AcquireN in the background and returns when it waits in the queue.
 func queued(t testing.TB, s *Semaphore, ctx context.Context, n int, opts ...AcquireOption) <-chan result {
 	t.Helper()
-	before := s.Stats().Waiting
+	before := s.Stats().PermitsWaitedFor
 	got := make(chan result, 1)
 	go func() {
 		l, err := s.AcquireN(ctx, n, opts...)
 		got <- result{l, err}
 	}()
-	eventually(t, "the caller waits", func() bool { return s.Stats().Waiting >= before+int64(n) })
+	testkit.Eventually(t, "the request waits", func() bool { return s.Stats().PermitsWaitedFor >= before+int64(n) })
 	return got
 }
 
-// eventually waits until a condition holds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
-		}
-	}
-}
-
-// take waits for an acquire in the background to succeed.
+// take waits for an AcquireN in the background and fails the test if it has an error.
 func take(t testing.TB, got <-chan result) *Lease {
 	t.Helper()
-	select {
-	case r := <-got:
-		if r.err != nil {
-			t.Fatal(r.err)
-		}
-		return r.lease
-	case <-time.After(30 * time.Second):
-		t.Fatal("no lease within 30 s")
-		return nil
+	r := testkit.Receive(t, "the result of a queued request", got)
+	if r.err != nil {
+		t.Fatalf("a queued request: got %v, want a lease", r.err)
 	}
+	return r.lease
 }
 
-// refused waits for an acquire in the background to fail with an error.
+// refused waits for an AcquireN in the background and fails the test if its error isn't want.
 func refused(t testing.TB, got <-chan result, want error) {
 	t.Helper()
-	select {
-	case r := <-got:
-		if !errors.Is(r.err, want) {
-			t.Fatalf("got %v, want %v", r.err, want)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatalf("no error within 30 s, want %v", want)
+	if r := testkit.Receive(t, "the error of a queued request", got); !errors.Is(r.err, want) {
+		t.Fatalf("a queued request: got %v, want %v", r.err, want)
 	}
 }
 
-// none checks that an acquire in the background still waits.
+// none fails the test if an AcquireN in the background has ended.
 func none(t testing.TB, got <-chan result) {
 	t.Helper()
 	select {
 	case r := <-got:
-		t.Fatalf("it should still wait, and got %v, %v", r.lease, r.err)
+		t.Fatalf("a queued request: got %v and %v, want it to wait", r.lease, r.err)
 	default:
 	}
 }
 
-// allocated returns the sum of all sessions' allocations, and the state that has it.
+// allocated returns the sum of all sessions' allocations, and the state that it is from.
 func allocated(t testing.TB, s *Semaphore) (int, *State) {
 	t.Helper()
-	st, err := s.Inspect(bounded(t))
+	st, err := s.Inspect(testkit.Context(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,10 +106,16 @@ func allocated(t testing.TB, s *Semaphore) (int, *State) {
 	return sum, st
 }
 
-// known waits until Redis knows that a process's callers wait for n permits.
+// returned waits until no session has an allocation.
+func returned(t testing.TB, s *Semaphore) {
+	t.Helper()
+	testkit.Eventually(t, "all permits are back in Redis", func() bool { sum, _ := allocated(t, s); return sum == 0 })
+}
+
+// known waits until Redis knows that requests of the process wait for n permits.
 func known(t testing.TB, s *Semaphore, n int) {
 	t.Helper()
-	eventually(t, "Redis knows who waits", func() bool {
+	testkit.Eventually(t, "Redis knows of the waiting request", func() bool {
 		_, st := allocated(t, s)
 		for _, x := range st.Sessions {
 			if x.ID == s.Session() && x.Waiting >= n {

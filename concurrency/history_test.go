@@ -18,11 +18,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// TestHistories runs several processes under faults and checks with porcupine that what they saw is what a semaphore
-// of so many permits could have done: at any moment, leases hold no more than the limit. A lease may end by itself
-// (its process killed or stopped, its session ended), at a time that nobody saw: the model may let it end at any time
-// from when that was possible. An acquire that failed may have held permits for a while, and changes nothing.
-func TestHistories(t *testing.T) {
+// Several processes run under faults. Porcupine checks that their history is linearizable as a semaphore: at any moment,
+// leases hold no more than the limit. A lease may end by itself, because its process was killed or stopped or its session
+// ended, at a time that no process recorded. The model may end it at any time from the first possible one on. An acquire
+// that failed changes nothing.
+func TestHistory_IsThatOfASemaphore(t *testing.T) {
 	for _, fault := range []string{"none", "kill", "stop", "lost replies", "flush script", "clients killed"} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -39,7 +39,7 @@ type historyIn struct {
 	n     int
 }
 
-// historyModel is a semaphore: the state is the leases that are held, as "name=n" in order.
+// historyModel is a semaphore. Its state is the held leases, as "name=n" in order.
 var historyModel = porcupine.Model{
 	Init: func() any { return "" },
 	Step: func(state, input, output any) (bool, any) {
@@ -63,7 +63,7 @@ var historyModel = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v %v", input, output) },
 }
 
-// history is what the processes saw.
+// history is what the processes recorded.
 type history struct {
 	mu  sync.Mutex
 	ops []porcupine.Operation
@@ -87,7 +87,7 @@ func runHistory(t *testing.T, fault string) {
 	var procs []*process
 	for range processes {
 		procs = append(procs, startProcess(t, through, processConfig{
-			Name: "test", Limit: historyLimit, TTL: time.Second, Policy: FailClosed,
+			Name: "test", Limit: historyLimit, TTL: time.Second, Outage: FailClosed,
 		}))
 	}
 	for i, p := range procs {
@@ -104,7 +104,7 @@ func runHistory(t *testing.T, fault string) {
 	h.check(t)
 }
 
-// disturb does what the test is about until stop.
+// disturb injects the fault until stop.
 func disturb(t *testing.T, fault string, server *redistest.Server, f *redistest.Faults, victim *process, stop chan struct{}) {
 	rdb := server.Client(t)
 	var seen atomic.Int64
@@ -137,28 +137,28 @@ func disturb(t *testing.T, fault string, server *redistest.Server, f *redistest.
 	}
 }
 
-// record acquires and releases, and notes when the process did so.
+// record acquires and releases, and records when the process did so.
 func (p *process) record(h *history, client, rounds int) {
 	for round := range rounds {
 		id := client*1000 + round
 		in := historyIn{op: "acquire", lease: fmt.Sprint(id), n: 1 + rand.N(2)}
 		got, alive := p.try(command{Do: "acquire", Lease: id, N: in.n, Timeout: 3 * time.Second})
 		if !alive {
-			return // if it was granted, nobody used it
+			return // if it was granted, the process never used it
 		}
 		h.add(client, in, got.Err == "", got.Begin, got.End)
 		if got.Err != "" {
-			<-time.After(100 * time.Millisecond) // Redis is away, for as much as this process knows
+			<-time.After(100 * time.Millisecond) // to this process Redis is away
 			continue
 		}
 		<-time.After(rand.N(10 * time.Millisecond))
 		r, alive := p.try(command{Do: "release", Lease: id})
 		switch {
-		case !alive: // killed, at a time that nobody saw
+		case !alive: // killed, at a time that was not recorded
 			in.op = "expire"
 			h.add(100+id, in, true, got.End, time.Now().Add(time.Hour).UnixNano())
 			return
-		case r.Lost: // at a time after the process last saw it alive
+		case r.Lost: // some time after the process last saw it alive
 			in.op = "expire"
 			h.add(100+id, in, true, r.Alive, r.End)
 		default:
@@ -178,17 +178,17 @@ func (h *history) check(t *testing.T) {
 		}
 	}
 	if granted < 10 {
-		t.Fatalf("only %d leases were had: the test says nothing", granted)
+		t.Fatalf("granted leases: got %d, want at least 10", granted)
 	}
 	result, info := porcupine.CheckOperationsVerbose(historyModel, h.ops, 20*time.Second)
 	switch result {
 	case porcupine.Illegal:
-		// go test -artifacts keeps the picture.
+		// go test -artifacts keeps the file.
 		if file, err := os.Create(filepath.Join(t.ArtifactDir(), "history.html")); err == nil {
 			_ = porcupine.Visualize(historyModel, info, file)
 			_ = file.Close()
 		}
-		t.Errorf("no semaphore of %d permits does this", historyLimit)
+		t.Errorf("got a history that no semaphore of %d permits has", historyLimit)
 	case porcupine.Unknown:
 		t.Logf("the check of %d operations was given up", len(h.ops))
 	}

@@ -2,46 +2,48 @@ package concurrency
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
 
-// holdLimit is a maximum hold; 0: none.
-type holdLimit = time.Duration
-
-// Lease is the hold on permits. Its methods are safe for concurrent use.
+// Lease is a hold on permits. Its methods are safe for concurrent use.
 type Lease struct {
 	sem    *Semaphore
 	n      int64
 	level  int
 	parent context.Context
 	since  time.Time   // when it was granted
-	timer  *time.Timer // the maximum hold's, or nil
+	timer  *time.Timer // ends the maximum hold; nil: there is none
 
 	// Guarded by the semaphore's mutex.
 	held       bool
 	prev, next *Lease
 
 	mu    sync.Mutex
-	ctx   *leaseContext // made when it is first asked for
-	cause error         // why the lease ended; nil while it is held
+	ctx   *leaseContext // made by the first call of Context
+	cause error         // why the lease ended; nil: it is held
 }
 
-// Permits returns how many permits the lease holds, or held.
+// Permits returns the number of permits that the lease holds or held.
 func (l *Lease) Permits() int { return int(l.n) }
 
-// Release gives the permits back, to the next waiter of the process or to Redis. It returns at once, works whatever
-// has become of the caller's context, and may be called again, or after the lease was lost, to no effect.
+// Release passes the permits to the next request of the process, or returns them to Redis. It doesn't wait, and needs no
+// live context. It has no effect if the lease was released or lost before.
 func (l *Lease) Release() {
 	l.Done(Ignored)
 }
 
-// Context returns a context that ends with the lease: it has the values and the end of the context that was given to
-// Acquire, and is cancelled by Release, or with a cause that is ErrLeaseLost when the lease is lost: a TTL after the
-// last contact with Redis, before Redis can give the permits to another, or when the session is revoked or the
-// maximum hold exceeded.
+// Context returns a context that ends with the lease. Release cancels it. If the lease is lost, the context's cause is an
+// ErrLeaseLost: the session wasn't renewed in time or was revoked, the maximum hold has passed, or the semaphore was closed.
+// The context ends before Redis allocates the permits to another session.
 //
-// Its Err looks at the clock: a process that was stopped and continued sees the loss before any timer has fired.
+// It has the values of the context that was passed to Acquire, and is cancelled with it. It doesn't have that context's
+// deadline, which bounds the wait alone. For a deadline of the work, derive a context from this one. If the context for the
+// wait must be cancelled before the work ends, use WithMaxWait instead.
+//
+// Its Done and Err compare the clock with the session's end. So a process that was stopped sees the loss when it continues,
+// before any timer has fired.
 func (l *Lease) Context() context.Context {
 	l.mu.Lock()
 	made := l.ctx
@@ -49,9 +51,10 @@ func (l *Lease) Context() context.Context {
 	if made != nil {
 		return made
 	}
-	// Not under the mutex: the parent may be a lease's context itself, and look at the session's end.
+	// Without the mutex, because the parent may itself be a lease's context, which checks the session's end.
 	fresh := &leaseContext{lease: l}
-	fresh.Context, fresh.cancel = context.WithCancelCause(l.parent)
+	fresh.Context, fresh.cancelCause = context.WithCancelCause(context.WithoutCancel(l.parent))
+	fresh.stop = context.AfterFunc(l.parent, fresh.checkParent)
 	l.mu.Lock()
 	if l.ctx == nil {
 		l.ctx = fresh
@@ -59,7 +62,7 @@ func (l *Lease) Context() context.Context {
 	made, ended := l.ctx, l.cause
 	l.mu.Unlock()
 	if made != fresh || ended != nil {
-		fresh.cancel(ended) // another call was first, or the lease has ended
+		fresh.cancel(ended) // a concurrent call was first, or the lease has ended
 	}
 	return made
 }
@@ -72,7 +75,7 @@ func (l *Lease) Err() error {
 	return l.cause
 }
 
-// end cancels the lease's context. The first cause stays.
+// end cancels the lease's context. Only the first call has an effect.
 func (l *Lease) end(cause error) {
 	l.mu.Lock()
 	if l.cause != nil {
@@ -90,12 +93,13 @@ func (l *Lease) end(cause error) {
 	}
 }
 
-// leaseContext looks at the session's end whenever it is asked, since the timer of a process that was stopped fires
-// only some time after the process continues.
+// leaseContext checks the session's end in each call, because the timers of a process that was stopped fire only some time
+// after the process continues.
 type leaseContext struct {
 	context.Context
-	cancel context.CancelCauseFunc
-	lease  *Lease
+	cancelCause context.CancelCauseFunc
+	stop        func() bool // ends the watch of the parent
+	lease       *Lease
 }
 
 func (c *leaseContext) Done() <-chan struct{} {
@@ -105,10 +109,23 @@ func (c *leaseContext) Done() <-chan struct{} {
 
 func (c *leaseContext) Err() error {
 	c.lease.sem.checkEnd()
+	c.checkParent()
 	return c.Context.Err()
 }
 
-// leaseList holds the leases of a semaphore. Guarded by its mutex.
+// checkParent ends the context if the parent was cancelled. If the parent's deadline has passed, it doesn't.
+func (c *leaseContext) checkParent() {
+	if err := c.lease.parent.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		c.cancelCause(context.Cause(c.lease.parent))
+	}
+}
+
+func (c *leaseContext) cancel(cause error) {
+	c.stop()
+	c.cancelCause(cause)
+}
+
+// leaseList holds the leases of a semaphore. The semaphore's mutex guards it.
 type leaseList struct {
 	first *Lease
 	n     int
@@ -136,7 +153,7 @@ func (ll *leaseList) remove(l *Lease) {
 	ll.n--
 }
 
-// clear takes all leases out and returns them.
+// clear removes all leases and returns them.
 func (ll *leaseList) clear() []*Lease {
 	all := make([]*Lease, 0, ll.n)
 	for ll.first != nil {

@@ -1,218 +1,183 @@
 package concurrency
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"container/heap"
+	"reflect"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
+	"github.com/redis/go-redis/v9"
 )
 
-// The loop is the process's one conversation with Redis about the semaphore: it sends one report at a time, hands out
-// what the answer gives, and sleeps until the next is due. Callers that come meanwhile are served from what the
-// process has, or wait for the next report together.
+// loop is the one goroutine that holds the conversations of all semaphores of a Redis client. For each semaphore it sends
+// one report at a time, grants what the reply allocates, and sleeps until the next report is due. Requests that arrive during
+// a report are granted from what the process has, or wait together for the next report.
+type loop struct {
+	client   redis.UniversalClient // the key in loops
+	listener *listener
+	wakeup   chan struct{}
 
-// abandoned is how many calls may be under way whose answer nobody waits for any more.
-const abandoned = 3
+	mu    sync.Mutex
+	ready []*Semaphore // to be looked at, each once
 
-// farewells is how often the last report is tried.
-const farewells = 3
+	members int // semaphores that haven't left; guarded by loops.mu
 
-// call is one report under way.
-type call struct {
-	report *scripts.SemaphoreReport
-	sent   time.Time
-	until  time.Time // the answer is given up
-	result chan answer
+	due dueHeap // only the loop's goroutine uses it
 }
 
-type answer struct {
-	reply    *scripts.SemaphoreReply
-	received time.Time
-	err      error
-}
+// loops has the loop of each client with semaphores in use.
+var loops = struct {
+	mu       sync.Mutex
+	byClient map[redis.UniversalClient]*loop
+}{byClient: map[redis.UniversalClient]*loop{}}
 
-// wakeLoop makes the loop look at the state, and starts it the first time. The mutex is held.
-func (s *Semaphore) wakeLoop() {
-	if !s.started {
-		s.started = true
-		go s.run()
+// joinLoop returns the loop of a semaphore's client, and starts it for the first semaphore.
+func joinLoop(s *Semaphore) *loop {
+	client := nodeOf(s.rdb, s.cfg.Name)
+	loops.mu.Lock()
+	defer loops.mu.Unlock()
+	shared := reflect.TypeOf(client).Comparable() // else it can't be a key
+	var l *loop
+	if shared {
+		l = loops.byClient[client]
 	}
+	if l == nil {
+		l = &loop{client: client, listener: newListener(client), wakeup: make(chan struct{}, 1)}
+		if shared {
+			loops.byClient[client] = l
+		}
+		go l.run()
+	}
+	l.members++
+	l.listener.add(s)
+	return l
+}
+
+// nodeOf returns the client whose subscription gets the semaphore's messages. The shards of a Ring don't forward messages to
+// each other.
+func nodeOf(rdb redis.UniversalClient, name string) redis.UniversalClient {
+	if ring, ok := rdb.(*redis.Ring); ok {
+		if shard, err := ring.GetShardClientForKey(scripts.SemaphoreKey(name)); err == nil {
+			return shard
+		}
+	}
+	return rdb
+}
+
+// leave removes an ended semaphore, and reports whether it was the last.
+func (l *loop) leave(s *Semaphore) bool {
+	if s.dueAt >= 0 {
+		heap.Remove(&l.due, s.dueAt)
+	}
+	l.listener.remove(s)
+	loops.mu.Lock()
+	defer loops.mu.Unlock()
+	l.members--
+	if l.members > 0 {
+		return false
+	}
+	if reflect.TypeOf(l.client).Comparable() {
+		delete(loops.byClient, l.client)
+	}
+	l.listener.end()
+	return true
+}
+
+// wake makes the loop look at the semaphore.
+func (l *loop) wake(s *Semaphore) {
+	l.mu.Lock()
+	if !s.isReady {
+		s.isReady = true
+		l.ready = append(l.ready, s)
+	}
+	l.mu.Unlock()
 	select {
-	case s.kick <- struct{}{}:
+	case l.wakeup <- struct{}{}:
 	default:
 	}
 }
 
-func (s *Semaphore) run() {
-	defer close(s.done)
-	// The session outlives every caller, and ends with Close
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go s.listen(ctx) // not here: to subscribe is to connect
-	timer := time.NewTimer(0)
+func (l *loop) takeReady() []*Semaphore {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ready := l.ready
+	for _, s := range ready {
+		s.isReady = false
+	}
+	l.ready = nil
+	return ready
+}
+
+func (l *loop) run() {
+	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var c *call
 	for {
-		var answered chan answer
-		next, stop := s.step(ctx, &c)
-		if stop {
+		select {
+		case <-l.wakeup:
+		case <-timer.C:
+		}
+		ready := l.takeReady()
+		for now := time.Now(); len(l.due) > 0 && !l.due[0].next.After(now); {
+			s := l.due[0]
+			heap.Pop(&l.due)
+			ready = append(ready, s)
+		}
+		if slices.ContainsFunc(ready, l.look) {
 			return
 		}
-		if c != nil {
-			answered = c.result
-		}
-		timer.Reset(next)
-		select {
-		case <-s.kick:
-		case <-timer.C:
-		case a := <-answered:
-			s.finish(c, a)
-			c = nil
+		if len(l.due) > 0 {
+			timer.Reset(max(time.Until(l.due[0].next), 0))
 		}
 	}
 }
 
-// step does what is due and returns how long nothing else will be.
-func (s *Semaphore) step(ctx context.Context, c **call) (next time.Duration, stop bool) {
-	now := time.Now()
-	if *c != nil && !now.Before((*c).until) {
-		s.finish(*c, answer{received: now, err: fmt.Errorf("no answer within %v", s.timeout())})
-		*c = nil
+// look takes one step of a semaphore's conversation. It reports whether the loop has ended with it.
+func (l *loop) look(s *Semaphore) bool {
+	if s.ended { // a script call that was given up has ended after it
+		return false
 	}
-	s.mu.Lock()
-	lost := s.lapse(now)
-	at := s.session.due(&s.queue, now)
-	s.relaxed = s.session.alloc > s.session.used
-	busy, begun := s.calls.Load() >= abandoned, false
-	if s.closing && *c == nil && (!s.session.listed || s.session.failures >= farewells || busy) {
-		stop = true
-	} else if !at.IsZero() && *c == nil && !at.After(now) && !busy {
-		*c, begun = s.begin(now), true
+	next, stop := s.step()
+	if stop {
+		s.ended = true
+		s.wasLast = l.leave(s)
+		close(s.done)
+		return s.wasLast
 	}
-	at = s.horizon(at, *c, now)
-	s.mu.Unlock()
-	s.lose(lost, errExpired)
-	if begun { // not by its time, which two steps may have in common
-		s.send(ctx, *c)
+	s.next = next
+	if s.dueAt < 0 {
+		heap.Push(&l.due, s)
+	} else {
+		heap.Fix(&l.due, s.dueAt)
 	}
-	return max(at.Sub(now), 0), stop
+	return false
 }
 
-// horizon returns when the loop must look again: at the end of the call under way, or else when the next report is
-// due, and at the session's end. The mutex is held.
-func (s *Semaphore) horizon(at time.Time, c *call, now time.Time) time.Time {
-	switch {
-	case c != nil:
-		at = c.until
-	case at.IsZero():
-		at = now.Add(time.Hour)
-	case s.calls.Load() >= abandoned:
-		at = now.Add(s.timeout())
-	}
-	if ends := s.session.ends; !ends.IsZero() && ends.Before(at) {
-		at = ends
-	}
-	return at
+// dueHeap orders semaphores by when the loop must look at them again.
+type dueHeap []*Semaphore
+
+func (h dueHeap) Len() int           { return len(h) }
+func (h dueHeap) Less(i, j int) bool { return h[i].next.Before(h[j].next) }
+
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].dueAt, h[j].dueAt = i, j
 }
 
-// timeout is how long the answer to a report is waited for.
-func (s *Semaphore) timeout() time.Duration { return min(s.cfg.ttl/4, time.Second) }
-
-// begin makes the next report. Redis does nothing with it once its answer is given up, or once the session, by the
-// local clock, is over: a report that comes late would take permits for leases that have ended. The mutex is held.
-func (s *Semaphore) begin(now time.Time) *call {
-	c := &call{sent: now, until: now.Add(s.timeout()), result: make(chan answer, 1)}
-	latest := c.until
-	if ends := s.session.ends; !ends.IsZero() && ends.Before(latest) {
-		latest = ends
-	}
-	c.report = s.session.report(&s.queue, now)
-	c.report.Session = s.id
-	if deadline, known := s.clock.Server(latest); known {
-		c.report.Deadline = deadline
-	}
-	s.stats.Calls++
-	return c
+// Push implements heap.Interface.
+func (h *dueHeap) Push(x any) {
+	s := x.(*Semaphore) //nolint:forcetypeassert // nothing else is pushed
+	s.dueAt = len(*h)
+	*h = append(*h, s)
 }
 
-// send runs the script on a goroutine of its own, since a client may wait longer for Redis than the context lasts.
-func (s *Semaphore) send(ctx context.Context, c *call) {
-	s.calls.Add(1)
-	go func() {
-		defer s.calls.Add(-1)
-		ctx, cancel := context.WithDeadline(ctx, c.until)
-		defer cancel()
-		reply, err := scripts.ReportSemaphore(ctx, s.rdb, s.name, c.report)
-		c.result <- answer{reply: reply, received: time.Now(), err: err}
-	}()
-}
-
-// finish takes in an answer.
-func (s *Semaphore) finish(c *call, a answer) {
-	if a.reply != nil {
-		s.clock.Observe(c.sent, a.received, a.reply.Now)
-	}
-	s.mu.Lock()
-	before := s.session.err
-	var lost []*Lease
-	switch {
-	case a.err != nil:
-		s.failed(a.err, a.received)
-	case a.reply.Revoked:
-		lost = s.forfeit()
-	default:
-		s.session.apply(c.report, a.reply, c.sent)
-		s.answered(c, a.received)
-	}
-	after := s.session.err
-	s.mu.Unlock()
-	s.lose(lost, errRevoked)
-	if s.cfg.hooks.Away != nil && (before == nil) != (after == nil) {
-		s.cfg.hooks.Away(after)
-	}
-}
-
-// answered hands out what an answer gave. The mutex is held.
-func (s *Semaphore) answered(c *call, now time.Time) {
-	s.publishEnd()
-	s.queue.drop(s.refuse)
-	s.serve(now)
-	if s.queue.tries > 0 {
-		s.queue.drop(func(w *waiter) error {
-			if w.try && w.asked < c.report.Seq {
-				return ErrFull
-			}
-			return nil
-		})
-	}
-	s.session.settle(c.report, &s.queue)
-}
-
-// failed applies the policy after a report that failed. The mutex is held.
-func (s *Semaphore) failed(err error, now time.Time) {
-	if errors.Is(err, scripts.ErrLate) {
-		s.session.urgent = true // the clocks were set; they are known now
-	}
-	s.session.fail(err, now)
-	if s.session.err != nil {
-		s.serve(now)
-	}
-	closed := s.session.err != nil && s.cfg.policy == FailClosed
-	s.queue.drop(func(w *waiter) error {
-		if closed || w.try {
-			return fmt.Errorf("%w: %w", ErrUnavailable, err)
-		}
-		return nil
-	})
-}
-
-// publishEnd copies the session's end for whoever doesn't hold the mutex. The mutex is held.
-func (s *Semaphore) publishEnd() {
-	if s.session.ends.IsZero() {
-		s.ends.Store(0)
-		return
-	}
-	s.ends.Store(int64(s.session.ends.Sub(s.base)))
+// Pop implements heap.Interface.
+func (h *dueHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	s.dueAt = -1
+	return s
 }

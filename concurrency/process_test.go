@@ -17,49 +17,49 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Tests start this test binary again as processes of their own, each with one semaphore, and talk to them in lines of
-// JSON: a command each on stdin, an answer each on stdout.
+// Tests start this test binary as further processes, each with one semaphore. They exchange lines of JSON: a command on
+// stdin, a reply on stdout.
 
 const processEnv = "PENSTOCK_TEST_PROCESS"
 
-// processConfig is what a process is started with.
+// processConfig configures a process.
 type processConfig struct {
 	Network, Addr string
 	DB            int
 	Name          string
 	Limit         int
 	TTL           time.Duration
-	Linger        time.Duration
+	IdleTimeout   time.Duration
 	Poll          time.Duration
-	Policy        Policy
+	Outage        OutagePolicy
 }
 
-// command is one thing for a process to do. Commands of the same process run side by side.
+// command is one action of a process. The commands of a process run concurrently.
 type command struct {
 	ID      int
 	Do      string // acquire, release, err, load, stats, close
-	Lease   int    // acquire and release: the test's name for the lease
+	Lease   int    // acquire and release: the number that the test gives the lease
 	N       int
 	Timeout time.Duration
 	Callers int
 	Hold    time.Duration
 	Warm    time.Duration // load: time before counting begins
-	For     time.Duration // load: how long is counted
+	For     time.Duration // load: time that is counted
 }
 
-// reply is the answer to a command. Begin and End are Unix times in nanoseconds: all processes have the same clock.
+// reply is the reply to a command. Begin and End are Unix times in nanoseconds. All processes have the same clock.
 type reply struct {
 	ID         int
 	Err        string
 	Begin, End int64
 	Count      int64         // load: leases released while counting
-	Held       time.Duration // load: how long they were held, in total
+	Held       time.Duration // load: time that they were held, in total
 	Stats      Stats
 	Lost       bool  // release: the lease had ended before
 	Alive      int64 // release: when the process last saw that it had not
 }
 
-// processMain is the other side.
+// processMain is the main function of a process.
 func processMain() int {
 	var cfg processConfig
 	if err := json.Unmarshal([]byte(os.Getenv(processEnv)), &cfg); err != nil {
@@ -67,8 +67,10 @@ func processMain() int {
 		return 2
 	}
 	rdb := redis.NewClient(&redis.Options{Network: cfg.Network, Addr: cfg.Addr, DB: cfg.DB})
-	s, err := NewSemaphore(rdb, cfg.Name, cfg.Limit, WithTTL(cfg.TTL), WithLinger(cfg.Linger), WithPoll(cfg.Poll),
-		WithPolicy(cfg.Policy))
+	s, err := New(rdb, Config{
+		Name: cfg.Name, Limit: cfg.Limit, SessionTTL: cfg.TTL, IdleTimeout: cfg.IdleTimeout, PollInterval: cfg.Poll,
+		Outage: cfg.Outage,
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
@@ -95,13 +97,13 @@ type worker struct {
 	wg     sync.WaitGroup
 }
 
-// watched is a lease, and when it was last seen alive.
+// watched is a lease, and the time when it was last seen alive.
 type watched struct {
 	*Lease
 	alive atomic.Int64
 }
 
-// watch looks at the lease as a caller would that uses it.
+// watch checks the lease as a caller does that uses it.
 func (l *watched) watch() {
 	for {
 		now := time.Now().UnixNano()
@@ -151,14 +153,10 @@ func (w *worker) lease(id int) *watched {
 }
 
 func (w *worker) acquire(c command) error {
-	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
-	defer cancel()
-	l, err := w.s.AcquireN(ctx, c.N)
+	l, err := w.s.AcquireN(context.Background(), c.N, WithMaxWait(c.Timeout))
 	if err != nil {
 		return err
 	}
-	// The lease outlives the command's context, which only bounds the wait.
-	l.parent = context.Background()
 	seen := &watched{Lease: l}
 	w.wg.Go(seen.watch)
 	w.mu.Lock()
@@ -167,7 +165,7 @@ func (w *worker) acquire(c command) error {
 	return nil
 }
 
-// load acquires, holds and releases with many callers at once, and counts the leases that end within the time.
+// load acquires, holds and releases with many callers, and counts the leases that end within the time.
 func (w *worker) load(c command) (count int64, held time.Duration, err error) {
 	from := time.Now().Add(c.Warm)
 	to := from.Add(c.For)
@@ -205,7 +203,7 @@ func (w *worker) load(c command) (count int64, held time.Duration, err error) {
 	return count, held, err
 }
 
-// process is the test's side of one process.
+// process is the test's end of one process.
 type process struct {
 	t    testing.TB
 	cmd  *exec.Cmd
@@ -222,10 +220,10 @@ func startProcess(t testing.TB, rdb *redis.Client, cfg processConfig) *process {
 	o := rdb.Options()
 	cfg.Network, cfg.Addr, cfg.DB = o.Network, o.Addr, o.DB
 	if cfg.TTL == 0 {
-		cfg.TTL = DefaultTTL
+		cfg.TTL = DefaultSessionTTL
 	}
 	if cfg.Poll == 0 {
-		cfg.Poll = DefaultPoll
+		cfg.Poll = DefaultPollInterval
 	}
 	env, err := json.Marshal(cfg)
 	if err != nil {
@@ -264,14 +262,14 @@ func (p *process) read(out io.Reader) {
 	}
 }
 
-// start gives a command and returns where its answer comes.
+// start sends a command and returns the channel of its reply.
 func (p *process) start(c command) <-chan reply {
-	answer := make(chan reply, 1)
+	replied := make(chan reply, 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last++
 	c.ID = p.last
-	p.wait[c.ID] = answer
+	p.wait[c.ID] = replied
 	b, err := json.Marshal(c)
 	if err == nil {
 		_, err = p.in.Write(append(b, '\n'))
@@ -279,27 +277,27 @@ func (p *process) start(c command) <-chan reply {
 	if err != nil {
 		p.t.Log("a command to a process that has ended:", err)
 	}
-	return answer
+	return replied
 }
 
-// try gives a command and waits for its answer; false if the process ended before.
+// try sends a command and waits for its reply. It is false if the process ended before.
 func (p *process) try(c command) (reply, bool) {
 	select {
 	case r := <-p.start(c):
 		return r, true
 	case <-p.gone:
 	case <-time.After(60 * time.Second):
-		p.t.Errorf("no answer to %+v", c)
+		p.t.Errorf("%+v: got no reply, want one", c)
 	}
 	return reply{}, false
 }
 
-// do gives a command and waits for its answer.
+// do sends a command and waits for its reply.
 func (p *process) do(c command) reply {
 	p.t.Helper()
 	r, alive := p.try(c)
 	if !alive {
-		p.t.Fatalf("no answer to %+v", c)
+		p.t.Fatalf("%+v: got no reply, want one", c)
 	}
 	return r
 }

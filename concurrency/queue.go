@@ -1,49 +1,36 @@
 package concurrency
 
-import "context"
-
-// Priority orders callers: a higher one is served before a lower one, in the whole fleet, and within a priority a
-// process serves its callers in the order in which they came.
-type Priority int
-
-const (
-	// Low is for work that uses what is left.
-	Low Priority = iota - 1
-	// Normal is the default.
-	Normal
-	// High is for work that somebody waits for.
-	High
+import (
+	"context"
+	"time"
 )
 
-// levels is how many priorities there are; level 0 is the highest.
-const levels = 3
-
-func (p Priority) level() int { return int(High - p) }
-
-// waiter is one caller in the queue. Everything but ready is guarded by the semaphore's mutex.
+// waiter is one request in the queue. The semaphore's mutex guards everything but ready.
 type waiter struct {
 	ctx        context.Context
-	n          int64
+	n          int64 // permits
 	level      int
-	hold       holdLimit
-	try        bool  // don't wait longer than for one answer of Redis
-	asked      int64 // reports with a higher number include this waiter
+	maxWait    time.Duration // 0: no maximum
+	maxHold    time.Duration // of the lease; 0: no maximum
+	try        bool          // waits for one reply of Redis at most
+	afterSeq   int64         // a report with a higher number includes this waiter
 	queued     bool
 	prev, next *waiter
-	ready      chan outcome // one element; whoever takes the waiter out of the queue sends
+	ready      chan outcome // of one element; it is sent after the waiter was removed from the queue
 }
 
+// outcome is the end of a wait: a lease or an error.
 type outcome struct {
 	lease *Lease
 	err   error
 }
 
-// queue holds the waiting callers, the first of the highest priority at its head. A large request at the head holds up
-// the small ones behind it: if they could pass, it would never be served.
+// queue holds the waiting requests by priority, then by age. A large request at the head delays the small ones behind it:
+// if they could overtake it, it might never be served.
 type queue struct {
 	first, last [levels]*waiter
-	units       [levels]int64
-	tries       int
+	units       [levels]int64 // permits waited for
+	tries       int           // waiters of TryAcquire
 }
 
 func (q *queue) push(w *waiter) {
@@ -80,7 +67,7 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// head returns the waiter that is next, or nil.
+// head returns the waiter that is served next, or nil.
 func (q *queue) head() *waiter {
 	for _, w := range q.first {
 		if w != nil {
@@ -90,8 +77,8 @@ func (q *queue) head() *waiter {
 	return nil
 }
 
-// ahead reports whether a newcomer of the level would have to wait behind somebody.
-func (q *queue) ahead(level int) bool {
+// blocks reports whether a new request of the level has to wait behind another.
+func (q *queue) blocks(level int) bool {
 	for l := range level + 1 {
 		if q.first[l] != nil {
 			return true
@@ -100,12 +87,12 @@ func (q *queue) ahead(level int) bool {
 	return false
 }
 
-// drop takes out every waiter that unfit says can't be served and tells it why.
-func (q *queue) drop(unfit func(*waiter) error) {
+// drop removes the waiters for which refuse returns an error, and sends them that error.
+func (q *queue) drop(refuse func(*waiter) error) {
 	for _, w := range q.first {
 		for w != nil {
 			next := w.next
-			if err := unfit(w); err != nil {
+			if err := refuse(w); err != nil {
 				q.remove(w)
 				w.ready <- outcome{err: err}
 			}

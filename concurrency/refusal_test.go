@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/scripts"
 	"github.com/redis/go-redis/v9"
 )
 
-// refusal is a way in which Redis refuses reports, and how that ends.
+// refusal is a kind of refusal by Redis, with functions that begin and end it.
 type refusal struct {
 	prefix  string // of the error
 	outcome scripts.Outcome
 	begin   func(t *testing.T, rdb *redis.Client)
 	end     func(t *testing.T, rdb *redis.Client)
-	blocks  bool // nobody can ask Redis for anything meanwhile
+	blocks  bool // Redis refuses every command meanwhile
 }
 
 // do sends a command.
@@ -41,7 +42,7 @@ func refusals() map[string]refusal {
 			prefix: "NOPERM", outcome: scripts.Rejected,
 			begin: do("acl", "setuser", "default", "-evalsha"), end: do("acl", "setuser", "default", "+@all"),
 		},
-		"no permission to write": { // found out by the script's first write
+		"no permission to write": { // fails at the script's first write
 			outcome: scripts.Rejected,
 			begin:   do("acl", "setuser", "default", "-hset"), end: do("acl", "setuser", "default", "+@all"),
 		},
@@ -99,7 +100,7 @@ func inBackground(t *testing.T, rdb *redis.Client, args ...any) {
 // refuses waits until Redis refuses with an error of such a prefix, or with none if that is empty.
 func refuses(t *testing.T, rdb *redis.Client, prefix string) {
 	t.Helper()
-	eventually(t, "Redis refuses with "+prefix, func() bool {
+	testkit.Eventually(t, "Redis refuses with "+prefix, func() bool {
 		err := rdb.Get(t.Context(), "filler0").Err()
 		if prefix == "" {
 			return err == nil || errors.Is(err, redis.Nil)
@@ -108,9 +109,8 @@ func refuses(t *testing.T, rdb *redis.Client, prefix string) {
 	})
 }
 
-// Whatever Redis refuses with, the error says so, nothing is written, leases live on, and when it is over, so is the
-// refusal.
-func TestRefusals(t *testing.T) {
+// During a refusal the error has its reason, nothing is written, and leases live on. After it, permits are granted again.
+func TestRefusal_IsReportedAndEnds(t *testing.T) {
 	t.Parallel()
 	for name, r := range refusals() {
 		t.Run(name, func(t *testing.T) {
@@ -121,32 +121,32 @@ func TestRefusals(t *testing.T) {
 			}
 			server := redistest.Start(t, args...)
 			rdb := server.Client(t)
-			s := newTest(t, server.Client(t), 2, WithPolicy(FailClosed), WithLinger(0))
+			s := newTest(t, server.Client(t), Config{Limit: 2, Outage: FailClosed, IdleTimeout: -1})
 			l := acquire(t, s, 1)
 			r.begin(t, rdb)
 			var before map[string]string
 			if !r.blocks {
 				before = rdb.HGetAll(t.Context(), scripts.SemaphoreKey("test")).Val()
 			}
-			_, err := s.Acquire(bounded(t))
+			_, err := s.Acquire(testkit.Context(t))
 			if !errors.Is(err, ErrUnavailable) || scripts.OutcomeOf(err) != r.outcome || !redis.HasErrorPrefix(err, r.prefix) {
-				t.Errorf("refused with %v (%v), want %v and %q", err, scripts.OutcomeOf(err), r.outcome, r.prefix)
+				t.Errorf("Acquire: got %v (%v), want %v and %q", err, scripts.OutcomeOf(err), r.outcome, r.prefix)
 			}
 			if l.Err() != nil || l.Context().Err() != nil {
-				t.Errorf("the lease ended: %v", l.Err())
+				t.Errorf("the lease: got %v, want nil", l.Err())
 			}
 			if after := rdb.HGetAll(t.Context(), scripts.SemaphoreKey("test")).Val(); !r.blocks && !maps.Equal(before, after) {
-				t.Errorf("something was written\nbefore: %q\nafter: %q", before, after)
+				t.Errorf("the HASH: got %q, want %q", after, before)
 			}
 			r.end(t, rdb)
 			back(t, s)
 			second := acquire(t, s, 1)
 			if sum, st := allocated(t, s); sum != 2 || l.Err() != nil {
-				t.Errorf("two leases (%v), and in Redis: %+v", l.Err(), st)
+				t.Errorf("allocated permits: got %d and lease error %v, want 2 and nil: %+v", sum, l.Err(), st)
 			}
 			second.Release()
 			l.Release()
-			eventually(t, "the permits are back", func() bool { sum, _ := allocated(t, s); return sum == 0 })
+			returned(t, s)
 		})
 	}
 }

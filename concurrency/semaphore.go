@@ -13,115 +13,143 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Semaphore limits how many permits all processes use at a time that have a Semaphore of the same name on the same
-// Redis. A process needs one per name; it is safe for concurrent use. Close it when it is no longer needed.
+// Semaphore limits how many permits are in use at a time, in all processes that have a Semaphore of the same name on the
+// same Redis. A process needs one Semaphore per name. It is safe for concurrent use. Call Close when it is no longer needed.
 type Semaphore struct {
 	rdb   redis.UniversalClient
-	name  string
 	id    string // of the session
-	cfg   config
+	cfg   Config
 	clock scripts.Clock
 	base  time.Time     // ends counts from here
-	ends  atomic.Int64  // a copy of session.ends for whoever doesn't hold the mutex; 0: none
-	kick  chan struct{} // something happened that the loop should look at
-	done  chan struct{} // the loop has ended
-	deaf  chan struct{} // and the goroutine that listens
-	calls atomic.Int64  // script calls under way, abandoned ones included
+	ends  atomic.Int64  // a copy of session.ends for readers that don't hold the mutex; 0: none
+	calls atomic.Int64  // script calls that the client still runs
+	done  chan struct{} // closed when the loop has no more to do for the semaphore
+	loop  *loop         // set by the first signal
 
-	waiters sync.Pool
+	waiterPool sync.Pool
 
-	mu      sync.Mutex
-	started bool
-	closing bool
-	relaxed bool // the loop looks at idle permits by itself, without a kick
-	queue   queue
-	leases  leaseList
-	session session
-	stats   Stats
+	// Only the loop's goroutine uses these, and after done Close reads wasLast.
+	exchange  *exchange // nil: no report is in flight
+	lastReply lastReply
+	next      time.Time // when the loop must look again
+	dueAt     int       // index in the loop's heap; negative: none
+	ended     bool
+	wasLast   bool // the loop has ended with the semaphore
+
+	isReady bool // in loop.ready; guarded by loop.mu
+
+	mu          sync.Mutex
+	started     bool
+	closing     bool
+	watchesIdle bool // the loop has set its timer for idle permits and needs no signal
+	degraded    int  // requests decided by the outage policy that the hook doesn't know of
+	queue       queue
+	leases      leaseList
+	session     session
+	stats       Stats
 }
 
-// NewSemaphore returns a semaphore of limit permits, from 1 to 16,777,215. It does nothing with Redis until the first
-// permit is asked for. Its name may hold any bytes.
-func NewSemaphore(rdb redis.UniversalClient, name string, limit int, opts ...Option) (*Semaphore, error) {
+// New returns a semaphore. It uses Redis from the first request for a permit on.
+func New(rdb redis.UniversalClient, cfg Config) (*Semaphore, error) {
 	if rdb == nil {
-		return nil, errors.New("concurrency: NewSemaphore needs a Redis client, not nil")
+		return nil, errors.New("concurrency: the Redis client is nil: pass a connected client to New")
 	}
-	if name == "" {
-		return nil, errors.New("concurrency: NewSemaphore needs a name")
-	}
-	cfg, err := newConfig(int64(limit), opts)
+	cfg, err := cfg.complete()
 	if err != nil {
-		return nil, fmt.Errorf("concurrency: semaphore %q: %w", name, err)
+		return nil, err
 	}
 	s := &Semaphore{
-		rdb: rdb, name: name, id: rand.Text(), cfg: cfg, base: time.Now(),
-		kick: make(chan struct{}, 1), done: make(chan struct{}), deaf: make(chan struct{}),
+		rdb: rdb, id: rand.Text(), cfg: cfg, base: time.Now(),
+		done: make(chan struct{}), dueAt: -1,
 	}
 	s.session = newSession(&s.cfg)
 	return s, nil
 }
 
-// Name returns the semaphore's name.
-func (s *Semaphore) Name() string { return s.name }
+// signal makes the loop look at the semaphore. The first signal joins the client's loop. The mutex is held.
+func (s *Semaphore) signal() {
+	if !s.started {
+		s.started = true
+		s.loop = joinLoop(s)
+	}
+	s.loop.wake(s)
+}
 
-// Session returns the ID by which Inspect and Revoke know this process.
+// Name returns the semaphore's name.
+func (s *Semaphore) Name() string { return s.cfg.Name }
+
+// Session returns the ID of this process's session, for Inspect and Revoke.
 func (s *Semaphore) Session() string { return s.id }
 
-// grant makes the lease for w. The mutex is held, and there is room.
+// canGrant reports whether n permits can be granted now, by the allocation or the outage policy. If it is true, the caller
+// must grant them. The mutex is held.
+func (s *Semaphore) canGrant(n int64) bool {
+	if s.session.fits(n) {
+		return true
+	}
+	if s.session.fitsOutage(n) {
+		s.degraded++
+		return true
+	}
+	return false
+}
+
+// grant makes the lease for w. The mutex is held, and canGrant was true.
 func (s *Semaphore) grant(w *waiter, now time.Time) *Lease {
 	l := &Lease{sem: s, n: w.n, level: w.level, parent: w.ctx, since: now}
 	s.session.use(w.n, w.level, now)
 	s.leases.add(l)
-	s.stats.Acquired++
-	if w.hold > 0 {
-		l.timer = time.AfterFunc(w.hold, func() { s.reclaim(l) })
+	s.stats.LeasesGranted++
+	if w.maxHold > 0 {
+		l.timer = time.AfterFunc(w.maxHold, func() { s.reclaim(l) })
 	}
 	return l
 }
 
-// serve hands out what there is, in the queue's order, and tells the loop if permits should go back. The mutex is held.
+// serve grants free permits in the queue's order, and signals the loop if permits have to be returned. The mutex is held.
 func (s *Semaphore) serve(now time.Time) {
 	w := s.queue.head()
-	for w != nil && s.session.room(w.n) {
+	for w != nil && s.canGrant(w.n) {
 		s.queue.remove(w)
 		w.ready <- outcome{lease: s.grant(w, now)}
 		w = s.queue.head()
 	}
 	idle := w == nil && s.session.alloc > s.session.used
-	if s.session.surplus(w != nil) || (idle && !s.relaxed) || (w == nil && s.session.used == 0 && s.session.alloc == 0) {
-		s.wakeLoop()
+	unused := w == nil && s.session.used == 0 && s.session.alloc == 0
+	if s.session.hasSurplus(w != nil) || (idle && !s.watchesIdle) || unused {
+		s.signal()
 	}
 }
 
-// release gives a lease's permits to the next waiter, or back. It reports whether the lease was held.
+// release passes a lease's permits to the next waiter or returns them. It reports whether the lease was held.
 func (s *Semaphore) release(l *Lease, o Outcome) bool {
 	now := time.Now()
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	if !l.held {
 		return false
 	}
 	s.leases.remove(l)
 	s.session.use(-l.n, l.level, now)
-	s.sample(o, now.Sub(l.since), now)
+	s.recordSample(o, now.Sub(l.since), now)
 	s.serve(now)
 	return true
 }
 
-// sample notes what a call met. The mutex is held.
-func (s *Semaphore) sample(o Outcome, took time.Duration, now time.Time) {
+// recordSample keeps the result of a call for the adaptive limit. The mutex is held.
+func (s *Semaphore) recordSample(o Outcome, took time.Duration, now time.Time) {
 	m := &s.session.samples
-	if s.cfg.adaptive == nil || o == Ignored {
+	if s.cfg.Adaptive == nil || o == Ignored {
 		return
 	}
 	first := m.since.IsZero()
 	m.add(o, took, now)
-	if first || (o == Overloaded && m.dropped == 1) {
-		s.wakeLoop() // to set its timer
+	if first || (o == Dropped && m.dropped == 1) {
+		s.signal() // the loop sets its timer
 	}
 }
 
-// reclaim takes back a lease that was held for too long: first the context ends, then the permits go to others.
+// reclaim ends a lease that was held for too long: first its context, then its hold on the permits.
 func (s *Semaphore) reclaim(l *Lease) {
 	s.mu.Lock()
 	held := l.held
@@ -129,12 +157,12 @@ func (s *Semaphore) reclaim(l *Lease) {
 	if held {
 		l.end(errTooLong)
 	}
-	if held && s.release(l, Overloaded) {
-		s.lost(1, errTooLong)
+	if held && s.release(l, Dropped) {
+		s.recordLost(1, errTooLong)
 	}
 }
 
-// checkEnd ends the session if its time has come, without waiting for the loop to notice.
+// checkEnd ends the session if its time has come, without waiting for the loop's timer.
 func (s *Semaphore) checkEnd() {
 	ends := s.ends.Load()
 	now := time.Now()
@@ -142,50 +170,65 @@ func (s *Semaphore) checkEnd() {
 		return
 	}
 	s.mu.Lock()
-	lost := s.lapse(now)
+	lost := s.expire(now)
 	s.mu.Unlock()
-	s.lose(lost, errExpired)
+	s.endLeases(lost, errExpired)
 }
 
-// lapse ends the session if its time has come, and returns the leases to be ended with it. The mutex is held.
-func (s *Semaphore) lapse(now time.Time) []*Lease {
-	if !s.session.over(now) {
+// expire ends the session if its time has come. It returns the leases that the caller must end. The mutex is held.
+func (s *Semaphore) expire(now time.Time) []*Lease {
+	if !s.session.ended(now) {
 		return nil
 	}
-	return s.forfeit()
+	return s.dropLeases()
 }
 
-// forfeit takes all leases out of the books, for the caller to end them without the mutex. The mutex is held.
-func (s *Semaphore) forfeit() []*Lease {
-	s.session.forget()
+// dropLeases clears the session and returns its leases, for the caller to end without the mutex. The mutex is held.
+func (s *Semaphore) dropLeases() []*Lease {
+	s.session.clear()
 	s.ends.Store(0)
-	s.wakeLoop()
+	s.signal()
 	return s.leases.clear()
 }
 
-// lose ends the contexts of lost leases.
-func (s *Semaphore) lose(leases []*Lease, cause error) {
+// endLeases ends the contexts of lost leases.
+func (s *Semaphore) endLeases(leases []*Lease, cause error) {
 	for _, l := range leases {
 		l.end(cause)
 	}
-	s.lost(len(leases), cause)
+	s.recordLost(len(leases), cause)
 }
 
-func (s *Semaphore) lost(n int, cause error) {
+func (s *Semaphore) recordLost(n int, cause error) {
 	if n == 0 {
 		return
 	}
 	s.mu.Lock()
-	s.stats.Lost += int64(n)
+	s.stats.LeasesLost += int64(n)
 	s.mu.Unlock()
-	if s.cfg.hooks.Lost != nil {
-		s.cfg.hooks.Lost(n, cause)
+	if h := s.cfg.Hooks.LeaseLost; h != nil {
+		h(n, cause)
 	}
 }
 
-// Close ends all waits with ErrClosed, ends the contexts of leases still held, and gives every permit back to Redis.
-// It waits for that until ctx ends; what Redis couldn't be told comes back with the TTL. Closing again waits again. The
-// goroutines end with it, but for what the client does while it tries to reach a Redis that hangs.
+// unlock releases the mutex, and then calls the hook for requests that the outage policy has decided.
+func (s *Semaphore) unlock() {
+	n, err := s.degraded, s.session.err
+	s.degraded = 0
+	s.mu.Unlock()
+	if h := s.cfg.Hooks.Degraded; h != nil {
+		for range n {
+			h(s.cfg.Outage, err)
+		}
+	}
+}
+
+// Close ends all waits with ErrClosed, ends the contexts of leases still held, and returns every permit to Redis. It waits
+// for that until ctx ends. Permits whose return Redis hasn't confirmed are free after SessionTTL. Another Close waits
+// again. Close the semaphore before its client.
+//
+// The semaphores of a client share a subscription and its goroutines, which end with the last Close. Script calls that the
+// client still runs because Redis hangs end with the client's own timeouts.
 func (s *Semaphore) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closing = true
@@ -193,30 +236,32 @@ func (s *Semaphore) Close(ctx context.Context) error {
 	s.queue.drop(func(*waiter) error { return ErrClosed })
 	leases := s.leases.clear()
 	s.mu.Unlock()
-	s.lose(leases, errClosing)
+	s.endLeases(leases, errClosing)
 	if !started {
 		return nil
 	}
-	// Only now, with their contexts ended, may the permits go back.
+	// The permits are returned only now, after the leases' contexts have ended.
 	s.mu.Lock()
-	s.session.forget()
-	s.session.failures = 0 // the last report has tries of its own
-	s.wakeLoop()
+	s.session.clear()
+	s.session.failures = 0 // the final report has attempts of its own
+	s.signal()
 	s.mu.Unlock()
 	select {
 	case <-s.done:
 	case <-ctx.Done():
-		return s.fail(context.Cause(ctx))
+		return s.fail(contextError(ctx))
 	}
 	s.mu.Lock()
-	told, err := !s.session.listed, s.session.err
+	returned, err := !s.session.registered, s.session.err
 	s.mu.Unlock()
-	if !told {
-		return s.fail(fmt.Errorf("%w: the permits come back when the session ends: %w", ErrUnavailable, err))
+	if !returned {
+		return s.fail(fmt.Errorf("%w: the permits are free when the session ends: %w", ErrUnavailable, err))
 	}
-	select {
-	case <-s.deaf:
-	case <-ctx.Done():
+	if s.wasLast {
+		select {
+		case <-s.loop.listener.done:
+		case <-ctx.Done():
+		}
 	}
 	return nil
 }

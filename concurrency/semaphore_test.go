@@ -12,35 +12,36 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestAcquireAndRelease(t *testing.T) {
+// A permit can be acquired again after its release, which counts once.
+func TestRelease_FreesThePermitOnce(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		s := newTest(t, rdb, 2)
+		s := newTest(t, rdb, Config{Limit: 2})
 		a, b := acquire(t, s, 1), acquire(t, s, 1)
 		if _, err := s.TryAcquire(t.Context()); !errors.Is(err, ErrFull) {
-			t.Fatalf("a third permit of two: %v", err)
+			t.Fatalf("a third permit of two: got %v, want %v", err, ErrFull)
 		}
 		a.Release()
-		a.Release() // idempotent
+		a.Release() // without effect
 		c := acquire(t, s, 1)
 		if a.Context().Err() == nil || !errors.Is(a.Err(), context.Canceled) {
-			t.Errorf("a released lease lives: %v", a.Err())
+			t.Errorf("a released lease: got %v, want %v", a.Err(), context.Canceled)
 		}
 		if c.Err() != nil || c.Context().Err() != nil {
-			t.Errorf("a held lease has ended: %v", c.Err())
+			t.Errorf("a held lease: got %v, want nil", c.Err())
 		}
 		b.Release()
 		c.Release()
 	})
 }
 
-// Several processes together never hold more than the limit, and all of them get somewhere.
-func TestLimitHoldsAcrossSessions(t *testing.T) {
+// Several processes together never hold more than the limit, and all of their requests are granted.
+func TestLimit_HoldsAcrossProcesses(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		const limit, processes, callers, rounds = 3, 4, 5, 20
 		var inUse, most atomic.Int64
 		var wg sync.WaitGroup
 		for range processes {
-			s := newTest(t, rdb, limit)
+			s := newTest(t, rdb, Config{Limit: limit})
 			for range callers {
 				wg.Go(func() {
 					for range rounds {
@@ -61,7 +62,7 @@ func TestLimitHoldsAcrossSessions(t *testing.T) {
 		}
 		wg.Wait()
 		if most.Load() > limit {
-			t.Errorf("%d permits of %d were in use at a time", most.Load(), limit)
+			t.Errorf("permits in use at a time: got %d, want at most %d", most.Load(), limit)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package concurrency
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -8,96 +9,119 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// noShare stands for the share of a session that nobody asks to keep to one.
+// noShare is the share of a session that may use its whole allocation: no other session has less than its fair share.
 const noShare = math.MaxInt64
 
-// calm is the stuck of a session that isn't kept waiting: any new waiter is worth a report.
-const calm = levels
+// noneWaiting is the waitingPriority of a session without waiters that Redis knows of: each new waiter is worth a report.
+const noneWaiting = levels
 
-// session is what the process knows of its registration in Redis. It holds no lock and reads no clock: the semaphore
-// guards it, and passes the time.
+// session is the process's view of its registration in Redis. It holds no lock and reads no clock: the semaphore's mutex
+// guards it, and its methods are handed the time.
 type session struct {
-	cfg *config
+	cfg *Config
 
 	seq   int64     // of the last report
-	alloc int64     // permits that Redis counts as ours until ends; while a report is under way, what it said we keep
-	share int64     // hand nothing out above this; noShare: nobody else lacks permits
-	ends  time.Time // by then every permit must be out of use; zero: no session is live in Redis
+	alloc int64     // permits that Redis allocates to the session until ends; during a report, those that it keeps
+	share int64     // grant nothing above this; noShare: no bound
+	ends  time.Time // no permit may be in use from then on; zero: Redis has no session
 	used  int64     // permits that leases hold
 	held  [levels]int64
 
-	ceiling, version int64 // the limit that counts, as far as we know
+	ceiling, version int64 // the configured limit that counts, as of the last reply
 	limit            int64 // the same, adapted
-	peers            int64 // the most sessions seen active at a time
+	maxSessions      int64 // the highest number of sessions seen
 
-	listed  bool      // Redis may have a row of ours
-	urgent  bool      // report as soon as possible
-	pressed bool      // somebody else may want what we don't use
-	stuck   int       // the best priority that the last answer left waiting
-	sent    time.Time // when the last report was sent
-	again   time.Time // when Redis said that it is worth asking again; zero: it didn't
-	active  time.Time // when a lease was last granted or released
-	asked   [levels]int64
+	registered      bool      // Redis may have a row of the session
+	reached         bool      // a report has succeeded, so maxSessions is known
+	reportNow       bool      // a report is due at once
+	demandFell      bool      // a waiter that Redis knows of has left the queue without its permits
+	contended       bool      // some session has less than its share, so unused permits must be returned at once
+	waitingPriority int       // highest priority (lowest level) with waiters after the last reply; noneWaiting: none
+	reportedAt      time.Time // when the last report was sent
+	askAt           time.Time // when Redis expects permits for the waiters; zero: unknown
+	usedAt          time.Time // when a lease was last granted or released
+	reportedUnits   [levels]int64
 
 	samples samples
 
-	failures int
-	retry    time.Time // no report before, after a failure
-	err      error     // Redis is away, and why
+	claimFrom time.Time // no new permits are asked for before, because Redis' clock was set forward
+
+	failures int       // reports that failed since the last reply
+	retryAt  time.Time // no report before this time, after a failure
+	err      error     // why Redis counts as away; nil: it doesn't
 }
 
-func newSession(cfg *config) session {
+func newSession(cfg *Config) session {
+	limit := int64(cfg.Limit)
 	return session{
-		cfg: cfg, share: noShare, ceiling: cfg.limit, limit: cfg.limit, version: cfg.version, peers: 1, stuck: calm,
+		cfg: cfg, share: noShare, ceiling: limit, limit: limit, version: cfg.LimitVersion, maxSessions: 1,
+		waitingPriority: noneWaiting,
 	}
 }
 
-// room reports whether n more permits can be used at once.
-func (s *session) room(n int64) bool {
-	if !s.ends.IsZero() && s.used+n <= min(s.alloc, s.share) {
-		return true
-	}
+// fits reports whether the allocation has room for n more permits.
+func (s *session) fits(n int64) bool {
+	return !s.ends.IsZero() && s.used+n <= min(s.alloc, s.share)
+}
+
+// fitsOutage reports whether the outage policy grants n more permits while Redis is away.
+func (s *session) fitsOutage(n int64) bool {
 	if s.err == nil {
 		return false
 	}
-	switch s.cfg.policy {
+	switch s.cfg.Outage {
 	case FailOpen:
 		return true
 	case LocalShare:
-		return s.used+n <= s.localShare()
+		return s.reached && s.used+n <= s.localShare()
 	default:
 		return false
 	}
 }
 
-// localShare is what a process may use while Redis is away, unless its session has more.
-func (s *session) localShare() int64 {
-	return max(1, s.limit/max(s.peers, s.cfg.fleet))
+// failsClosed reports whether requests are refused while Redis is away. With LocalShare they are refused until the process
+// has reached Redis once: before, it doesn't know how many processes share the limit.
+func (s *session) failsClosed() bool {
+	return s.err != nil && (s.cfg.Outage == FailClosed || (s.cfg.Outage == LocalShare && !s.reached))
 }
 
-// use counts n permits as used, or with a negative n as released.
+// unavailable describes why requests are refused while Redis is away.
+func (s *session) unavailable() error {
+	if s.reached {
+		return fmt.Errorf("%w: %w", ErrUnavailable, s.err)
+	}
+	return fmt.Errorf("%w: this process has never reached it: check the address, the password and the ACL: %w",
+		ErrUnavailable, s.err)
+}
+
+// localShare is the number of permits that the process may use while Redis is away and its session has no more.
+func (s *session) localShare() int64 {
+	return max(1, s.limit/max(s.maxSessions, int64(s.cfg.MinProcesses)))
+}
+
+// use counts n permits as used. If n is negative, it counts them as released.
 func (s *session) use(n int64, level int, now time.Time) {
 	s.used += n
 	s.held[level] += n
-	s.active = now
+	s.usedAt = now
 	s.samples.peak = max(s.samples.peak, s.used)
 }
 
-// keep returns how much of the allocation the process wants to keep.
-func (s *session) keep(waiting bool, now time.Time) int64 {
+// allocationToKeep returns the part of the allocation that the next report keeps.
+func (s *session) allocationToKeep(waiting bool, now time.Time) int64 {
 	switch {
 	case waiting:
 		return max(s.used, min(s.alloc, s.share))
-	case !s.pressed && s.share == noShare && now.Sub(s.active) < s.cfg.linger:
+	case !s.contended && s.share == noShare && now.Sub(s.usedAt) < s.cfg.IdleTimeout:
 		return max(s.used, s.alloc)
 	default:
 		return s.used
 	}
 }
 
-// surplus reports whether permits lie idle that somebody else wants.
-func (s *session) surplus(waiting bool) bool {
-	if s.share == noShare && !s.pressed {
+// hasSurplus reports whether the session has unused permits that another session wants.
+func (s *session) hasSurplus(waiting bool) bool {
+	if s.share == noShare && !s.contended {
 		return false
 	}
 	if waiting {
@@ -106,8 +130,8 @@ func (s *session) surplus(waiting bool) bool {
 	return s.alloc > s.used
 }
 
-// due returns when the next report should be sent; the zero time: only when something happens.
-func (s *session) due(q *queue, now time.Time) time.Time {
+// nextReport returns when the next report is due. The zero time: not until something changes.
+func (s *session) nextReport(q *queue, now time.Time) time.Time {
 	var at time.Time
 	by := func(t time.Time) {
 		if at.IsZero() || t.Before(at) {
@@ -115,129 +139,135 @@ func (s *session) due(q *queue, now time.Time) time.Time {
 		}
 	}
 	waiting := q.head() != nil
-	if s.urgent || s.surplus(waiting) {
+	if s.demandFell { // Redis sets permits aside for it; the delay bounds the reports of many waiters that leave
+		by(s.reportedAt.Add(s.cfg.PollInterval / 10))
+	}
+	if s.reportNow || s.hasSurplus(waiting) {
 		by(now)
 	}
 	if waiting {
-		by(s.sent.Add(s.cfg.poll))
-		if !s.again.IsZero() {
-			by(s.again)
+		by(s.reportedAt.Add(s.cfg.PollInterval))
+		if !s.askAt.IsZero() {
+			by(s.askAt)
 		}
 	} else {
-		s.dueIdle(by, now)
+		s.nextIdleReport(by, now)
 	}
 	if !s.samples.since.IsZero() {
-		by(s.samples.due(s.cfg.adaptive, s.sent))
+		by(s.samples.due(s.cfg.Adaptive, s.reportedAt))
 	}
 	if s.alloc > 0 || s.used > 0 || s.err != nil {
-		by(s.sent.Add(s.cfg.ttl / 3))
+		by(s.reportedAt.Add(s.cfg.SessionTTL / 3))
 	}
-	if !at.IsZero() && at.Before(s.retry) {
-		return s.retry
+	if !at.IsZero() && at.Before(s.retryAt) {
+		return s.retryAt
 	}
 	return at
 }
 
-// dueIdle says by when a process without waiters gives back what it doesn't use, and leaves.
-func (s *session) dueIdle(by func(time.Time), now time.Time) {
+// nextIdleReport adds the times at which a process without waiters returns unused permits, and removes its row.
+func (s *session) nextIdleReport(by func(time.Time), now time.Time) {
 	if s.alloc > s.used {
-		by(s.active.Add(s.cfg.linger))
+		by(s.usedAt.Add(s.cfg.IdleTimeout))
 	}
-	if s.listed && s.alloc == 0 && s.used == 0 {
+	if s.registered && s.alloc == 0 && s.used == 0 {
 		by(now)
 	}
 }
 
-// report makes the next report. Until its answer comes the process uses no more than the report says that it keeps.
+// report composes the next report. Until its reply, the process uses no more than the report keeps.
 func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	head := q.head()
 	s.seq++
-	s.alloc = s.keep(head != nil, now)
-	s.urgent, s.sent, s.again = false, now, time.Time{}
+	s.alloc = s.allocationToKeep(head != nil, now)
+	s.reportNow, s.demandFell, s.reportedAt, s.askAt = false, false, now, time.Time{}
 	r := &scripts.SemaphoreReport{
-		Seq: s.seq, TTL: s.cfg.ttl, Limit: s.cfg.limit, Version: s.cfg.version,
-		Held: s.used, Alloc: s.alloc, Name: s.cfg.session,
+		Seq: s.seq, TTL: s.cfg.SessionTTL, Limit: int64(s.cfg.Limit), Version: s.cfg.LimitVersion,
+		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName,
 	}
 	if s.version > r.Version {
 		r.Limit, r.Version = s.ceiling, s.version
 	}
-	if head != nil {
+	waiting := q.units
+	if now.Before(s.claimFrom) {
+		waiting = [levels]int64{}
+	} else if head != nil {
 		r.Need = head.n
 	}
 	for l := range levels {
-		r.Want[l] = min(s.held[l]+q.units[l], scripts.SemaphoreMost)
+		r.Want[l] = min(s.held[l]+waiting[l], scripts.SemaphoreMost)
 	}
-	if s.cfg.adaptive != nil {
-		r.Adaptive = s.samples.take(s.cfg.adaptive, s.used)
+	if s.cfg.Adaptive != nil {
+		r.Adaptive = s.samples.take(s.cfg.Adaptive, s.used)
 	}
-	s.asked = q.units
-	s.listed = true
+	s.reportedUnits = waiting
+	s.registered = true
 	return r
 }
 
-// guard is how long before Redis ends the session the process ends it: enough for the clocks to drift apart in a TTL
-// and for leases' contexts to be cancelled.
-func (s *session) guard() time.Duration { return s.cfg.ttl / 20 }
+// guard is how much earlier than Redis the process ends the session. It covers the drift of two clocks within a TTL, and
+// the time that cancelled calls need to end.
+func (s *session) guard() time.Duration { return s.cfg.SessionTTL / 20 }
 
-// apply takes in the answer to the report r that was sent at the time sent. Permits count from then, since Redis can't
-// have counted from earlier.
+// apply takes in the reply to the report r. Redis counts the TTL from when it ran the script, so the process counts from
+// sent, which is earlier.
 func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreReply, sent time.Time) {
-	s.failures, s.retry, s.err = 0, time.Time{}, nil
-	s.pressed = false
+	s.failures, s.retryAt, s.err, s.reached = 0, time.Time{}, nil, true
+	s.contended = false
 	s.alloc, s.share = reply.Alloc, noShare
 	if reply.Share >= 0 {
 		s.share = reply.Share
 	}
-	s.ends = sent.Add(s.cfg.ttl - s.guard())
-	s.listed = r.Alloc > 0 || r.Need > 0
-	if !s.listed {
+	s.ends = sent.Add(s.cfg.SessionTTL - s.guard())
+	s.registered = r.Alloc > 0 || r.Need > 0
+	if !s.registered {
 		s.ends = time.Time{}
 	}
 	if reply.Version >= s.version { // else SetLimit overtook the report
 		s.limit, s.ceiling, s.version = reply.Limit, reply.Ceiling, reply.Version
 	}
-	s.peers = max(s.peers, reply.Sessions)
+	s.maxSessions = max(s.maxSessions, reply.Sessions)
 	if reply.Again >= 0 && r.Need > 0 {
-		s.again = sent.Add(reply.Again)
+		s.askAt = sent.Add(reply.Again)
 	}
 }
 
-// settle, after the answer's permits were handed out, notes who is left waiting: those whom Redis knows of wait for a
-// message or the next poll, newcomers are worth another report at once.
-func (s *session) settle(r *scripts.SemaphoreReport, q *queue) {
-	s.stuck = calm
+// noteWaiting records which waiters are left after the grants of a reply. If Redis knows of them, they wait for a message
+// or the next poll. Newer waiters are worth another report at once.
+func (s *session) noteWaiting(r *scripts.SemaphoreReport, q *queue) {
+	s.waitingPriority = noneWaiting
 	head := q.head()
-	if head == nil {
+	if head == nil || s.reportedAt.Before(s.claimFrom) {
 		return
 	}
 	var wanted int64
 	for _, w := range r.Want {
 		wanted += w
 	}
-	if r.Need > 0 && s.alloc < wanted && s.asked[head.level] > 0 {
-		s.stuck = head.level
+	if r.Need > 0 && s.alloc < wanted && s.reportedUnits[head.level] > 0 {
+		s.waitingPriority = head.level
 		return
 	}
-	s.urgent = true
+	s.reportNow = true
 }
 
-// fail notes that a report failed. Its outcome may be unknown; the next one puts it right.
+// fail records a failed report. Its outcome may be unknown; the next report replaces it.
 func (s *session) fail(err error, now time.Time) {
 	s.failures++
-	s.stuck = calm
-	backoff := min(s.cfg.ttl/10, time.Second, 25*time.Millisecond<<min(s.failures, 10))
-	s.retry = now.Add(backoff/2 + rand.N(backoff/2))
-	s.urgent = true
+	s.waitingPriority = noneWaiting
+	backoff := min(s.cfg.SessionTTL/10, time.Second, 25*time.Millisecond<<min(s.failures, 10))
+	s.retryAt = now.Add(backoff/2 + rand.N(backoff/2))
+	s.reportNow = true
 	if s.failures > 1 || scripts.OutcomeOf(err) == scripts.Rejected {
 		s.err = err
 	}
 }
 
-// over reports whether the session's time has come.
-func (s *session) over(now time.Time) bool { return !s.ends.IsZero() && !now.Before(s.ends) }
+// ended reports whether the session has ended by the local clock.
+func (s *session) ended(now time.Time) bool { return !s.ends.IsZero() && !now.Before(s.ends) }
 
-// forget ends the session: nothing of it may be used any more.
-func (s *session) forget() {
+// clear ends the session: none of its permits may be used any more.
+func (s *session) clear() {
 	s.alloc, s.used, s.held, s.ends, s.share = 0, 0, [levels]int64{}, time.Time{}, noShare
-	s.urgent = true
+	s.reportNow = true
 }

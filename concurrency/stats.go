@@ -1,23 +1,23 @@
 package concurrency
 
-// Stats counts what this process did with the semaphore.
+// Stats counts the work of this process on the semaphore.
 type Stats struct {
-	Acquired int64 // leases granted
-	Waited   int64 // requests that weren't served at once
-	Lost     int64 // leases that ended before they were released
-	Calls    int64 // script calls sent to Redis
-	Held     int64 // permits that leases hold now
-	Waiting  int64 // permits that callers wait for now
+	LeasesGranted    int64 // since New
+	LeasesLost       int64 // leases that ended before their release, since New
+	Waits            int64 // requests that weren't served at once, since New
+	ScriptCalls      int64 // sent to Redis, since New
+	PermitsHeld      int64 // by leases, now
+	PermitsWaitedFor int64 // by requests in the queue, now
 }
 
-// Stats returns the counts so far.
+// Stats returns the current counts.
 func (s *Semaphore) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.stats
-	st.Held = s.session.used
+	st.PermitsHeld = s.session.used
 	for _, n := range s.queue.units {
-		st.Waiting += n
+		st.PermitsWaitedFor += n
 	}
 	return st
 }

@@ -10,14 +10,20 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/redis/go-redis/v9"
 )
 
-// The waiting logic in the time of a synctest bubble, where a second is exactly a second. Redis is miniredis, and no
-// message ever arrives (a connection that listens would make the bubble's time stand still).
+// The tests of this file run in a synctest bubble, where times are exact. No message arrives in it, because a connection
+// that subscribes would stop the bubble's time.
 
-// bubble runs f in a bubble; every call of process makes another process's client.
+// bubble runs f in a bubble. Every call of process makes the client of another process.
 func bubble(t *testing.T, f func(t *testing.T, process func() *client)) {
+	clockBubble(t, func(t *testing.T, process func() *client, _ *miniredis.Miniredis) { f(t, process) })
+}
+
+// clockBubble is bubble for tests that set Redis' clock.
+func clockBubble(t *testing.T, f func(t *testing.T, process func() *client, mini *miniredis.Miniredis)) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(30 * 365 * 24 * time.Hour) // a bubble begins in 2000, and the scripts' time in 2017
 		mini := miniredis.NewMiniRedis()
@@ -28,8 +34,10 @@ func bubble(t *testing.T, f func(t *testing.T, process func() *client)) {
 				Addr:   "127.0.0.1:1",
 				Dialer: func(context.Context, string, string) (net.Conn, error) { return mini.Dial() },
 			}), silent: redis.NewClient(&redis.Options{
-				Addr:   "127.0.0.1:1",
-				Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody listens") },
+				Addr: "127.0.0.1:1",
+				Dialer: func(context.Context, string, string) (net.Conn, error) {
+					return nil, errors.New("no connections for messages")
+				},
 			})}
 			c.AddHook(c)
 			t.Cleanup(func() {
@@ -38,11 +46,11 @@ func bubble(t *testing.T, f func(t *testing.T, process func() *client)) {
 				}
 			})
 			return c
-		})
+		}, mini)
 	})
 }
 
-// client is a process's client. It can be cut off from Redis, which then answers nothing.
+// client is a process's client. While away is set, it gets no replies.
 type client struct {
 	redis.UniversalClient
 	silent *redis.Client
@@ -70,22 +78,22 @@ func (c *client) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	return next
 }
 
-// Where every message is lost, a permit that another process gave back is had within the poll interval.
-func TestPollMakesUpForLostMessages(t *testing.T) {
-	for _, poll := range []time.Duration{DefaultPoll, 40 * time.Millisecond} {
+// If every message is lost, a permit that another process returned is granted within the poll interval.
+func TestPoll_ReplacesLostMessages(t *testing.T) {
+	for _, poll := range []time.Duration{DefaultPollInterval, 40 * time.Millisecond} {
 		bubble(t, func(t *testing.T, process func() *client) {
-			options := []Option{WithPoll(poll), WithLinger(0)}
-			a, b := newTest(t, process(), 1, options...), newTest(t, process(), 1, options...)
+			cfg := Config{Limit: 1, PollInterval: poll, IdleTimeout: -1}
+			a, b := newTest(t, process(), cfg), newTest(t, process(), cfg)
 			for i := range 30 {
 				held := acquire(t, a, 1)
-				got := queued(t, b, bounded(t), 1)
+				got := queued(t, b, testkit.Context(t), 1)
 				time.Sleep(time.Duration(i) * 37 * time.Millisecond)
 				none(t, got)
 				released := time.Now()
 				held.Release()
 				take(t, got).Release()
 				if took := time.Since(released); took > poll {
-					t.Errorf("served %v after the release, with a poll every %v", took, poll)
+					t.Errorf("the waiter was served after %v, want at most %v", took, poll)
 				}
 				time.Sleep(time.Second)
 			}
@@ -93,40 +101,40 @@ func TestPollMakesUpForLostMessages(t *testing.T) {
 	}
 }
 
-// A waiter that nobody tells of a dead holder has its permit within the TTL and a poll.
-func TestDeadHolderWithoutMessages(t *testing.T) {
+// Without messages, a waiter gets the permit of a dead process within the TTL and a poll interval.
+func TestDeadProcess_IsReplacedWithoutMessages(t *testing.T) {
 	bubble(t, func(t *testing.T, process func() *client) {
 		dead := process()
-		a, b := newTest(t, dead, 1), newTest(t, process(), 1)
+		a, b := newTest(t, dead, Config{Limit: 1}), newTest(t, process(), Config{Limit: 1})
 		acquire(t, a, 1)
-		got := queued(t, b, bounded(t), 1)
-		time.Sleep(DefaultTTL) // some heartbeats
+		got := queued(t, b, testkit.Context(t), 1)
+		time.Sleep(DefaultSessionTTL) // some heartbeats
 		none(t, got)
 		died := time.Now()
 		dead.away.Store(true)
 		take(t, got).Release()
-		if took := time.Since(died); took > DefaultTTL+DefaultPoll {
-			t.Errorf("the permit came back after %v", took)
+		if took := time.Since(died); took > DefaultSessionTTL+DefaultPollInterval {
+			t.Errorf("the permit of the dead process: got it after %v, want at most %v", took, DefaultSessionTTL+DefaultPollInterval)
 		}
 		dead.away.Store(false)
 		back(t, a)
 	})
 }
 
-// However many leases, one heartbeat every third of the TTL keeps them.
-func TestHeartbeat(t *testing.T) {
+// One heartbeat every third of the TTL keeps any number of leases.
+func TestHeartbeat_KeepsAllLeases(t *testing.T) {
 	bubble(t, func(t *testing.T, process func() *client) {
 		const ttl, beats = 3 * time.Second, 300
-		s := newTest(t, process(), 64, WithTTL(ttl))
+		s := newTest(t, process(), Config{Limit: 64, SessionTTL: ttl})
 		leases := make([]*Lease, 50)
 		for i := range leases {
 			leases[i] = acquire(t, s, 1)
 		}
-		time.Sleep(time.Second) // what was left over is given back
-		before := s.Stats().Calls
+		time.Sleep(time.Second) // unused permits are returned
+		before := s.Stats().ScriptCalls
 		time.Sleep(beats * ttl / 3)
-		if calls := s.Stats().Calls - before; calls < beats-1 || calls > beats+1 {
-			t.Errorf("%d calls in %d thirds of the TTL", calls, beats)
+		if calls := s.Stats().ScriptCalls - before; calls < beats-1 || calls > beats+1 {
+			t.Errorf("script calls in %d heartbeats: got %d, want %d ± 1", beats, calls, beats)
 		}
 		for _, l := range leases {
 			if l.Err() != nil {
@@ -134,17 +142,17 @@ func TestHeartbeat(t *testing.T) {
 			}
 		}
 		if sum, st := allocated(t, s); sum != len(leases) {
-			t.Errorf("%d leases, and Redis knows of %d permits: %+v", len(leases), sum, st)
+			t.Errorf("allocated permits: got %d, want %d: %+v", sum, len(leases), st)
 		}
 	})
 }
 
-// Cut off from Redis, a lease lives on until its session's end by the local clock, and ends while Redis still counts it.
-func TestLeaseEndsByTheLocalClock(t *testing.T) {
+// Without Redis a lease lives until its session ends by the local clock, while Redis still counts its permit.
+func TestLease_EndsByTheLocalClock(t *testing.T) {
 	bubble(t, func(t *testing.T, process func() *client) {
 		const ttl = 2 * time.Second
 		cut := process()
-		s, other := newTest(t, cut, 1, WithTTL(ttl), WithPolicy(FailClosed)), newTest(t, process(), 1, WithTTL(ttl))
+		s, other := newTest(t, cut, Config{Limit: 1, SessionTTL: ttl, Outage: FailClosed}), newTest(t, process(), Config{Limit: 1, SessionTTL: ttl})
 		l := acquire(t, s, 1)
 		ctx := l.Context()
 		for range 7 { // heartbeats at odd times
@@ -155,17 +163,17 @@ func TestLeaseEndsByTheLocalClock(t *testing.T) {
 		<-ctx.Done()
 		lived := time.Since(away)
 		if cause := context.Cause(ctx); !errors.Is(cause, ErrLeaseLost) || !errors.Is(l.Err(), ErrLeaseLost) {
-			t.Errorf("the lease ended by %v, %v", cause, l.Err())
+			t.Errorf("the lease: got cause %v and error %v, want %v", cause, l.Err(), ErrLeaseLost)
 		}
 		if lived < ttl/2 || lived >= ttl {
-			t.Errorf("cut off, the lease lived on for %v, with a TTL of %v", lived, ttl)
+			t.Errorf("the lease lived for %v without Redis, want from %v to %v", lived, ttl/2, ttl)
 		}
 		if _, err := other.TryAcquire(t.Context()); !errors.Is(err, ErrFull) {
-			t.Errorf("as the context ended, another asked for the permit: %v", err)
+			t.Errorf("TryAcquire of another process as the context ends: got %v, want %v", err, ErrFull)
 		}
-		take(t, queued(t, other, bounded(t), 1)).Release()
-		if took := time.Since(away); took > ttl+DefaultPoll {
-			t.Errorf("another had the permit only after %v", took)
+		take(t, queued(t, other, testkit.Context(t), 1)).Release()
+		if took := time.Since(away); took > ttl+DefaultPollInterval {
+			t.Errorf("another process got the permit after %v, want at most %v", took, ttl+DefaultPollInterval)
 		}
 		cut.away.Store(false)
 		back(t, s)
@@ -173,38 +181,38 @@ func TestLeaseEndsByTheLocalClock(t *testing.T) {
 	})
 }
 
-// A lease that is held for too long ends at that moment, and the next caller has its permit.
-func TestMaxHoldOnTime(t *testing.T) {
+// MaxHold ends a lease on time, and the next request gets its permit.
+func TestMaxHold_EndsOnTime(t *testing.T) {
 	bubble(t, func(t *testing.T, process func() *client) {
 		const most = 3 * time.Second
-		s := newTest(t, process(), 1, WithMaxHold(most))
+		s := newTest(t, process(), Config{Limit: 1, MaxHold: most})
 		l := acquire(t, s, 1)
-		next := take(t, queued(t, s, bounded(t), 1))
+		next := take(t, queued(t, s, testkit.Context(t), 1))
 		if took := time.Since(l.since); took != most {
-			t.Errorf("the next caller had the permit after %v, want %v", took, most)
+			t.Errorf("the next request got the permit after %v, want %v", took, most)
 		}
 		if !errors.Is(context.Cause(l.Context()), ErrLeaseLost) {
-			t.Errorf("the lease that was held for too long ended by %v", context.Cause(l.Context()))
+			t.Errorf("the cause of the lease's end: got %v, want %v", context.Cause(l.Context()), ErrLeaseLost)
 		}
 		next.Release()
 		l.Release()
 	})
 }
 
-// A wait ends at its deadline, whether Redis answers or not.
-func TestDeadlineOnTime(t *testing.T) {
+// A wait ends at its deadline, with Redis or without.
+func TestDeadline_EndsTheWaitOnTime(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		bubble(t, func(t *testing.T, process func() *client) {
 			c := process()
-			s := newTest(t, c, 1)
+			s := newTest(t, c, Config{Limit: 1})
 			l := acquire(t, s, 1)
 			c.away.Store(away)
 			const most = 700 * time.Millisecond
 			ctx, cancel := context.WithTimeout(t.Context(), most)
 			defer cancel()
 			start := time.Now()
-			if _, err := s.Acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != most {
-				t.Errorf("away=%v: %v after %v, want the deadline's error after %v", away, err, time.Since(start), most)
+			if _, err := s.Acquire(ctx); !errors.Is(err, ErrDeadline) || time.Since(start) != most {
+				t.Errorf("away=%v: got %v after %v, want %v after %v", away, err, time.Since(start), ErrDeadline, most)
 			}
 			l.Release()
 			c.away.Store(false)
@@ -212,20 +220,20 @@ func TestDeadlineOnTime(t *testing.T) {
 	}
 }
 
-// Closed as Redis is back, but before the process has found that out, it gives everything back.
-func TestCloseAfterOutage(t *testing.T) {
+// Close returns everything if Redis is back, also before the process has noticed that.
+func TestClose_AfterAnOutageReturnsPermits(t *testing.T) {
 	bubble(t, func(t *testing.T, process func() *client) {
 		c := process()
-		s, other := newTest(t, c, 1), newTest(t, process(), 1)
+		s, other := newTest(t, c, Config{Limit: 1}), newTest(t, process(), Config{Limit: 1})
 		acquire(t, s, 1)
 		c.away.Store(true)
-		time.Sleep(DefaultTTL * 3 / 4) // several reports fail
+		time.Sleep(DefaultSessionTTL * 3 / 4) // several reports fail
 		c.away.Store(false)
-		if err := s.Close(bounded(t)); err != nil {
+		if err := s.Close(testkit.Context(t)); err != nil {
 			t.Error(err)
 		}
 		if _, st := allocated(t, other); len(st.Sessions) > 0 {
-			t.Errorf("left behind: %+v", st)
+			t.Errorf("sessions after Close: got %+v, want none", st)
 		}
 	})
 }

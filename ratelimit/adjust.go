@@ -7,7 +7,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// adjustKind is a change of a limit's state that nobody waits for an answer to.
+// adjustKind is a kind of state change that no caller waits for.
 type adjustKind byte
 
 const (
@@ -17,18 +17,18 @@ const (
 	adjustSetBack
 )
 
-// adjustment rides along with the next batch of its lane.
+// adjustment is a state change that the next batch of its shard carries.
 type adjustment struct {
-	kind  adjustKind
-	e     *entry
-	key   int
-	limit Limit
-	cost  int64
-	after scripts.GCRAState // adjustGiveBack: the state after the charge; adjustSetBack: before the clock was set back
-	step  time.Duration     // adjustSetBack: by so much
-	spot  *spot             // of a call that was answered without Redis
-	out   *outage           // adjustDebit: that Redis is told of
-	reset time.Time         // adjustObserve: until when the report holds; zero: it only says what is there now
+	kind   adjustKind
+	e      *entry
+	key    int
+	limit  Limit
+	cost   int64
+	after  scripts.GCRAState // adjustGiveBack: state after the charge; adjustSetBack: state before the step
+	step   time.Duration     // adjustSetBack: how far the clock was set back
+	charge *outageCharge     // of a call that was answered without Redis
+	out    *outageUsage      // adjustDebit: the outage usage that it reports
+	reset  time.Time         // adjustObserve: end of the quota's validity; zero: Remaining is the state now
 }
 
 func (a *adjustment) encode(call *scripts.GCRA) {
@@ -46,59 +46,59 @@ func (a *adjustment) encode(call *scripts.GCRA) {
 }
 
 const (
-	// flushAfter is how long an adjustment waits for a batch to ride along with.
+	// flushAfter is how long an adjustment waits for a batch.
 	flushAfter = 5 * time.Millisecond
-	// flushAgain is how long it waits for the next one if its batch was certainly not run.
+	// flushAgain is how long it waits after its batch did certainly not run.
 	flushAgain = 200 * time.Millisecond
-	// flushFor is for how long Redis, if it is away, is tried for the sake of adjustments alone. Then they wait for a
-	// call that reaches it.
+	// flushFor is how long Redis, while unavailable, is tried for the sake of adjustments alone. Later they wait for a
+	// call that reaches Redis.
 	flushFor = time.Minute
-	// mostLoose is how many adjustments a lane keeps for a Redis that is away; older ones are dropped.
-	mostLoose = 4096
+	// maxPendingAdjustments is how many adjustments a shard keeps while Redis is unavailable. The oldest are dropped.
+	maxPendingAdjustments = 4096
 )
 
-// put leaves adjustments for the next batch, or for one of their own if none comes soon. The caller holds ln.mu.
-func (ln *lane) put(adjustments ...adjustment) {
+// put queues adjustments for the next batch, or for a batch of their own if no call comes. The caller holds sh.mu.
+func (sh *shard) put(adjustments ...adjustment) {
 	for _, a := range adjustments {
-		a.e.loose++
-		a.e.exhausted.Store(nil)
-		ln.adjust = append(ln.adjust, a)
+		a.e.pendingAdjustments++
+		a.e.refusal.Store(nil)
+		sh.adjust = append(sh.adjust, a)
 	}
-	ln.bound()
-	ln.flushEnd = time.Since(ln.l.start) + flushFor
-	ln.flushSoon(flushAfter)
+	sh.dropOldest()
+	sh.flushEnd = time.Since(sh.l.start) + flushFor
+	sh.flushSoon(flushAfter)
 }
 
-// putBack takes adjustments back whose batch has certainly not been run. The caller holds ln.mu.
-func (ln *lane) putBack(adjustments []adjustment) {
+// putBack queues adjustments again whose batch did certainly not run. The caller holds sh.mu.
+func (sh *shard) putBack(adjustments []adjustment) {
 	for i := range adjustments {
 		a := &adjustments[i]
-		a.e.loose++
+		a.e.pendingAdjustments++
 		if a.out != nil {
-			a.out.unsent(time.Since(ln.l.start))
+			a.out.unsent(time.Since(sh.l.start))
 		}
 	}
-	ln.adjust = append(slices.Clip(adjustments), ln.adjust...)
-	ln.bound()
-	if len(ln.adjust) > 0 {
-		ln.flushSoon(flushAgain)
+	sh.adjust = append(slices.Clip(adjustments), sh.adjust...)
+	sh.dropOldest()
+	if len(sh.adjust) > 0 {
+		sh.flushSoon(flushAgain)
 	}
 }
 
-// bound drops what is more than a lane keeps.
-func (ln *lane) bound() {
-	if n := len(ln.adjust) - mostLoose; n > 0 {
-		for _, a := range ln.adjust[:n] {
-			a.e.loose--
+// dropOldest drops the adjustments in excess of maxPendingAdjustments.
+func (sh *shard) dropOldest() {
+	if n := len(sh.adjust) - maxPendingAdjustments; n > 0 {
+		for _, a := range sh.adjust[:n] {
+			a.e.pendingAdjustments--
 		}
-		ln.adjust = append([]adjustment(nil), ln.adjust[n:]...)
+		sh.adjust = append([]adjustment(nil), sh.adjust[n:]...)
 	}
 }
 
-// flushSoon sees to it that adjustments are sent even if no call comes.
-func (ln *lane) flushSoon(d time.Duration) {
-	if !ln.flushing {
-		ln.flushing = true
-		time.AfterFunc(d, ln.flush)
+// flushSoon schedules a batch for the adjustments in case no call comes.
+func (sh *shard) flushSoon(d time.Duration) {
+	if !sh.flushing {
+		sh.flushing = true
+		time.AfterFunc(d, sh.flush)
 	}
 }

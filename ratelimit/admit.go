@@ -7,16 +7,16 @@ import (
 
 // Admission is the answer to a call on several limits.
 type Admission struct {
-	// Allowed is whether all charges were made. If not, none was.
+	// Allowed is whether all charges were made. If it is false, no charge was made.
 	Allowed bool
-	// Refused is the index of the charge that refused: the one that fits last of those that didn't fit; -1 if all did.
+	// Refused is the index of the charge that the limits admit last; -1 if all charges were made.
 	Refused int
-	// RetryAfter is when all charges would fit if nobody else came; -1 if they were made. For a cost above its burst
-	// it is when the limit would have been idle for long enough, which no call ever sees.
+	// RetryAfter is the time until all charges fit if no other call takes units; -1 if they were made. A cost above its
+	// burst never fits. RetryAfter is then the time until the limit has been idle for long enough to hold the cost.
 	RetryAfter time.Duration
 }
 
-// Admit makes all charges now, or none, in one step.
+// Admit makes all charges now, or none of them, in one atomic step.
 func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, error) {
 	var buf [4]item
 	items, err := l.items(buf[:0], charges)
@@ -36,7 +36,7 @@ func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, err
 	return a, nil
 }
 
-// admission is the answer to call i of a group.
+// admission returns the answer to call i of a group.
 func (g *group) admission(i int) *Admission {
 	a := &Admission{Allowed: true, Refused: -1, RetryAfter: -1}
 	if g.rank(i) < g.granted {
@@ -49,7 +49,7 @@ func (g *group) admission(i int) *Admission {
 	return a
 }
 
-// refuse notes that the limit stands at so many units, where its cost may not fit.
+// refuse records that item j, with so many units consumed, may not have room for its cost.
 func (a *Admission) refuse(j int, it *item, units float64) {
 	var d Result
 	d.Limit = it.limit
@@ -62,15 +62,15 @@ func (a *Admission) refuse(j int, it *item, units float64) {
 	}
 }
 
-// refuseAllLocally answers a call that certainly doesn't fit; nil if Redis must be asked.
+// refuseAllLocally answers a call that the cached refusals rule out. It returns nil if Redis must be asked.
 func (l *Limiter) refuseAllLocally(items []item) *Admission {
 	var a *Admission
 	for j := range items {
 		it := &items[j]
-		if it.cost == 0 || it.e.exhausted.Load() == nil {
+		if it.cost == 0 || it.e.refusal.Load() == nil {
 			continue
 		}
-		units, refused := l.exhausted(it.e, &it.limit, it.cost)
+		units, refused := l.refused(it.e, &it.limit, it.cost)
 		if !refused {
 			continue
 		}

@@ -4,23 +4,23 @@ import (
 	"context"
 )
 
-// Allow takes one unit of the key's limit if there is one now.
+// Allow takes one unit of the key's limit if it is available now.
 func (l *Limiter) Allow(ctx context.Context, key string, limit Limit) (*Result, error) {
 	return l.take(ctx, opAllow, key, limit, 1)
 }
 
-// AllowN takes n units of the key's limit if all of them are there now, or none. With n = 0 it takes nothing and says
-// what there is. A refusal, also of an n that exceeds the burst, is a Result and not an error.
+// AllowN takes n units of the key's limit if all are available now, or none. With n = 0 it takes nothing and returns the
+// state. A refusal is a Result and not an error, also if n exceeds the burst.
 func (l *Limiter) AllowN(ctx context.Context, key string, limit Limit, n int) (*Result, error) {
 	return l.take(ctx, opAllow, key, limit, n)
 }
 
-// AllowAtMost takes as many units of the key's limit as there are now, whole ones, up to n.
+// AllowAtMost takes as many whole units of the key's limit as are available now, up to n.
 func (l *Limiter) AllowAtMost(ctx context.Context, key string, limit Limit, n int) (*Result, error) {
 	return l.take(ctx, opAtMost, key, limit, n)
 }
 
-// Peek says what there is of the key's limit and takes nothing.
+// Peek returns the state of the key's limit and takes nothing.
 func (l *Limiter) Peek(ctx context.Context, key string, limit Limit) (*Result, error) {
 	return l.take(ctx, opAllow, key, limit, 0)
 }
@@ -30,7 +30,7 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
 	}
 	e := l.entry(key)
-	if n > 0 && e.exhausted.Load() != nil {
+	if n > 0 && e.refusal.Load() != nil {
 		if res := l.refuseLocally(e, o, limit, n); res != nil {
 			l.cfg.Hooks.decided(key, res, n, true)
 			return res, nil
@@ -49,13 +49,13 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 	return res, nil
 }
 
-// refuseLocally answers a call that certainly doesn't fit; nil if Redis must be asked.
+// refuseLocally answers a call that the cached refusal rules out. It returns nil if Redis must be asked.
 func (l *Limiter) refuseLocally(e *entry, o op, limit Limit, n int) *Result {
 	cost := n
 	if o == opAtMost {
 		cost = 1
 	}
-	units, refused := l.exhausted(e, &limit, cost)
+	units, refused := l.refused(e, &limit, cost)
 	if !refused {
 		return nil
 	}

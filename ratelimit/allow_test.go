@@ -12,7 +12,8 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-func TestAllowCountsDown(t *testing.T) {
+// TestAllow_CountsDownThenRefuses takes the whole burst, is refused from Redis and from the cache, and has the burst again after Reset.
+func TestAllow_CountsDownThenRefuses(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.PerHour(3)
@@ -22,16 +23,16 @@ func TestAllowCountsDown(t *testing.T) {
 				t.Fatal(err)
 			}
 			if res.Allowed != 1 || res.Remaining != want || res.RetryAfter != -1 {
-				t.Fatalf("%+v, want remaining %d", res, want)
+				t.Fatalf("got %+v, want remaining %d", res, want)
 			}
 		}
-		for range 2 { // from Redis, then from memory
+		for range 2 { // from Redis, then from the cache
 			res, err := l.Allow(t.Context(), "k", limit)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if res.Allowed != 0 || res.Remaining != 0 || res.RetryAfter < 19*time.Minute || res.RetryAfter > 20*time.Minute {
-				t.Fatalf("%+v, want a refusal for 20 minutes", res)
+				t.Fatalf("got %+v, want a refusal for 20 minutes", res)
 			}
 		}
 		if err := l.Reset(t.Context(), "k"); err != nil {
@@ -43,7 +44,8 @@ func TestAllowCountsDown(t *testing.T) {
 	})
 }
 
-func TestAllowAtMostTakesWholeUnits(t *testing.T) {
+// TestAllowAtMost_TakesWholeUnits asks for two units at a time of five.
+func TestAllowAtMost_TakesWholeUnits(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.PerHour(5)
@@ -56,7 +58,8 @@ func TestAllowAtMostTakesWholeUnits(t *testing.T) {
 	})
 }
 
-func TestInvalidIsRefused(t *testing.T) {
+// TestLimiter_RefusesInvalidCalls makes a call with each kind of invalid limit, cost or list of charges.
+func TestLimiter_RefusesInvalidCalls(t *testing.T) {
 	l := ratelimit.NewLimiter(redistest.Client(t))
 	for name, call := range map[string]func(ctx context.Context) error{
 		"zero limit": func(ctx context.Context) error { _, err := l.Allow(ctx, "k", ratelimit.Limit{}); return err },
@@ -96,7 +99,8 @@ func TestInvalidIsRefused(t *testing.T) {
 	}
 }
 
-func TestNeverFits(t *testing.T) {
+// TestWait_RefusesCostAboveBurst checks the fields of the error for a cost above the burst.
+func TestWait_RefusesCostAboveBurst(t *testing.T) {
 	l := ratelimit.NewLimiter(redistest.Client(t))
 	err := l.WaitN(t.Context(), "k", ratelimit.PerSecond(3), 4)
 	e, ok := errors.AsType[*ratelimit.Error](err)
@@ -105,7 +109,8 @@ func TestNeverFits(t *testing.T) {
 	}
 }
 
-func TestWaitIsSpaced(t *testing.T) {
+// TestWait_SpacesCalls waits five times on a limit with a burst of 1.
+func TestWait_SpacesCalls(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.Limit{Rate: 100, Burst: 1, Period: time.Second}
@@ -121,7 +126,8 @@ func TestWaitIsSpaced(t *testing.T) {
 	})
 }
 
-func TestWaitRefusesPastDeadline(t *testing.T) {
+// TestWait_RefusesPastDeadline books a time after the deadline of the context.
+func TestWait_RefusesPastDeadline(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.PerHour(1)
@@ -133,10 +139,10 @@ func TestWaitRefusesPastDeadline(t *testing.T) {
 		err := l.Wait(ctx, "k", limit)
 		e, ok := errors.AsType[*ratelimit.Error](err)
 		if !ok || !errors.Is(err, ratelimit.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("%v, want ErrDeadline", err)
+			t.Fatalf("got %v, want ErrDeadline", err)
 		}
 		if e.RetryAfter < 59*time.Minute || e.RetryAfter > time.Hour {
-			t.Errorf("place is %v away, want an hour", e.RetryAfter)
+			t.Errorf("got a booking %v away, want an hour", e.RetryAfter)
 		}
 	})
 }

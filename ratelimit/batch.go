@@ -8,13 +8,13 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// op is what a call wants of its limits.
+// op is the operation that a call makes on its limits.
 type op byte
 
 const (
 	opAllow   op = iota // all costs now, or nothing
 	opAtMost            // as much of the cost as fits now
-	opReserve           // all costs at the earliest time for all
+	opReserve           // all costs, at the earliest time that fits all limits
 )
 
 // item is one limit of a call.
@@ -24,46 +24,46 @@ type item struct {
 	cost  int
 	key   int // index among the batch's keys
 
-	interval float64 // the limit's, in seconds; set when the item is put into a group
-	// Once the batch is done, as it was before the group's first call:
-	units float64 // how far the TAT was ahead, in units
-	given int64   // what had been given back, as in scripts.GCRAState; a little less rather than more
+	interval float64 // of the limit, in seconds; set when the item joins a group
+	// The state before the group's first call, set by the reply:
+	units float64 // how far the TAT is ahead of now, in units
+	given int64   // total given back, as in scripts.GCRAState; never more than the exact total
 }
 
 // group is a run of equal calls in a batch: the same operation on the same limits at the same costs. Between two calls
-// of a group nothing else touches their limits, so their answers follow from the group's.
+// of a group no other call of the batch touches their limits, so each answer follows from the group's result.
 //
-// The lane's lock guards a group until its batch is done; then it doesn't change any more.
+// The shard's lock guards a group until its batch has ended. After that the group is immutable.
 type group struct {
 	batch *batch
 	op    op
 	items []item
 	one   [1]item // backs items of a single limit
-	n     int     // calls, those in gone included
+	n     int     // calls, including those in leftBefore
 
-	gone  []int           // calls that left before the batch was sent
-	left  []int           // calls that left after that; what they were granted goes back
-	until []time.Duration // of reservations: the latest place, as time since the Limiter's start
-	short bool            // some of them isn't never
+	leftBefore []int           // calls that left before the batch was sent
+	leftAfter  []int           // calls that left later; their charges are given back
+	until      []time.Duration // of reservations: the latest time of the booking, since the Limiter's start
+	short      bool            // a call of the group has an until other than never
 
-	granted int     // calls admitted, the first ones; for opAtMost, units taken
-	places  []place // of reservations
+	granted  int       // calls admitted, which are the first ones; for opAtMost, units taken
+	bookings []booking // of reservations
 
-	away []spot // of a call that was answered without Redis: per limit, where it stood; zero with FailOpen
+	outage []outageCharge // of a call answered without Redis: its charge, per limit; zero with FailOpen
 }
 
-// place is what a reservation got.
-type place struct {
+// booking is the result of a reservation.
+type booking struct {
 	booked bool
-	slot   float64   // seconds from the batch's now; if it wasn't booked, where it would have been
-	units  []float64 // per limit, how far the TAT is ahead after it, in units
-	lost   []float64 // per limit, seconds of what was charged before that can't be given back any more
+	slot   float64   // seconds after the batch's now; if not booked, when it would have been
+	units  []float64 // per limit, how far the TAT is ahead after the booking, in units
+	lost   []float64 // per limit, seconds of earlier charges that can't be given back any more
 }
 
-// rank returns the position of call i among those that were sent.
+// rank returns the position of call i among the calls that were sent.
 func (g *group) rank(i int) int {
 	r := i
-	for _, gone := range g.gone {
+	for _, gone := range g.leftBefore {
 		if gone < i {
 			r--
 		}
@@ -71,10 +71,10 @@ func (g *group) rank(i int) int {
 	return r
 }
 
-// sent returns how many calls of the group were sent.
-func (g *group) sent() int { return g.n - len(g.gone) }
+// sent returns the number of calls of the group that were sent.
+func (g *group) sent() int { return g.n - len(g.leftBefore) }
 
-// same reports whether a call is equal to those of the group. What it touches was last touched by the group.
+// same reports whether a call equals those of the group and no later group touches its limits.
 func (g *group) same(o op, items []item) bool {
 	if g.op != o || len(g.items) != len(items) {
 		return false
@@ -90,28 +90,31 @@ func (g *group) same(o op, items []item) bool {
 
 // batch is the calls that one script call serves.
 type batch struct {
-	lane    *lane
+	shard   *shard
+	node    *node
+	tag     string          // of all keys; empty if they need none in common
+	whole   *batch          // that this one is a part of; nil: none
 	ctx     context.Context // of the first call
 	groups  []*group
-	entries []*entry // the keys, each once
+	entries []*entry // one per key
 	calls   int
-	led     bool // somebody is to send it
+	led     bool // a goroutine is responsible for sending it
 
-	until   time.Time // the latest deadline of its calls
+	until   time.Time // latest deadline of its calls
 	endless bool      // a call has no deadline
 
-	adjust []adjustment // go first
+	adjust []adjustment // run before the calls
 
-	frozen  bool
-	ended   bool
-	done    chan struct{} // closed when the batch has ended; nil while only its leader waits for it
-	err     error
-	at      int64     // Redis' time in microseconds since 2017
-	local   time.Time // by when that time was over here
-	given   []int64   // per key
-	setback bool      // Redis' clock was set back, and calls that were refused or have to wait should try again
+	frozen       bool
+	ended        bool
+	done         chan struct{} // closed when the batch has ended; nil while only its leader waits
+	err          error
+	at           int64     // Redis' time, in microseconds since 2017
+	local        time.Time // latest local time that corresponds to at
+	given        []int64   // per key, total given back before the calls
+	clockSetBack bool      // Redis' clock was set back: refused and delayed calls try again
 
-	// What most batches need, so that it isn't allocated by itself.
+	// Buffers for the usual small batch, which save allocations.
 	oneGroup  group
 	groupBuf  [1]*group
 	entryBuf  [1]*entry
@@ -120,13 +123,13 @@ type batch struct {
 	allowCall scripts.GCRAAllow
 }
 
-func (ln *lane) newBatch(ctx context.Context) *batch {
-	b := &batch{lane: ln, ctx: ctx}
+func (sh *shard) newBatch(ctx context.Context, e *entry, tag string) *batch {
+	b := &batch{shard: sh, ctx: ctx, tag: tag, node: e.node()}
 	b.groups, b.entries = b.groupBuf[:0], b.entryBuf[:0]
 	return b
 }
 
-// wait returns what is closed when the batch has ended. The caller holds the lane's lock.
+// wait returns the channel that closes when the batch has ended. The caller holds the shard's lock.
 func (b *batch) wait() <-chan struct{} {
 	if b.done == nil {
 		b.done = make(chan struct{})
@@ -134,16 +137,16 @@ func (b *batch) wait() <-chan struct{} {
 	return b.done
 }
 
-// room reports whether another call fits, which needs the given number of keys if it is in no group yet.
+// room reports whether another call fits. keys is the number of keys that the call may add.
 func (b *batch) room(keys int) bool {
-	cfg := &b.lane.l.cfg
-	if keys > 0 && len(b.entries) > 0 && !b.lane.apart.IsZero() && time.Now().Before(b.lane.apart) {
+	cfg := &b.shard.l.cfg
+	if keys > 0 && len(b.entries) > 0 && !b.shard.singleKeyUntil.IsZero() && time.Now().Before(b.shard.singleKeyUntil) {
 		return false
 	}
 	return b.calls < cfg.MaxBatch && (len(b.entries) == 0 || len(b.entries)+keys <= cfg.MaxKeys)
 }
 
-// touch puts the entry among the keys of the batch, which is the one that gathers.
+// touch adds the entry to the keys of the open batch, and returns its index.
 func (b *batch) touch(e *entry) int {
 	if e.batch != b {
 		e.batch, e.index, e.last = b, len(b.entries), nil
@@ -153,8 +156,8 @@ func (b *batch) touch(e *entry) int {
 	return e.index
 }
 
-// index returns where the entry is among the keys of the batch, which is about to be sent. Another one may be gathering
-// meanwhile, and the entry's index may be that in the other one: each key must be in a script call only once.
+// index returns the index of the entry among the keys of the batch, which is about to be sent. It can't use e.index if
+// the entry is also in the next batch. A script call must not contain a key twice.
 func (b *batch) index(e *entry) int {
 	if e.batch == b {
 		return e.index
@@ -189,7 +192,7 @@ func (b *batch) add(o op, items []item) *group {
 	return g
 }
 
-// enter puts one more call into the group and returns its index.
+// enter adds a call to the group and returns its index.
 func (g *group) enter(ctx context.Context, until time.Duration) int {
 	b := g.batch
 	i := g.n

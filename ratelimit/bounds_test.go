@@ -11,15 +11,16 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// TestBatchesAreBounded checks the sizes of batches, and how many are under way at a time.
-func TestBatchesAreBounded(t *testing.T) {
+// TestBatch_IsBounded checks the sizes of batches, and that several are in flight at a time.
+func TestBatch_IsBounded(t *testing.T) {
 	var mu sync.Mutex
-	var batches []ratelimit.BatchInfo
+	var batches []ratelimit.ScriptCall
 	h := hold(t, ratelimit.Config{MaxBatch: 4, MaxKeys: 2, MaxInFlight: 2, Hooks: ratelimit.Hooks{
-		Batch: func(b ratelimit.BatchInfo) {
+		ScriptCalled: func(b ratelimit.ScriptCall) {
 			mu.Lock()
 			defer mu.Unlock()
 			batches = append(batches, b)
@@ -34,7 +35,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 	h.scripts.Wait(t, 2) // besides the one held
 	h.release()
-	eventually(t, func() bool { // a hook may come after the answers
+	testkit.Eventually(t, "all calls are in a batch", func() bool { // a hook may run after the answers
 		mu.Lock()
 		defer mu.Unlock()
 		calls := 0
@@ -48,7 +49,8 @@ func TestBatchesAreBounded(t *testing.T) {
 	})
 }
 
-func TestHooks(t *testing.T) {
+// TestHooks_AreCalled counts the calls of Admitted, Refused and Waited.
+func TestHooks_AreCalled(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		var admittedUnits, refusals, local, waits int
 		l, err := ratelimit.New(rdb, ratelimit.Config{Hooks: ratelimit.Hooks{
@@ -87,12 +89,12 @@ func TestHooks(t *testing.T) {
 	})
 }
 
-// TestRefusalIsRemembered checks that calls on an exhausted limit don't ask Redis, except now and then, and that what
-// this process gives back is seen at once.
-func TestRefusalIsRemembered(t *testing.T) {
+// TestRefusal_IsCached checks that calls on an exhausted limit don't ask Redis, and that this process's refunds
+// take effect at once.
+func TestRefusal_IsCached(t *testing.T) {
 	faults := redistest.NewFaults(t)
 	rdb := faults.Client(t, redistest.Client(t).Options())
-	l, err := ratelimit.New(rdb, ratelimit.Config{Staleness: time.Hour})
+	l, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +106,7 @@ func TestRefusalIsRemembered(t *testing.T) {
 	allow := func(n, want int) {
 		t.Helper()
 		if res, err := l.AllowN(t.Context(), "k", limit, n); err != nil || res.Allowed != want {
-			t.Fatalf("%+v, %v; want %d allowed", res, err, want)
+			t.Fatalf("got %+v, %v; want %d allowed", res, err, want)
 		}
 	}
 	allow(2, 0)
@@ -125,8 +127,8 @@ func TestRefusalIsRemembered(t *testing.T) {
 	allow(10, 10)
 }
 
-// TestManyKeysAtOnce has many goroutines use many keys, with the memory of limits at rest swept all the time.
-func TestManyKeysAtOnce(t *testing.T) {
+// TestLimiter_CountsManyKeysDuringSweeps uses many keys from many goroutines while entries at rest are evicted all the time.
+func TestLimiter_CountsManyKeysDuringSweeps(t *testing.T) {
 	rdb := redistest.Client(t)
 	l := ratelimit.NewLimiter(rdb)
 	var wg sync.WaitGroup

@@ -11,8 +11,8 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// TestLimitChangeKeepsTime checks what becomes of consumed quota when a key's limit changes: it is kept as time.
-func TestLimitChangeKeepsTime(t *testing.T) {
+// TestLimitChange_KeepsConsumedTime changes the limit of a key: the consumption is kept as time.
+func TestLimitChange_KeepsConsumedTime(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		hourly := ratelimit.PerHour(60) // a unit a minute
@@ -27,21 +27,21 @@ func TestLimitChangeKeepsTime(t *testing.T) {
 			{Rate: 60, Burst: 20, Period: time.Hour}:  0,
 		} {
 			if res, err := l.Peek(t.Context(), "k", limit); err != nil || res.Remaining != want {
-				t.Errorf("%v: %+v, %v; want %d remaining", limit, res, err, want)
+				t.Errorf("got %v: %+v, %v; want %d remaining", limit, res, err, want)
 			}
 		}
-		// Under the smaller burst the first unit comes when 19 are left of the 30.
+		// Under the smaller burst the first unit is available when 19 of the 30 are still consumed.
 		small := ratelimit.Limit{Rate: 60, Burst: 20, Period: time.Hour}
 		res, err := l.Allow(t.Context(), "k", small)
 		if err != nil || res.RetryAfter < 10*time.Minute || res.RetryAfter > 12*time.Minute {
-			t.Errorf("%+v, %v; want a refusal for 11 minutes", res, err)
+			t.Errorf("got %+v, %v; want a refusal for 11 minutes", res, err)
 		}
 	})
 }
 
-// TestOldAndNewLimitTogether has two halves of a fleet use one key with different limits. In any time t, what is
-// admitted takes at most t plus the longer burst, each unit counted as the interval that it was admitted at.
-func TestOldAndNewLimitTogether(t *testing.T) {
+// TestLimitChange_BoundsOldAndNewTogether uses one key with two limits at the same time. In any time t, the units admitted take
+// at most t plus the longer burst, each counted as its emission interval.
+func TestLimitChange_BoundsOldAndNewTogether(t *testing.T) {
 	rdb := redistest.Client(t)
 	limits := []ratelimit.Limit{
 		{Rate: 1000, Burst: 50, Period: time.Second},

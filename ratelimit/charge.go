@@ -4,12 +4,12 @@ import "fmt"
 
 // Charge is what a call takes of one limit.
 type Charge struct {
-	Key   string // names the limit; different limits need different keys
+	Key   string // names the limit; the charges of one call have different keys
 	Limit Limit
-	Cost  int // units, not negative
+	Cost  int // in units; 0 or more
 }
 
-// items looks the charges up, into buf if it is large enough, after checking them.
+// items checks the charges and looks up their entries. It appends to buf.
 func (l *Limiter) items(buf []item, charges []Charge) ([]item, error) {
 	if len(charges) == 0 {
 		return nil, &Error{Err: fmt.Errorf("%w: a call needs at least one charge", ErrInvalid)}
@@ -29,14 +29,14 @@ func (l *Limiter) items(buf []item, charges []Charge) ([]item, error) {
 				return nil, failure(charges, i, fmt.Errorf("%w: two limits of one call have the same key", ErrInvalid))
 			}
 		}
-		if buf[i].e.lane != buf[0].e.lane {
+		if buf[i].e.tag() != buf[0].e.tag() {
 			return nil, failure(charges, i, ErrCrossSlot)
 		}
 	}
 	return buf, nil
 }
 
-// failure is the error of a call on several limits, of which one is the cause.
+// failure returns the error of a call on several limits, caused by charge i.
 func failure(charges []Charge, i int, err error) *Error {
 	c := charges[i]
 	return &Error{Key: c.Key, Limit: c.Limit, Cost: c.Cost, Err: err}

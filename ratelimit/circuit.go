@@ -1,10 +1,12 @@
 package ratelimit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,28 +14,32 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// circuit keeps calls away from a Redis that doesn't answer. After some failures in a row it opens: calls are answered
-// without Redis at once, but for one now and then that tries. Its lane's lock guards it.
+// circuit is a circuit breaker for one node. After circuitFailures failures in a row it is open: calls fail at once,
+// except for one probe from time to time.
 type circuit struct {
-	failures int
-	probe    time.Time // when the next call may try
-	err      error     // of the last failure
+	failures atomic.Int32 // in a row
+
+	mu    sync.Mutex
+	probe time.Time // when the next call may probe
+	err   error     // of the last failure
 }
 
 const (
-	circuitFailures = 3                      // in a row, to open
-	circuitFirst    = 100 * time.Millisecond // until the first try
-	circuitLongest  = 2 * time.Second        // between tries
+	circuitFailures = 3                      // in a row, to open the circuit
+	circuitFirst    = 100 * time.Millisecond // until the first probe
+	circuitLongest  = 2 * time.Second        // between probes
 )
 
-// open reports whether calls are kept away from Redis, but for those that try.
-func (c *circuit) open() bool { return c.failures >= circuitFailures }
+// open reports whether calls fail without asking Redis, probes excepted.
+func (c *circuit) open() bool { return c.failures.Load() >= circuitFailures }
 
-// refuse returns an error if the circuit is open and a call isn't to try now.
+// refuse returns an error if the circuit is open and no probe is due.
 func (c *circuit) refuse() error {
 	if !c.open() {
 		return nil
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	now := time.Now()
 	if now.Before(c.probe) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, c.err)
@@ -42,31 +48,73 @@ func (c *circuit) refuse() error {
 	return nil
 }
 
-// pause is how long until the next try, with jitter, so that processes don't come back all at once.
+// pause returns the time until the next probe. Its jitter spreads the probes of many processes.
 func (c *circuit) pause() time.Duration {
-	d := circuitFirst << min(c.failures-circuitFailures, 5)
+	d := circuitFirst << min(max(c.failures.Load()-circuitFailures, 0), 5)
 	d = min(d, circuitLongest)
 	return d/2 + rand.N(d)
 }
 
-// note takes in how a script call ended. One that its caller gave up says nothing about Redis.
-func (c *circuit) note(err error) {
-	if errors.Is(err, context.Canceled) {
-		return
+// circuitChange is the effect of a script call's result on a circuit.
+type circuitChange byte
+
+const (
+	circuitSame circuitChange = iota
+	circuitOpened
+	circuitClosed
+)
+
+// record updates the circuit with the result of a script call that Redis answered, or failed to answer.
+func (c *circuit) record(err error) circuitChange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wasOpen := c.open()
+	if answered(err) {
+		c.failures.Store(0)
+		if wasOpen {
+			return circuitClosed
+		}
+		return circuitSame
 	}
-	if err == nil || tryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate) {
-		c.failures = 0
-		return
-	}
-	c.failures++
 	c.err = err
-	if c.failures >= circuitFailures {
-		c.probe = time.Now().Add(c.pause())
+	if c.failures.Add(1) < circuitFailures {
+		return circuitSame
+	}
+	c.probe = time.Now().Add(c.pause())
+	if wasOpen {
+		return circuitSame
+	}
+	return circuitOpened
+}
+
+// answered reports whether err is nil or a reply of a working Redis.
+func answered(err error) bool {
+	return err == nil || isTryAgain(err) || scripts.OutcomeOf(err) == scripts.Rejected || errors.Is(err, scripts.ErrLate)
+}
+
+// keyFault reports whether Redis refused a script because of one of its keys or arguments. Other keys are not affected.
+func keyFault(err error) bool {
+	if err == nil || scripts.OutcomeOf(err) != scripts.Rejected {
+		return false
+	}
+	reply, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return false
+	}
+	text := reply.Error()
+	switch {
+	case strings.Contains(text, "NOPERM"), strings.Contains(text, "No permissions"):
+		return strings.Contains(text, "key")
+	case strings.Contains(text, "OOM"), strings.Contains(text, "MISCONF"):
+		return false
+	default:
+		return strings.Contains(text, "WRONGTYPE") ||
+			strings.HasPrefix(text, "ERR ") && (strings.Contains(text, "user_script") || strings.Contains(text, "running script"))
 	}
 }
 
-// passing reports whether the script was not run for a reason that passes soon, and a call may try again.
-func passing(err error) bool {
+// transient reports whether the script did not run for a reason that passes soon, so that a call may be retried.
+func transient(err error) bool {
 	if scripts.OutcomeOf(err) != scripts.NotRun {
 		return false
 	}
@@ -78,22 +126,22 @@ func passing(err error) bool {
 	return false
 }
 
-// apartFor is how long calls on different keys don't share a script call after one that found its keys on two nodes:
-// while a slot moves, scripts on a single key work, and others may not.
-const apartFor = time.Second
+// singleKeyFor is how long calls on different keys don't share a script call after one that found its keys on two
+// nodes. While a slot moves, only scripts on a single key are certain to work.
+const singleKeyFor = time.Second
 
-// tryAgain reports whether Redis refused a script because its keys are on two nodes just now.
-func tryAgain(err error) bool {
+// isTryAgain reports whether Redis refused a script because its keys are on two nodes at the moment.
+func isTryAgain(err error) bool {
 	return err != nil && redis.HasErrorPrefix(errors.Unwrap(err), "TRYAGAIN")
 }
 
 const (
-	tries     = 8 // of a call, when Redis says that it can't run scripts just now
+	tries     = 8 // of a call, while Redis temporarily can't run scripts
 	tryFirst  = 4 * time.Millisecond
 	tryLatest = 500 * time.Millisecond
 )
 
-// tryPause is how long to wait before try number n, from 1.
+// tryPause returns the wait before try n, which counts from 1.
 func tryPause(n int) time.Duration {
 	d := min(tryFirst<<n, tryLatest)
 	return d/2 + rand.N(d)

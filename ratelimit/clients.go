@@ -10,12 +10,12 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// presence keeps the number of processes that share the limits, for LocalShare.
+// presence is this process's view of how many processes share the limits. Only LocalShare needs it.
 type presence struct {
 	name    string
-	clients atomic.Int64 // as Redis counted last; 0: never
+	clients atomic.Int64 // number of processes by the last report; 0 before the first
 	mu      sync.Mutex
-	next    time.Duration // when to report again, since the Limiter's start
+	next    time.Duration // of the next report, since the Limiter's start
 }
 
 const (
@@ -25,10 +25,10 @@ const (
 
 func newPresence() presence { return presence{name: rand.Text()} }
 
-// report tells Redis, now and then, that this process is there. The report goes in a goroutine that ends with it; ctx
-// gives it its values.
+// report registers this process in Redis if a report is due, in a goroutine that ends with the report. ctx supplies
+// values only.
 func (p *presence) report(ctx context.Context, l *Limiter) {
-	if l.cfg.Away != LocalShare {
+	if l.cfg.Outage != LocalShare {
 		return
 	}
 	now := time.Since(l.start)

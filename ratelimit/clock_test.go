@@ -9,9 +9,9 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// After a first reply that took long, Redis' clock is known badly, and deadlines are taken to be over before they are.
-// That must not last.
-func TestASlowFirstReplyMakesNobodyLateForEver(t *testing.T) {
+// TestClock_RecoversFromSlowFirstReply delays the first reply, which gives a poor estimate of Redis' clock. Later calls must
+// not be taken for late.
+func TestClock_RecoversFromSlowFirstReply(t *testing.T) {
 	t.Parallel()
 	faults := redistest.NewFaults(t)
 	rdb := faults.Client(t, redistest.Start(t).Options())                            // a server that has no scripts yet
@@ -24,7 +24,7 @@ func TestASlowFirstReplyMakesNobodyLateForEver(t *testing.T) {
 	}()
 	held.Wait(t, 1)
 	const slow = 3 * time.Second
-	<-time.After(slow) // what the first reply takes is what the test is about
+	<-time.After(slow) // the delay of the first reply is the subject of the test
 	held.Release()
 	if err := <-first; err != nil {
 		t.Fatal(err)

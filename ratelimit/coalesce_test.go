@@ -7,13 +7,13 @@ import (
 	"runtime"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// held is a Limiter whose first script call is under way until release.
+// held is a Limiter whose first script call is in flight until release.
 type held struct {
 	*ratelimit.Limiter
 	scripts *redistest.Rule // counts the script calls
@@ -31,7 +31,7 @@ func hold(t *testing.T, cfg ratelimit.Config) *held {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Peek(t.Context(), "warm", ratelimit.PerHour(1)); err != nil { // the scripts get cached
+	if _, err := l.Peek(t.Context(), "warm", ratelimit.PerHour(1)); err != nil { // caches the scripts
 		t.Fatal(err)
 	}
 	if _, err := l.Admit(t.Context(), ratelimit.Charge{Key: "warm", Limit: ratelimit.PerHour(1)},
@@ -45,7 +45,7 @@ func hold(t *testing.T, cfg ratelimit.Config) *held {
 	return h
 }
 
-// join starts a call and returns when it is in the batch that gathers.
+// join starts a call and returns when the call is in the open batch.
 func (h *held) join(call func()) {
 	n := h.Gathering("first")
 	h.wg.Go(call)
@@ -59,9 +59,9 @@ func (h *held) release() {
 	h.wg.Wait()
 }
 
-// TestCoalescedAnswersAreInOrder checks that callers that come while a script call is under way share the next one,
-// and get the answers that they would have got one by one.
-func TestCoalescedAnswersAreInOrder(t *testing.T) {
+// TestBatch_AnswersInOrder checks that calls that arrive while a script call is in flight share the next one, and get the
+// answers of calls made one by one.
+func TestBatch_AnswersInOrder(t *testing.T) {
 	h := hold(t, ratelimit.Config{})
 	small, large := ratelimit.PerHour(5), ratelimit.PerHour(100)
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -133,10 +133,11 @@ func TestCoalescedAnswersAreInOrder(t *testing.T) {
 	}
 }
 
-func TestSoloDoesNotCoalesce(t *testing.T) {
-	h := hold(t, ratelimit.Config{Solo: true})
+// TestDisableBatching_SendsEachCall makes calls while another script call is in flight.
+func TestDisableBatching_SendsEachCall(t *testing.T) {
+	h := hold(t, ratelimit.Config{DisableBatching: true})
 	for range 3 {
-		if _, err := h.Allow(t.Context(), "k", ratelimit.PerHour(5)); err != nil { // while the first is under way
+		if _, err := h.Allow(t.Context(), "k", ratelimit.PerHour(5)); err != nil { // while the first is in flight
 			t.Fatal(err)
 		}
 	}
@@ -146,8 +147,8 @@ func TestSoloDoesNotCoalesce(t *testing.T) {
 	}
 }
 
-// TestContextEndsInQueue checks that a caller whose context ends leaves the queue at once and is not charged.
-func TestContextEndsInQueue(t *testing.T) {
+// TestContext_LeavesOpenBatch checks that a call whose context ends leaves the open batch at once and is not charged.
+func TestContext_LeavesOpenBatch(t *testing.T) {
 	h := hold(t, ratelimit.Config{})
 	limit := ratelimit.PerHour(10)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -160,18 +161,18 @@ func TestContextEndsInQueue(t *testing.T) {
 	cancel()
 	for range 2 {
 		if err := <-gone; !errors.Is(err, context.Canceled) {
-			t.Errorf("%v, want context.Canceled", err)
+			t.Errorf("got %v, want context.Canceled", err)
 		}
 	}
 	h.release()
 	if after == nil || after.Remaining != 8 {
-		t.Errorf("%+v, want 8 remaining", after)
+		t.Errorf("got %+v, want 8 remaining", after)
 	}
 }
 
-// TestContextEndsInFlight checks that a caller whose context ends while its script call is under way returns at once,
-// and that what Redis granted it is given back.
-func TestContextEndsInFlight(t *testing.T) {
+// TestContext_GivesLateGrantBack checks that a call whose context ends during its script call returns at once, and that a late
+// grant is given back.
+func TestContext_GivesLateGrantBack(t *testing.T) {
 	faults := redistest.NewFaults(t)
 	rdb := faults.Client(t, redistest.Client(t).Options())
 	l := ratelimit.NewLimiter(rdb)
@@ -186,18 +187,18 @@ func TestContextEndsInFlight(t *testing.T) {
 	reply.Wait(t, 1)
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want context.Canceled", err)
+		t.Fatalf("got %v, want context.Canceled", err)
 	}
 	reply.Release()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the late grant is given back", func() bool {
 		res, err := l.Peek(t.Context(), "k", limit)
 		return err == nil && res.Remaining == 9
 	})
 }
 
-// TestInlineWaitsForTheAnswer checks that with Config.Inline a lone call gets its answer although its context has ended
-// meanwhile, and that others who wait with it go by their own contexts.
-func TestInlineWaitsForTheAnswer(t *testing.T) {
+// TestInline_WaitsForReply checks that a lone call gets its answer although its context has ended, and that calls in its batch
+// obey their own contexts.
+func TestInline_WaitsForReply(t *testing.T) {
 	faults := redistest.NewFaults(t)
 	rdb := faults.Client(t, redistest.Client(t).Options())
 	l, err := ratelimit.New(rdb, ratelimit.Config{Inline: true})
@@ -224,18 +225,18 @@ func TestInlineWaitsForTheAnswer(t *testing.T) {
 	}
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
-		t.Errorf("%v, want context.Canceled", err)
+		t.Errorf("got %v, want context.Canceled", err)
 	}
 	reply.Release()
 	if res := <-got; res == nil || res.Remaining != 5 {
-		t.Errorf("%+v, want 5 remaining", res)
+		t.Errorf("got %+v, want 5 remaining", res)
 	}
 	remaining(t, l, limit, 5)
 }
 
-// TestAKeyIsInAScriptCallOnce has a report ride along with a batch that is full, while the next one gathers calls on the
-// same key. A script call that had the key twice would lose one of the changes.
-func TestAKeyIsInAScriptCallOnce(t *testing.T) {
+// TestBatch_ContainsKeyOnce sends a quota with a full batch while the next batch has calls on the same key. A key that occurs
+// twice in a script call would lose one of the changes.
+func TestBatch_ContainsKeyOnce(t *testing.T) {
 	h := hold(t, ratelimit.Config{MaxBatch: 2, MaxInFlight: 1})
 	limit := ratelimit.PerHour(100)
 	for _, n := range []int{1, 1, 2} { // the last one opens another batch
@@ -245,19 +246,9 @@ func TestAKeyIsInAScriptCallOnce(t *testing.T) {
 			}
 		})
 	}
-	if err := h.Observe("k", limit, ratelimit.Report{Remaining: 50}); err != nil {
+	if err := h.Observe("k", limit, ratelimit.Quota{Remaining: 50}); err != nil {
 		t.Fatal(err)
 	}
 	h.release()
 	remaining(t, h.Limiter, limit, 46)
-}
-
-// eventually waits until cond holds.
-func eventually(t *testing.T, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("waited 20 s in vain")
-		}
-	}
 }

@@ -19,9 +19,9 @@ const (
 	ourImport  = `redis_rate "github.com/penstock/penstock/ratelimit"`
 )
 
-// TestRedisRatesOwnTests runs redis_rate's own test file, as it lies in the module cache, against this package. Only
-// the import path is changed. The file dials port 6379.
-func TestRedisRatesOwnTests(t *testing.T) {
+// TestCompat_PassesRedisRateTests runs redis_rate's own test file, from the module cache, against this package.
+// Only the import path is changed. The file dials port 6379.
+func TestCompat_PassesRedisRateTests(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds a test binary")
 	}
@@ -65,7 +65,7 @@ func goCommand(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// listenAtDefaultPort sees to a Redis at port 6379: a server of the test's own, behind a relay.
+// listenAtDefaultPort relays port 6379 to a Redis server of the test's own.
 func listenAtDefaultPort(t *testing.T) {
 	t.Helper()
 	server := redistest.Start(t)

@@ -1,67 +1,64 @@
-// Package ratelimit limits how often things happen, over all the processes that share a Redis: a drop-in for
-// github.com/go-redis/redis_rate/v10 on the same state, with waiting, reservations, several limits in one step, and
-// many calls in one round trip.
+// Package ratelimit implements rate limits that all processes with the same Redis share. It is a drop-in replacement for
+// github.com/go-redis/redis_rate/v10 on the same state. It adds waiting, reservations, several limits in one atomic
+// step, and one round trip for many calls.
 //
 //	limiter := ratelimit.NewLimiter(rdb)
 //	res, err := limiter.Allow(ctx, "project:123", ratelimit.PerSecond(10))
 //
-// # Ways in
+// # Methods
 //
-//	Allow, AllowN, AllowAtMost, Peek   now or not; one limit
-//	Admit                              now or not; several limits, all or none
-//	Wait, WaitN, WaitAll               return when it is time
-//	Reserve                            a place in time, to be used, cancelled or settled
-//	Observe                            what the provider says
-//	Reset                              as good as new
+//	Allow, AllowN, AllowAtMost, Peek   decide now, on one limit
+//	Admit                              decides now, on several limits: all or none
+//	Wait, WaitN, WaitAll               return when the call may start
+//	Reserve                            books a time, to be used, cancelled or settled
+//	Observe                            lowers a limit to what its provider reports
+//	Reset                              gives a limit its whole burst back
 //
 // # How it works
 //
-// A limit is a GCRA: Redis holds one number per key, the theoretical arrival time (TAT), at which the limit would be
-// at rest if nobody came any more. A call of n units moves it on by n emission intervals; it conforms if the TAT is
-// then at most a burst's worth ahead of now.
+// A limit is a GCRA. Redis holds one number per key: the theoretical arrival time (TAT), the time at which the whole
+// burst is free again if no further call comes. A call of n units moves the TAT on by n emission intervals. The call
+// conforms if the TAT is then at most burst intervals ahead of now.
 //
 //	         now              TAT      now + burst·interval
 //	----------|################|.................|----------> time
 //	            consumed          remaining
 //
-// Redis' clock is the only one that counts. In each process calls go to Redis together:
+// All times are by Redis' clock. In each process, calls share script calls:
 //
 //	caller ─┐                          ┌─ caller
-//	caller ─┤  open   ─> one script ──>┤  caller   each works out its own
-//	caller ─┤  batch     call at a     ├─ caller   answer from the batch's
+//	caller ─┤  open   ─> one script ──>┤  caller   each computes its own
+//	caller ─┤  batch     call at a     ├─ caller   answer from the reply
 //	caller ─┘            time          └─ caller
 //
-// The first caller goes at once. Those that come while its script call is under way share the next one; equal ones
-// among them cost Redis no more than one. The answers are as if they had come one by one, in their order. A call is
-// never sent twice: after a lost reply it is an error that says so, and charged at most once.
+// The first call is sent at once. Calls that arrive while its script call is in flight share the next one, and equal
+// calls cost Redis no more than one. The answers are the same as if the calls had come one by one, in their order. A call
+// is never sent twice: if its reply is lost, it returns an error that says so, and is charged at most once.
 //
 // # What happens when
 //
-// The limit of a key changes: what was consumed is kept as time. A TAT that is two seconds ahead stays so, and the new
-// limit reckons with it: two seconds of its own units are taken. Old and new limits may be in use at the same time; each
-// call conforms to its own, and what is admitted in any time t takes at most t plus the longest burst, each unit being
-// counted as the interval that it was admitted at.
-//
-// Redis loses writes, by FLUSHALL or a failover: every process remembers the limits that it used until they are at
-// rest, and sends what it knows along with its next call; Redis takes the latest state. So what is admitted in excess is
-// at most what only processes that don't call any more, or haven't called again yet, had been admitted. Reset and
-// refunds are counted in the state, so that what they have ended isn't taken for lost; the state of redis_rate doesn't
-// have that count, so its Reset, which deletes the key, doesn't impress processes that remember.
-//
-// Redis' clock is set: forward, a limit's burst may be used once more. Back, or a failover brings a clock that is behind:
-// what was charged would seem to lie ahead by as much, and nobody be admitted for so long. A process that used the limit
-// before, and its next call, put that right for all; what others are answered until then is a refusal or a place too
-// late. Steps of less than a second are waited for. Places that are booked already keep their time. (If no process knows
-// the limit from before the step, nothing tells it from places booked far ahead: Reset helps, or time.)
-//
-// Redis is away: Config.Away says what calls are answered then. After three failures in a row calls don't try any more,
-// but for one now and then. What is cancelled, settled and observed meanwhile goes to Redis when it is back: it is tried
-// for a minute, and after that with the next call.
-//
-// The context ends: the call returns at once and leaves its batch. What Redis grants it all the same goes back. So
-// someone else has to wait for Redis in place of a call that can end: one of a few goroutines, which are gone some
-// milliseconds after the last call. A lone call to a Redis nearby takes a quarter longer for it; see Config.Inline.
-//
-// A call is given back, by Cancel or Settle: as much of it as is safe. A limit stands for one number, and giving back a
-// place in the middle of booked ones would let the next call come too close to them.
+//	event                      effect                                          bound
+//	-----                      ------                                          -----
+//	A key's limit changes.     The TAT stays: consumption is kept as time.     In any time t, the units admitted under
+//	                           Old and new limits work together.               all limits take at most t plus the
+//	                                                                           longest burst.
+//	Redis loses writes         Each process sends the latest state that it     The excess is at most what was admitted
+//	(FLUSHALL, failover).      received, and Redis keeps the newest.           to processes that haven't called since.
+//	Reset or a refund          The state counts what is given back, so it      None is undone by an older state. A Reset
+//	                           differs from lost writes.                       by redis_rate has no such count: processes
+//	                                                                           that hold the old state restore it.
+//	Redis' clock is set        Limits refill by the step.                      One more burst per limit.
+//	forward.
+//	Redis' clock is set        A process that used the limit before reports    Until the report arrives, calls are
+//	back, or a failover        the step, and Redis moves the state back.       refused or wait too long. A step below
+//	brings a slower clock.     Bookings keep their time.                       1 s isn't reported. If no process used the
+//	                                                                           limit before, Reset is the remedy.
+//	Redis is unavailable.      Calls are answered by Config.Outage. After      Refunds, settlements and quotas are sent
+//	                           three failures in a row, calls are answered     for a minute, later with the first call
+//	                           at once, except for a probe now and then.       that reaches Redis.
+//	The context ends.          The call returns at once and leaves its         A call that can end needs a runner, a
+//	                           batch. What Redis grants it later is given      goroutine that waits for Redis. A lone call
+//	                           back.                                           takes a quarter longer: see Config.Inline.
+//	Cancel, Settle             As much of the charge is given back as later    The whole charge, if nothing was booked
+//	                           bookings permit.                                later.
 package ratelimit

@@ -13,26 +13,26 @@ const (
 	sweepMin  = 4096
 )
 
-// entry is what this process knows of one key. Its lane's lock guards it, but for key, lane and exhausted.
+// entry is the local state of one key. The shard's lock guards it, except for key, shard and refusal.
 type entry struct {
-	key  string // in Redis
-	lane *lane
+	key   string // with prefix
+	shard *shard
 
-	exhausted atomic.Pointer[exhaustion]
+	refusal atomic.Pointer[refusal]
 
-	state  scripts.GCRAState // the latest seen
-	offset offset            // of the clock by which state is
-	batch  *batch            // the gathering batch that the entry was last put into
-	index  int               // of the entry among the keys of batch
-	last   *group            // the last group in batch that touches the entry
-	uses   int               // unfinished batches and adjustments that the entry is in
-	loose  int               // adjustments under way that may lower the state
-	freed  time.Duration     // when the last of them, or a Reset, was over, since the Limiter's start
-	away   *outage           // what was used when Redis was away last; nil: nothing
-	dead   bool              // swept out: look the key up again
+	state              scripts.GCRAState // the latest state received from Redis
+	offset             offset            // between the clock that state is by and the local one
+	batch              *batch            // the open batch that the entry was last added to
+	index              int               // of the entry among the keys of batch
+	last               *group            // the last group in batch that uses the entry
+	uses               int               // unfinished batches that contain the entry
+	pendingAdjustments int               // adjustments not yet applied, which may lower the state
+	lastLoweredAt      time.Duration     // when an adjustment or a Reset last ended, since the Limiter's start
+	outage             *outageUsage      // usage during the last outage of Redis; nil: none
+	evicted            bool              // removed from Limiter.entries: look the key up again
 }
 
-// entry returns the entry of the caller's key.
+// entry returns the entry of a key without prefix.
 func (l *Limiter) entry(key string) *entry {
 	slot := &l.front[maphash.String(l.seed, key)%frontSize]
 	prefix := len(l.cfg.Prefix)
@@ -47,47 +47,60 @@ func (l *Limiter) entry(key string) *entry {
 		if len(l.entries) >= l.sweepAt {
 			l.sweep()
 		}
-		tag := ""
-		if l.tagged {
-			tag = hashTag(full)
-		}
-		ln, ok := l.lanes[tag]
-		if !ok {
-			ln = &lane{l: l, tag: tag}
-			l.lanes[tag] = ln
-		}
-		ln.entries++
-		e = &entry{key: full, lane: ln}
+		e = &entry{key: full, shard: l.shard(full)}
 		l.entries[full] = e
 	}
 	slot.Store(e)
 	return e
 }
 
-// sweep drops the entries that hold nothing worth remembering: limits that are at rest by now, and not in use. The
-// caller holds l.mu.
+// shardCount is the number of shards if keys need a common hash tag: enough that two busy tags rarely share one.
+const shardCount = 4096
+
+// shard returns the shard of a key with prefix. The caller holds l.mu.
+func (l *Limiter) shard(key string) *shard {
+	i := 0
+	if l.tagged {
+		i = int(maphash.String(l.seed, hashTag(key)) % shardCount)
+	}
+	if l.shards[i] == nil {
+		l.shards[i] = &shard{l: l}
+	}
+	return l.shards[i]
+}
+
+// tag returns what the keys of a script call must have in common with e's; empty if nothing.
+func (e *entry) tag() string {
+	if !e.shard.l.tagged {
+		return ""
+	}
+	return hashTag(e.key)
+}
+
+// node returns the node that holds the key.
+func (e *entry) node() *node { return e.shard.l.nodes.of(e.key) }
+
+// sweep removes the entries that are unused and at rest. The caller holds l.mu.
 func (l *Limiter) sweep() {
+	now := l.nodes.serverNow()
 	for key, e := range l.entries {
-		if !e.drop() {
+		if !e.drop(now) {
 			continue
 		}
 		delete(l.entries, key)
 		l.front[maphash.String(l.seed, key[len(l.cfg.Prefix):])%frontSize].CompareAndSwap(e, nil)
-		if e.lane.entries--; e.lane.entries == 0 {
-			delete(l.lanes, e.lane.tag)
-		}
 	}
 	l.sweepAt = max(sweepMin, 2*len(l.entries))
 }
 
-// drop marks the entry as dead if nothing would be lost with it.
-func (e *entry) drop() bool {
-	e.lane.mu.Lock()
-	defer e.lane.mu.Unlock()
-	if e.uses > 0 || e.loose > 0 || e.state.TAT > e.lane.serverNow() {
+// drop marks the entry as evicted if it holds no state that is still needed.
+func (e *entry) drop(now float64) bool {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	if e.uses > 0 || e.pendingAdjustments > 0 || e.state.TAT > now {
 		return false
 	}
-	e.dead = true
-	e.exhausted.Store(nil)
+	e.evicted = true
+	e.refusal.Store(nil)
 	return true
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// exampleRedis stands for your own Redis client.
+// exampleRedis returns a client of an embedded Redis. A program uses its own client.
 func exampleRedis() (rdb *redis.Client, end func()) {
 	mini := miniredis.NewMiniRedis()
 	if err := mini.Start(); err != nil {
@@ -65,7 +65,7 @@ func ExampleLimiter_Wait() {
 	defer cancel()
 
 	limiter := ratelimit.NewLimiter(rdb)
-	// At most 10 calls in any window of a second at the provider, however the network delays them by up to 100 ms.
+	// The provider receives at most 10 calls in any second, if the network delays them by up to 100 ms.
 	limit := ratelimit.Window(10, time.Second, 1, 100*time.Millisecond)
 	for i := range 3 {
 		if err := limiter.Wait(ctx, "provider", limit); err != nil {
@@ -86,7 +86,7 @@ func ExampleLimiter_Admit() {
 
 	limiter := ratelimit.NewLimiter(rdb)
 	for _, tokens := range []int{600, 600} {
-		// The keys have a common hash tag, so that this works with Redis Cluster too.
+		// The keys have a common hash tag, so this also works with Redis Cluster.
 		a, err := limiter.Admit(ctx,
 			ratelimit.Charge{Key: "{acme}:requests", Limit: ratelimit.PerMinute(60), Cost: 1},
 			ratelimit.Charge{Key: "{acme}:tokens", Limit: ratelimit.PerMinute(1000), Cost: tokens},
@@ -116,7 +116,7 @@ func ExampleLimiter_Reserve() {
 	if err := r.Settle(300); err != nil {
 		panic(err)
 	}
-	time.Sleep(50 * time.Millisecond) // the settlement needs no waiting for; here it shall show
+	time.Sleep(50 * time.Millisecond) // only so that the example shows the settlement
 	res, err := limiter.Peek(ctx, "tokens", ratelimit.PerHour(1000))
 	if err != nil {
 		panic(err)
@@ -132,8 +132,8 @@ func ExampleLimiter_Observe() {
 
 	limiter := ratelimit.NewLimiter(rdb)
 	limit := ratelimit.PerHour(1000)
-	// The provider says that somebody else has used most of the quota.
-	if err := limiter.Observe("provider", limit, ratelimit.Report{Remaining: 20}); err != nil {
+	// The provider reports that other clients have used most of the quota.
+	if err := limiter.Observe("provider", limit, ratelimit.Quota{Remaining: 20}); err != nil {
 		panic(err)
 	}
 	res, err := limiter.AllowN(ctx, "provider", limit, 50)
@@ -153,7 +153,7 @@ func ExampleNew() {
 		Prefix:  "shop:rate:",
 		MaxWait: 10 * time.Second,
 		Timeout: 500 * time.Millisecond,
-		Away:    ratelimit.LocalShare,
+		Outage:  ratelimit.LocalShare,
 		Hooks: ratelimit.Hooks{
 			Refused: func(d ratelimit.Decision) { fmt.Println("refused:", d.Key, d.Cost) },
 		},

@@ -17,7 +17,7 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// fairLimit is what the processes of the fairness test share.
+// fairLimit is the limit that the processes of the fairness test share.
 var fairLimit = ratelimit.Limit{Rate: 2000, Burst: 1, Period: time.Second}
 
 const (
@@ -26,7 +26,7 @@ const (
 	fairTime      = 5 * time.Second
 )
 
-// waiters waits for places from many goroutines, again and again, and prints the time of each by Redis' clock.
+// waiters books from many goroutines in a loop, and prints the time of each booking by Redis' clock.
 func waiters(args []string) error {
 	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: args[0]})
 	defer rdb.Close()
@@ -71,11 +71,11 @@ func waiters(args []string) error {
 	return errors.Join(fail, out.Flush())
 }
 
-// TestUtilizationAndFairness has 8 processes with 64 waiters each use one limit: together they use at least 99 % of it,
+// TestWait_IsFairAcrossProcesses has 8 processes with 64 waiters each share a limit: together they use at least 99 % of it,
 // and each gets at least 80 % of its share. It prints the figures:
 //
-//	go test -run TestUtilizationAndFairness -v ./ratelimit
-func TestUtilizationAndFairness(t *testing.T) {
+//	go test -run TestWait_IsFairAcrossProcesses -v ./ratelimit
+func TestWait_IsFairAcrossProcesses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes six seconds")
 	}
@@ -91,7 +91,7 @@ func TestUtilizationAndFairness(t *testing.T) {
 		c.Send("go")
 	}
 	var slots [fairProcesses][]float64
-	from := 0.0 // when the last process has begun
+	from := 0.0 // the start of the last process
 	for i, c := range children {
 		for line := c.Line(); line != "done"; line = c.Line() {
 			s, err := strconv.ParseFloat(line, 64)
@@ -113,13 +113,13 @@ func TestUtilizationAndFairness(t *testing.T) {
 		}
 	}
 	most := fairTime.Seconds() * float64(fairLimit.Rate)
-	t.Logf("%d of %.0f places used (%.2f %%), by process: %v", total, most, 100*float64(total)/most, used)
+	t.Logf("%d of %.0f units used (%.2f %%), by process: %v", total, most, 100*float64(total)/most, used)
 	if float64(total) < 0.99*most || float64(total) > most+1 {
-		t.Errorf("%d of %.0f places used", total, most)
+		t.Errorf("%d of %.0f units used", total, most)
 	}
 	for i, n := range used {
 		if share := float64(total) / fairProcesses; float64(n) < 0.8*share {
-			t.Errorf("process %d got %d places, its share is %.0f", i, n, share)
+			t.Errorf("process %d got %d units, its share is %.0f", i, n, share)
 		}
 	}
 }

@@ -9,11 +9,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 	"github.com/penstock/penstock/scripts"
 )
 
-// faulty returns a Limiter behind a network that can be broken, and one beside it.
+// faulty returns a Limiter behind a network with faults, and another with a direct connection.
 func faulty(t *testing.T, cfg ratelimit.Config) (*redistest.Faults, *ratelimit.Limiter, *ratelimit.Limiter) {
 	t.Helper()
 	rdb := redistest.Client(t)
@@ -29,7 +30,7 @@ func faulty(t *testing.T, cfg ratelimit.Config) (*redistest.Faults, *ratelimit.L
 	return faults, l, other
 }
 
-// impatient returns the client's options, without patience for a Redis that refuses connections.
+// impatient returns the client's options without retries of refused connections.
 func impatient(rdb *redis.Client) *redis.Options {
 	opts := *rdb.Options()
 	opts.DialerRetries = 1
@@ -40,22 +41,24 @@ func impatient(rdb *redis.Client) *redis.Options {
 func remaining(t *testing.T, l *ratelimit.Limiter, limit ratelimit.Limit, want int) {
 	t.Helper()
 	if res, err := l.Peek(t.Context(), "k", limit); err != nil || res.Remaining != want {
-		t.Fatalf("%+v, %v; want %d remaining", res, err, want)
+		t.Fatalf("got %+v, %v; want %d remaining", res, err, want)
 	}
 }
 
-func TestLostReplyChargesOnce(t *testing.T) {
+// TestLostReply_ChargesOnce loses the reply of a script that ran.
+func TestLostReply_ChargesOnce(t *testing.T) {
 	faults, l, other := faulty(t, ratelimit.Config{})
 	limit := ratelimit.PerHour(10)
 	faults.LoseReply(redistest.Nth(1, anyScript))
 	_, err := l.AllowN(t.Context(), "k", limit, 3)
 	if err == nil || scripts.OutcomeOf(err) != scripts.Unknown {
-		t.Fatalf("%v, want an error of unknown outcome", err)
+		t.Fatalf("got %v, want an error of unknown outcome", err)
 	}
 	remaining(t, other, limit, 7)
 }
 
-func TestResetConnectionChargesAtMostOnce(t *testing.T) {
+// TestResetConnection_ChargesAtMostOnce resets the connection before the command arrives.
+func TestResetConnection_ChargesAtMostOnce(t *testing.T) {
 	faults, l, other := faulty(t, ratelimit.Config{})
 	limit := ratelimit.PerHour(10)
 	faults.Reset(redistest.Nth(1, anyScript))
@@ -65,44 +68,46 @@ func TestResetConnectionChargesAtMostOnce(t *testing.T) {
 	remaining(t, other, limit, 10)
 }
 
-// TestLateScriptDoesNothing holds a command in the network until its caller has given up.
-func TestLateScriptDoesNothing(t *testing.T) {
+// TestLateScript_DoesNothing holds a command in the network until its caller has left.
+func TestLateScript_DoesNothing(t *testing.T) {
 	faults, l, other := faulty(t, ratelimit.Config{})
 	limit := ratelimit.PerHour(10)
-	remaining(t, l, limit, 10) // the clocks are compared
+	remaining(t, l, limit, 10) // the Limiter learns Redis' clock
 	held := faults.HoldCommand(anyScript)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if _, err := l.AllowN(ctx, "k", limit, 3); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("%v, want a deadline exceeded", err)
+		t.Fatalf("got %v, want a deadline exceeded", err)
 	}
 	held.Wait(t, 1)
 	held.Release()
 	remaining(t, other, limit, 10)
 }
 
-func TestTimeoutBoundsCalls(t *testing.T) {
+// TestTimeout_BoundsCalls makes calls without a deadline while Redis does not reply.
+func TestTimeout_BoundsCalls(t *testing.T) {
 	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 500 * time.Millisecond})
 	limit := ratelimit.PerHour(10)
 	remaining(t, l, limit, 10)
 	faults.Blackhole()
 	start := time.Now()
-	for range 10 { // after three the circuit answers
+	for range 10 { // after three failures the circuit answers
 		if _, err := l.Allow(context.Background(), "k", limit); !errors.Is(err, ratelimit.ErrUnavailable) {
-			t.Fatalf("%v, want ErrUnavailable", err)
+			t.Fatalf("got %v, want ErrUnavailable", err)
 		}
 	}
 	if d := time.Since(start); d > 20*time.Second {
 		t.Errorf("ten calls took %v", d)
 	}
 	faults.Heal()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "a call succeeds", func() bool {
 		_, err := l.Allow(context.Background(), "k", limit)
 		return err == nil
 	})
 }
 
-func TestScriptFlushIsNotNoticed(t *testing.T) {
+// TestScriptFlush_IsTransparent flushes the scripts before each call.
+func TestScriptFlush_IsTransparent(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client(t)
 	l := ratelimit.NewLimiter(rdb)
@@ -112,13 +117,13 @@ func TestScriptFlushIsNotNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Remaining != want {
-			t.Fatalf("%+v, %v; want %d remaining", res, err, want)
+			t.Fatalf("got %+v, %v; want %d remaining", res, err, want)
 		}
 	}
 }
 
-// TestForeignKeyIsLeftAlone checks that a key which holds something else is neither used nor overwritten.
-func TestForeignKeyIsLeftAlone(t *testing.T) {
+// TestForeignKey_IsLeftUnchanged checks that a key with other contents is neither used nor overwritten.
+func TestForeignKey_IsLeftUnchanged(t *testing.T) {
 	rdb := redistest.Client(t)
 	l := ratelimit.NewLimiter(rdb)
 	for key, write := range map[string]func() error{
@@ -151,8 +156,8 @@ func TestForeignKeyIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestRefusedWritesChangeNothing checks the typed errors for a Redis that refuses scripts, and that nothing is charged.
-func TestRefusedWritesChangeNothing(t *testing.T) {
+// TestRefusedWrite_ChangesNothing checks the typed errors of a Redis that refuses scripts, and that nothing is charged.
+func TestRefusedWrite_ChangesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client(t)
 	l := ratelimit.NewLimiter(rdb)
@@ -178,15 +183,15 @@ func TestRefusedWritesChangeNothing(t *testing.T) {
 		if err := rdb.Do(t.Context(), how.allow...).Err(); err != nil {
 			t.Fatal(name, err)
 		}
-		eventually(t, func() bool { // once the circuit lets calls through
+		testkit.Eventually(t, "the circuit admits a call, with nothing charged", func() bool { // after the circuit's next probe
 			res, err := l.Peek(t.Context(), "k", limit)
 			return err == nil && res.Remaining == 9
 		})
 	}
 }
 
-// TestRefundSurvivesRefusedConnections checks that a refund which certainly didn't reach Redis is sent again.
-func TestRefundSurvivesRefusedConnections(t *testing.T) {
+// TestRefund_IsSentAgain checks that a refund that certainly didn't reach Redis is sent again.
+func TestRefund_IsSentAgain(t *testing.T) {
 	faults, l, other := faulty(t, ratelimit.Config{})
 	limit := ratelimit.PerHour(10)
 	r, err := l.Reserve(t.Context(), ratelimit.Charge{Key: "k", Limit: limit, Cost: 4})
@@ -198,11 +203,11 @@ func TestRefundSurvivesRefusedConnections(t *testing.T) {
 		t.Fatal("no error without Redis")
 	}
 	r.Cancel()
-	if _, err := l.Peek(t.Context(), "k", limit); err == nil { // takes the refund along
+	if _, err := l.Peek(t.Context(), "k", limit); err == nil { // carries the refund
 		t.Fatal("no error without Redis")
 	}
 	faults.Heal()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the refund arrives", func() bool {
 		res, err := other.Peek(t.Context(), "k", limit)
 		return err == nil && res.Remaining == 10
 	})

@@ -1,63 +1,124 @@
 package ratelimit
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
 )
 
-// finish hands out the answers. It returns what has gathered meanwhile and is to be sent; nil if there is nothing, and r
-// is then kept.
-func (b *batch) finish(r *runner, sent bool, reply scripts.GCRAReply, err error, from, to time.Time) *batch {
-	ln := b.lane
-	ln.mu.Lock()
+// exchange is one script call that has ended.
+type exchange struct {
+	sent     bool // false: there was nothing to send
+	reply    scripts.GCRAReply
+	err      error
+	from, to time.Time
+	gaveUp   bool // err comes from the end of the callers' contexts, and says nothing about Redis
+}
+
+// finish distributes the answers of the batch. It returns the next batch for the caller to send. If there is none, it
+// returns nil and keeps r for later.
+func (b *batch) finish(r *runner, x exchange, isolated bool) *batch {
+	sh := b.shard
+	sh.mu.Lock()
 	abandoned := b.ended
+	refusal := x.err
+	if isolated {
+		x.err = nil // the parts have their own errors
+		b.release()
+	} else {
+		b.settle(x, abandoned)
+	}
 	var next *batch
+	change := circuitSame
 	if !abandoned {
-		b.err = err
-		if sent && err == nil {
-			b.answer(reply, from, to)
-		}
-		next = b.end(sent)
+		next, change = b.end(x)
 	}
-	for _, e := range b.entries {
-		e.uses--
+	sh.mu.Unlock()
+	if x.sent && x.err == nil {
+		sh.l.presence.report(b.ctx, sh.l)
 	}
-	for i := range b.adjust {
-		b.adjust[i].e.loose--
-		b.adjust[i].e.freed = to.Sub(ln.l.start)
-	}
-	switch {
-	case err != nil && scripts.OutcomeOf(err) == scripts.NotRun:
-		ln.putBack(b.adjust)
-	case sent:
-		b.settled(reply, err)
-	}
-	ln.mu.Unlock()
-	if sent && err == nil {
-		ln.l.presence.report(b.ctx, ln.l)
-	}
-	h := ln.l.cfg.Hooks.Batch
-	if h == nil || !sent {
+	h := sh.l.cfg.Hooks.ScriptCalled
+	if (h == nil || !x.sent) && change == circuitSame {
 		if r != nil && next == nil {
-			ln.l.runners.keep(r) // before the callers are woken, who may need it
+			sh.l.runners.keep(r) // before the callers wake up, since they may need it
 		}
 		b.wake(abandoned)
 		return next
 	}
 	if next != nil {
-		ln.l.runners.start(next) // the hook may take its time
+		sh.l.runners.start(next) // the hook may be slow
 	}
 	b.wake(abandoned)
-	h(BatchInfo{Calls: b.calls, Keys: len(b.entries), RoundTrip: to.Sub(from), Err: err})
+	sh.l.cfg.Hooks.circuitChanged(change, x.err)
+	if x.sent {
+		b.observe(x, refusal)
+	}
 	if r != nil {
-		ln.l.runners.keep(r)
+		sh.l.runners.keep(r)
 	}
 	return nil
 }
 
-// settled ends the outages that Redis was told of. The caller holds ln.mu.
+// observe calls the hook for the batch's script call.
+func (b *batch) observe(x exchange, err error) {
+	if h := b.shard.l.cfg.Hooks.ScriptCalled; h != nil {
+		h(ScriptCall{Calls: b.calls, Keys: len(b.entries), RoundTrip: x.to.Sub(x.from), Err: err})
+	}
+}
+
+// settle applies the result of the batch's script call. late means that the callers are answered already: what the
+// script granted them is given back. The caller holds sh.mu.
+func (b *batch) settle(x exchange, late bool) {
+	sh := b.shard
+	if !late {
+		b.err = x.err
+	}
+	if x.sent && x.err == nil {
+		if late {
+			b.leaveAll()
+		}
+		b.applyReply(x.reply, x.from, x.to)
+	}
+	b.release()
+	for i := range b.adjust {
+		b.adjust[i].e.pendingAdjustments--
+		b.adjust[i].e.lastLoweredAt = x.to.Sub(sh.l.start)
+	}
+	switch {
+	case x.err != nil && scripts.OutcomeOf(x.err) == scripts.NotRun:
+		sh.putBack(b.adjust)
+	case x.sent:
+		b.settled(x.reply, x.err)
+	}
+}
+
+// release ends the batch's use of its entries. The caller holds sh.mu.
+func (b *batch) release() {
+	for _, e := range b.entries {
+		e.uses--
+	}
+}
+
+// leaveAll makes all calls of the batch leave it. The caller holds sh.mu.
+func (b *batch) leaveAll() {
+	for _, g := range b.groups {
+		g.leftAfter = g.leftAfter[:0]
+		left := make([]bool, g.n)
+		for _, i := range g.leftBefore {
+			left[i] = true
+		}
+		for i := range g.n {
+			if !left[i] {
+				g.leftAfter = append(g.leftAfter, i)
+			}
+		}
+	}
+}
+
+// settled records the results of the outage reports in the batch. The caller holds sh.mu.
 func (b *batch) settled(reply scripts.GCRAReply, err error) {
 	for i := range b.adjust {
 		a := &b.adjust[i]
@@ -70,52 +131,64 @@ func (b *batch) settled(reply scripts.GCRAReply, err error) {
 				TAT: float64(reply.Now())/1e6 + reply.Ahead(a.key).Seconds(), Given: reply.Given(a.key),
 			}
 		}
-		b.lane.told(a.e, a.out, after)
+		b.shard.recordReport(a.e, a.out, after)
 	}
 }
 
-// wake lets the callers go on, unless it was done before.
+// wake wakes the callers, unless the batch was abandoned and they are awake.
 func (b *batch) wake(before bool) {
 	if b.done != nil && !before {
 		close(b.done)
 	}
 }
 
-// end settles how the batch has ended, lets the lane go on, and returns what it is to send next. The caller holds ln.mu,
-// and wakes the callers when it doesn't any more.
-func (b *batch) end(sent bool) *batch {
-	ln := b.lane
+// end records the result of the batch in the shard and in the node's circuit, and returns the next batch to send. The
+// caller holds sh.mu and wakes the callers after releasing it.
+func (b *batch) end(x exchange) (next *batch, change circuitChange) {
+	sh := b.shard
 	b.ended = true
-	if sent {
-		ln.circuit.note(b.err)
-		if tryAgain(b.err) && len(b.groups) > 1 {
-			ln.apart = time.Now().Add(apartFor)
+	if x.sent {
+		if !x.gaveUp {
+			change = b.node.circuit.record(x.err)
 		}
-		if b.err == nil && len(ln.away) > 0 {
-			ln.reconcile()
+		if isTryAgain(x.err) && len(b.groups) > 1 {
+			sh.singleKeyUntil = time.Now().Add(singleKeyFor)
 		}
-		if b.err == nil && len(ln.adjust) > 0 {
-			ln.flushSoon(flushAfter)
+		if x.err == nil && len(sh.inOutage) > 0 {
+			sh.reconcile(b.node)
+		}
+		if x.err == nil && len(sh.adjust) > 0 {
+			sh.flushSoon(flushAfter)
 		}
 	}
-	ln.previous = b.calls
-	return ln.next()
+	sh.previous = b.calls
+	return sh.next(), change
 }
 
-// abandon ends the waiting for a batch whose script call takes too long. Its outcome is unknown until the script's
-// deadline, and then nothing.
+// abandon ends the wait for a script call that exceeds Config.Timeout. A script that starts after the timeout does
+// nothing. What one that started before grants is given back when its reply arrives.
 func (b *batch) abandon() {
-	ln := b.lane
-	ln.mu.Lock()
+	sh := b.shard
+	sh.mu.Lock()
 	if b.ended {
-		ln.mu.Unlock()
+		sh.mu.Unlock()
 		return
 	}
-	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, ln.l.cfg.Timeout)
-	next := b.end(true)
-	ln.mu.Unlock()
+	b.err = fmt.Errorf("%w: no reply within %v", ErrUnavailable, sh.l.cfg.Timeout)
+	next, change := b.end(exchange{sent: true, err: b.err})
+	sh.mu.Unlock()
 	if next != nil {
-		ln.l.runners.start(next)
+		sh.l.runners.start(next)
 	}
 	b.wake(false)
+	sh.l.cfg.Hooks.circuitChanged(change, b.err)
+}
+
+// contextError returns the error of an ended context. It is both the context's error and the cause of its end.
+func contextError(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }

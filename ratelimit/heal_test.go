@@ -16,8 +16,8 @@ func flush(t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// TestFlushIsHealed checks that clients restore the state that they know.
-func TestFlushIsHealed(t *testing.T) {
+// TestLostState_IsRestoredAfterFlush checks that each process restores the state that it received.
+func TestLostState_IsRestoredAfterFlush(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		limit := ratelimit.PerHour(10)
 		a, b, stranger := ratelimit.NewLimiter(rdb), ratelimit.NewLimiter(rdb), ratelimit.NewLimiter(rdb)
@@ -27,8 +27,8 @@ func TestFlushIsHealed(t *testing.T) {
 			}
 		}
 		flush(t, rdb)
-		remaining(t, stranger, limit, 10) // nobody has told it
-		remaining(t, a, limit, 7)         // a hasn't seen b's charge
+		remaining(t, stranger, limit, 10) // no process has restored the state
+		remaining(t, a, limit, 7)         // a doesn't have b's charge
 		remaining(t, stranger, limit, 7)
 		remaining(t, b, limit, 4)
 		remaining(t, a, limit, 4)
@@ -36,8 +36,8 @@ func TestFlushIsHealed(t *testing.T) {
 	})
 }
 
-// TestLostWritesAreHealed checks the same for a failover to a replica that was behind.
-func TestLostWritesAreHealed(t *testing.T) {
+// TestLostState_IsRestoredAfterFailover does the same for a failover to a replica that lagged.
+func TestLostState_IsRestoredAfterFailover(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		limit := ratelimit.PerHour(10)
 		a, b := ratelimit.NewLimiter(rdb), ratelimit.NewLimiter(rdb)
@@ -57,8 +57,8 @@ func TestLostWritesAreHealed(t *testing.T) {
 	})
 }
 
-// TestRefundIsNotTakenForLoss checks that a client which knows a state from before a refund doesn't undo it.
-func TestRefundIsNotTakenForLoss(t *testing.T) {
+// TestRefund_IsNotUndone checks that a process with a state from before a refund doesn't restore it.
+func TestRefund_IsNotUndone(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		limit := ratelimit.PerHour(10)
 		a, b := ratelimit.NewLimiter(rdb), ratelimit.NewLimiter(rdb)
@@ -75,8 +75,8 @@ func TestRefundIsNotTakenForLoss(t *testing.T) {
 	})
 }
 
-// TestResetReallyResets checks Reset against clients that remember, before and after a flush.
-func TestResetReallyResets(t *testing.T) {
+// TestReset_IsNotUndone checks Reset against processes with older states, before and after a flush.
+func TestReset_IsNotUndone(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		limit := ratelimit.PerHour(10)
 		a, b := ratelimit.NewLimiter(rdb), ratelimit.NewLimiter(rdb)

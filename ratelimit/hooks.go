@@ -2,40 +2,54 @@ package ratelimit
 
 import "time"
 
-// Hooks observe what a Limiter does. Each is optional, is called synchronously on the goroutine concerned, from many
-// goroutines at once, and must return quickly.
+// Hooks observe a Limiter. Each hook is optional. It runs synchronously on the goroutine concerned, many goroutines may
+// run it at once, and it must return quickly.
 type Hooks struct {
-	// Admitted is called for each limit of a call that was admitted.
+	// Admitted is called for each limit of an admitted call.
 	Admitted func(Decision)
-	// Refused is called for each call that was refused, with the limit that refused it.
+	// Refused is called for each refused call, with the limit that refused it.
 	Refused func(Decision)
-	// Waited is called when a Wait has come to its end, with the time from the place's booking: also if the context
-	// ended first, and err says so.
+	// Waited is called at the end of each Wait, with the time since the booking. err is the context's error if the context
+	// ended first.
 	Waited func(waited time.Duration, err error)
-	// Batch is called after every script call.
-	Batch func(BatchInfo)
-	// Degraded is called for each call that was answered by Config.Away instead of Redis, with the reason.
-	Degraded func(Away, error)
+	// ScriptCalled is called after every script call.
+	ScriptCalled func(ScriptCall)
+	// RedisFailed is called when a node's circuit opens, after three failures in a row, with the last error.
+	RedisFailed func(error)
+	// RedisRecovered is called when a script call succeeds after RedisFailed.
+	RedisRecovered func()
+	// Degraded is called for each call that Config.Outage answers, with the error that Redis or the circuit returned.
+	Degraded func(OutagePolicy, error)
 }
 
 // Decision is the answer to a call on one limit.
 type Decision struct {
 	Key        string // as given by the caller
 	Limit      Limit
-	Cost       int           // units taken, or asked for if refused
+	Cost       int           // units taken; units asked for if refused
 	RetryAfter time.Duration // of a refusal
-	Local      bool          // refused without asking Redis
+	Local      bool          // refused from the cache, without asking Redis
 }
 
-// BatchInfo is one script call.
-type BatchInfo struct {
-	Calls     int           // calls served, 0 if it only carried refunds and the like
-	Keys      int           // Redis keys touched
+// ScriptCall describes one script call.
+type ScriptCall struct {
+	Calls     int           // calls served; 0 if it carried only refunds, settlements or quotas
+	Keys      int           // number of Redis keys
 	RoundTrip time.Duration // from sending to the reply
 	Err       error         // nil if there was a reply
 }
 
-// decided tells the hooks of the answer to a call on one limit.
+// circuitChanged calls the hook for a circuit that opened or closed.
+func (h *Hooks) circuitChanged(change circuitChange, err error) {
+	switch {
+	case change == circuitOpened && h.RedisFailed != nil:
+		h.RedisFailed(err)
+	case change == circuitClosed && h.RedisRecovered != nil:
+		h.RedisRecovered()
+	}
+}
+
+// decided calls the hooks for the answer to a call on one limit.
 func (h *Hooks) decided(key string, res *Result, cost int, local bool) {
 	if h.Admitted == nil && h.Refused == nil {
 		return
@@ -51,7 +65,7 @@ func (h *Hooks) decided(key string, res *Result, cost int, local bool) {
 	}
 }
 
-// decidedAll tells the hooks of the answer to a call on several limits.
+// decidedAll calls the hooks for the answer to a call on several limits.
 func (h *Hooks) decidedAll(charges []Charge, a *Admission, local bool) {
 	if !a.Allowed {
 		if h.Refused != nil {
@@ -68,8 +82,8 @@ func (h *Hooks) decidedAll(charges []Charge, a *Admission, local bool) {
 	}
 }
 
-// refusedPlace tells the hooks of a place that came too late.
-func (h *Hooks) refusedPlace(e *Error) {
+// refusedBooking calls the hook for a booking that would be too late.
+func (h *Hooks) refusedBooking(e *Error) {
 	if h.Refused != nil {
 		h.Refused(Decision{Key: e.Key, Limit: e.Limit, Cost: e.Cost, RetryAfter: e.RetryAfter})
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,43 +13,43 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// Client is what a Limiter needs of a Redis client: *redis.Client, *redis.ClusterClient, *redis.Ring and
-// redis.UniversalClient have it.
+// Client is the part of a Redis client that a Limiter needs. *redis.Client, *redis.ClusterClient, *redis.Ring and
+// redis.UniversalClient implement it.
 type Client = scripts.Client
 
-// Config is how a Limiter works. The zero Config has all the defaults.
+// Config configures a Limiter. Its zero value has the defaults.
 type Config struct {
-	// Prefix comes before every key. Defaults to "rate:", as in redis_rate: services that use either package then
+	// Prefix is prepended to every key. Defaults to "rate:", the prefix of redis_rate, so that services with either package
 	// share their limits.
 	Prefix string
-	// Solo switches coalescing off: every call is a script call of its own.
-	Solo bool
-	// Inline has a call that finds no script call under way wait for Redis on its own goroutine, also if its context can
-	// end, as redis_rate does. That saves two hand-overs between goroutines, which take about a quarter of the time of a
-	// lone call to a Redis on the same machine. But the end of the context is then noticed with Redis' answer, or when
-	// the client's own time-out has passed: go-redis can't be interrupted while it reads. It has no effect with Timeout.
+	// DisableBatching makes every call a script call of its own.
+	DisableBatching bool
+	// Inline makes a lone call wait for Redis on its own goroutine even if its context can end, as redis_rate does. That
+	// saves two handovers between goroutines, about a quarter of the call's time with a Redis on the same machine. The
+	// call then notices the end of its context only with Redis' reply or the client's timeout, because go-redis can't be
+	// interrupted while it reads. Inline has no effect together with Timeout.
 	Inline bool
-	// MaxBatch is how many calls one script call may serve. Defaults to 8192.
+	// MaxBatch is the largest number of calls in one script call. Defaults to 8192.
 	MaxBatch int
-	// MaxKeys is how many keys one script call may touch; it bounds the time that Redis is kept from other work,
-	// about 3 µs per key. Defaults to 128.
+	// MaxKeys is the largest number of keys in one script call. It bounds the time for which a script blocks Redis, about
+	// 3 µs per key. Defaults to 128.
 	MaxKeys int
-	// MaxInFlight is how many script calls may be under way at a time, per node or hash tag. A second one is started
-	// only when a batch is full; Redis may then serve the two in either order. Defaults to 4.
+	// MaxInFlight is the largest number of concurrent script calls per node or hash tag. A second script call starts only
+	// when a batch is full. Redis may run concurrent script calls in any order. Defaults to 4.
 	MaxInFlight int
-	// MaxWait is how far ahead of now a place may lie. Defaults to 0: as far as the context's deadline.
+	// MaxWait is the longest wait that a booking may need. Defaults to 0: until the context's deadline.
 	MaxWait time.Duration
-	// Timeout bounds the time that a call waits for Redis. A script that reaches Redis later than that does nothing.
-	// Defaults to 0, the client's own time-outs, with FailClosed, and to 1 s with other policies.
+	// Timeout is the longest time that a call waits for Redis. A script that starts later does nothing. With FailClosed it
+	// defaults to 0, which leaves the client's own timeouts. With other policies it defaults to 1 s.
 	Timeout time.Duration
-	// Staleness is for how long a refusal is remembered: calls that can't fit, by what Redis said, are refused without
-	// asking again. What this process gives back or resets ends it at once; what others give back is seen after this
-	// time. Defaults to 100 ms; negative: every call asks Redis.
-	Staleness time.Duration
-	// Away is what calls are answered while Redis can't be asked. Defaults to FailClosed. LocalShare keeps a sorted set
-	// of the processes in Redis, "penstock:clients:" and the prefix.
-	Away Away
-	// Hooks observe what happens.
+	// RefusalTTL is how long a refusal is cached. Calls that can't fit by the cached state are refused without asking
+	// Redis. A refund or Reset by this process clears the entry at once; those by other processes take effect after
+	// RefusalTTL. Defaults to 100 ms; negative: no caching.
+	RefusalTTL time.Duration
+	// Outage is what calls return while Redis is unavailable. Defaults to FailClosed. LocalShare keeps a sorted set of the
+	// processes in Redis, named "penstock:clients:" and the prefix.
+	Outage OutagePolicy
+	// Hooks observe calls and script calls. Defaults to none.
 	Hooks Hooks
 }
 
@@ -62,77 +61,75 @@ func (c *Config) complete() error {
 	case c.MaxWait < 0, c.Timeout < 0:
 		return fmt.Errorf("ratelimit: MaxWait and Timeout must not be negative: %v, %v", c.MaxWait, c.Timeout)
 	}
-	if c.Away < FailClosed || c.Away > LocalShare {
-		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Away)
+	if c.Outage < FailClosed || c.Outage > LocalShare {
+		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Outage)
 	}
-	if c.Away != FailClosed {
+	if c.Outage != FailClosed {
 		c.Timeout = cmp.Or(c.Timeout, time.Second)
 	}
 	c.Prefix = cmp.Or(c.Prefix, "rate:")
 	c.MaxBatch = cmp.Or(c.MaxBatch, 8192)
 	c.MaxKeys = cmp.Or(c.MaxKeys, 128)
 	c.MaxInFlight = cmp.Or(c.MaxInFlight, 4)
-	c.Staleness = cmp.Or(c.Staleness, 100*time.Millisecond)
+	c.RefusalTTL = cmp.Or(c.RefusalTTL, 100*time.Millisecond)
 	return nil
 }
 
-// Limiter answers calls on any number of limits, each named by a key and shared with every process that uses the same
-// Redis. It is safe for concurrent use. It has no goroutines left 50 ms after its last call, and need not be closed. (A
-// synctest bubble must let that time pass before it ends.)
+// Limiter answers calls on any number of limits. Each limit is named by a key and shared by all processes that use the
+// same Redis. A Limiter is safe for concurrent use. It needs no Close: its goroutines end within 50 ms after the last
+// call. (A synctest bubble must let that time pass before it ends.)
 type Limiter struct {
 	client Client
 	cfg    Config
-	tagged bool // keys of one script call need a common hash tag
+	tagged bool // the keys of a script call need a common hash tag
+	nodes  nodes
 	start  time.Time
 
 	seed  maphash.Seed
-	front [frontSize]atomic.Pointer[entry] // some of entries, by hash of the key
+	front [frontSize]atomic.Pointer[entry] // a cache of entries, by hash of the key
 
 	mu      sync.Mutex
 	entries map[string]*entry
-	lanes   map[string]*lane // by hash tag; for a single node, one for all
-	sweepAt int              // size of entries at which drained ones are dropped
+	shards  []*shard // one; if tagged, shardCount, by hash of the tag, and nil until the first use
+	sweepAt int      // number of entries that triggers a sweep
 
 	presence presence
 	runners  runners
 }
 
-// NewLimiter returns a Limiter with the defaults.
+// NewLimiter returns a Limiter with the default Config. It panics if rdb is nil.
 func NewLimiter(rdb Client) *Limiter {
 	l, err := New(rdb, Config{})
 	if err != nil {
-		return nil // not reached: the zero Config is valid
+		panic(err)
 	}
 	return l
 }
 
-// New returns a Limiter.
+// New returns a Limiter. The error says which field of cfg is invalid.
 func New(rdb Client, cfg Config) (*Limiter, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
+	if isNil(rdb) {
+		return nil, fmt.Errorf("%w: the Redis client is nil: pass one of package github.com/redis/go-redis/v9", ErrInvalid)
+	}
 	_, single := rdb.(*redis.Client)
-	return &Limiter{
+	l := &Limiter{
 		client:  rdb,
 		cfg:     cfg,
 		tagged:  !single,
 		start:   time.Now(),
 		seed:    maphash.MakeSeed(),
 		entries: map[string]*entry{},
-		lanes:   map[string]*lane{},
+		shards:  make([]*shard, 1),
 		sweepAt: sweepMin,
 
 		presence: newPresence(),
-	}, nil
-}
-
-// hashTag returns the part of a Redis key that decides on its node: what is between the first '{' and the next '}', or
-// all of it if that is empty.
-func hashTag(key string) string {
-	if i := strings.IndexByte(key, '{'); i >= 0 {
-		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {
-			return key[i+1 : i+1+j]
-		}
 	}
-	return key
+	if l.tagged {
+		l.shards = make([]*shard, shardCount)
+	}
+	l.nodes.init(rdb)
+	return l, nil
 }

@@ -13,10 +13,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// several makes calls on many keys at once, on one key, and on several limits together.
+// several makes concurrent calls on many keys, on one key, and on several limits.
 func several(t *testing.T, l *ratelimit.Limiter) {
 	t.Helper()
 	limit := ratelimit.PerHour(10)
@@ -39,12 +40,12 @@ func several(t *testing.T, l *ratelimit.Limiter) {
 	a := ratelimit.Charge{Key: "{x}a", Limit: limit, Cost: 7}
 	b := ratelimit.Charge{Key: "{x}b", Limit: ratelimit.PerHour(1000), Cost: 7}
 	if ad, err := l.Admit(t.Context(), a, b); err != nil || !ad.Allowed || ad.Refused != -1 || ad.RetryAfter != -1 {
-		t.Errorf("%+v, %v; want allowed", ad, err)
+		t.Errorf("got %+v, %v; want allowed", ad, err)
 	}
-	for range 2 { // from Redis, then from memory
+	for range 2 { // from Redis, then from the cache
 		ad, err := l.Admit(t.Context(), b, a)
 		if err != nil || ad.Allowed || ad.Refused != 1 || ad.RetryAfter < 23*time.Minute || ad.RetryAfter > 24*time.Minute {
-			t.Errorf("%+v, %v; want a refusal by the second limit for 24 minutes", ad, err)
+			t.Errorf("got %+v, %v; want a refusal by the second limit for 24 minutes", ad, err)
 		}
 	}
 	if res, err := l.Peek(t.Context(), b.Key, b.Limit); err != nil || res.Remaining != 993 {
@@ -52,7 +53,8 @@ func several(t *testing.T, l *ratelimit.Limiter) {
 	}
 }
 
-func TestRing(t *testing.T) {
+// TestRing_ServesAllCalls uses a Ring of two servers.
+func TestRing_ServesAllCalls(t *testing.T) {
 	one, two := redistest.Start(t, redistest.WithTCP()), redistest.Start(t, redistest.WithTCP())
 	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": one.Addr(), "two": two.Addr()}})
 	defer ring.Close()
@@ -62,17 +64,19 @@ func TestRing(t *testing.T) {
 	d := c
 	d.Key = "b"
 	if _, err := l.Admit(t.Context(), c, d); !errors.Is(err, ratelimit.ErrCrossSlot) {
-		t.Errorf("%v, want ErrCrossSlot", err)
+		t.Errorf("got %v, want ErrCrossSlot", err)
 	}
 }
 
-func TestCluster(t *testing.T) {
+// TestCluster_ServesAllCalls uses a Redis Cluster.
+func TestCluster_ServesAllCalls(t *testing.T) {
 	cluster := redistest.StartCluster(t, 0)
 	l := ratelimit.NewLimiter(cluster.Client(t))
 	several(t, l)
 }
 
-func TestSentinelFailover(t *testing.T) {
+// TestSentinel_KeepsStateThroughFailover crashes the master.
+func TestSentinel_KeepsStateThroughFailover(t *testing.T) {
 	sentinel := redistest.StartSentinel(t, 1)
 	rdb := sentinel.Client(t)
 	l := ratelimit.NewLimiter(rdb)
@@ -82,15 +86,15 @@ func TestSentinelFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	sentinel.Crash()
-	eventually(t, func() bool {
+	testkit.Eventually(t, "the new master has the state", func() bool {
 		res, err := l.Peek(t.Context(), "k", limit)
-		return err == nil && res.Remaining == 6 // even if the replica had not seen the charge
+		return err == nil && res.Remaining == 6 // even if the replica lacked the charge
 	})
 }
 
-// TestSlotMigration makes single calls on keys of one hash tag while they move: they come together in one script call,
-// which fails while its keys are on two nodes, and must succeed nevertheless.
-func TestSlotMigration(t *testing.T) {
+// TestSlotMigration_FailsNoCall makes calls on keys of one hash tag while they move. A script call fails while its keys are on two
+// nodes; the calls must succeed.
+func TestSlotMigration_FailsNoCall(t *testing.T) {
 	cluster := redistest.StartCluster(t, 0)
 	l := ratelimit.NewLimiter(cluster.Client(t))
 	limit := ratelimit.PerHour(1_000_000)
@@ -110,9 +114,9 @@ func TestSlotMigration(t *testing.T) {
 			}
 		})
 	}
-	before := func(n int64) { // so that calls are made in every state
+	before := func(n int64) { // waits until calls are made in the current state
 		until := calls.Load() + n
-		eventually(t, func() bool { return t.Failed() || calls.Load() > until })
+		testkit.Eventually(t, "more calls succeed", func() bool { return t.Failed() || calls.Load() > until })
 	}
 	before(200)
 	slot := cluster.Slot("rate:{m}a")
@@ -136,7 +140,8 @@ func TestSlotMigration(t *testing.T) {
 	wg.Wait()
 }
 
-func TestKeysOfAllKinds(t *testing.T) {
+// TestKey_MayHaveAnyText uses keys with braces, control characters, and of great length.
+func TestKey_MayHaveAnyText(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		l, err := ratelimit.New(rdb, ratelimit.Config{Prefix: "my{app}:"})
 		if err != nil {
@@ -157,8 +162,8 @@ func TestKeysOfAllKinds(t *testing.T) {
 	})
 }
 
-// TestLimitsAtRestAreForgotten checks that memory doesn't grow with the number of keys ever used.
-func TestLimitsAtRestAreForgotten(t *testing.T) {
+// TestEntries_AreEvictedAtRest checks that memory doesn't grow with the number of keys ever used.
+func TestEntries_AreEvictedAtRest(t *testing.T) {
 	rdb := redistest.Client(t)
 	l := ratelimit.NewLimiter(rdb)
 	l.SweepAt(100)
@@ -171,12 +176,12 @@ func TestLimitsAtRestAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	time.Sleep(10 * time.Millisecond) // the quick ones are at rest, whatever the clocks' distance
+	time.Sleep(10 * time.Millisecond) // the quick limits are at rest by any estimate of Redis' clock
 	if _, err := l.Allow(t.Context(), "one more", quick); err != nil {
 		t.Fatal(err)
 	}
 	if n := l.Known(); n > 60 {
-		t.Errorf("%d keys are remembered, want about 50", n)
+		t.Errorf("got %d entries, want about 50", n)
 	}
 	flush(t, rdb)
 	if res, err := l.Allow(t.Context(), "slow7", slow); err != nil || res.Remaining != 0 {

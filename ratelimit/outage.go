@@ -1,148 +1,150 @@
 package ratelimit
 
 import (
-	"math"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
 )
 
-// outage is what a process uses of a limit while Redis is away, and what it tells Redis of that afterwards. The lane's
-// lock guards it.
-type outage struct {
-	whole Limit         // as configured
-	limit Limit         // this process's share
-	tat   time.Duration // theoretical arrival time of the share, since the Limiter's start
-	given time.Duration // how much of it was ever given back
-	used  float64       // units used since the outage began
-	over  bool          // Redis is back
-	phase outagePhase
-	told  float64           // units that Redis was told of
-	after scripts.GCRAState // the state that Redis had then
-	debt  float64           // units to be told of besides
-}
-
-// outagePhase is how far an outage has come.
-type outagePhase byte
+// OutagePolicy is what a Limiter answers while Redis is unavailable.
+type OutagePolicy int
 
 const (
-	outageLasts outagePhase = iota // or Redis is back and will be told with the next batch
-	outageSent                     // Redis is being told
-	outageTold
+	// FailClosed returns the error. The default.
+	FailClosed OutagePolicy = iota
+	// FailOpen admits every call and keeps no account of it.
+	FailOpen
+	// LocalShare admits, in each process, the limit divided by the number of processes that share it. The number is the
+	// last one that Redis counted. Usage before the outage counts. When Redis is back, each process reports its usage that
+	// hasn't refilled. Reservations may be cancelled and settled before and after. A process that has never reached Redis
+	// fails closed.
+	LocalShare
 )
 
-// spot is where a call stood in an outage: the share's state after its charge.
-type spot struct {
-	out   *outage
-	after time.Duration
-	given time.Duration
+// String returns the name of the policy.
+func (p OutagePolicy) String() string {
+	switch p {
+	case FailOpen:
+		return "fail open"
+	case LocalShare:
+		return "local share"
+	default:
+		return "fail closed"
+	}
 }
 
-// charge takes units of the share at its earliest time.
-func (o *outage) charge(units float64, now time.Duration) {
-	o.tat = max(o.tat, now) + seconds(units*o.limit.seconds())
-	o.used += units
-}
-
-// left is how many units were used and haven't refilled.
-func (o *outage) left(now time.Duration) float64 {
-	return max(min(o.used, (o.tat-now).Seconds()/o.limit.seconds()), 0)
-}
-
-// giveBack takes units of a charge back: at once from the share, as far as that is safe (by the rule of the script), or
-// from what Redis was told. It returns how many Redis is to be given back now.
-func (o *outage) giveBack(s *spot, units float64, now time.Duration) float64 {
-	o.used = max(o.used-units, 0)
-	switch o.phase {
-	case outageLasts:
-		interval := o.limit.seconds()
-		left, back := s.after-now, o.given-s.given
-		behind := o.tat - s.after + back // charged after it
-		safe := min(seconds(units*interval), left-back, seconds(float64(o.limit.Burst)*interval)-behind)
-		if safe > 0 {
-			o.tat -= safe
-			o.given += safe
+// withoutRedis answers a call by Config.Outage, in an ended batch of its own. cause is the error of the script call.
+func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause error) (ticket, error) {
+	if h := l.cfg.Hooks.Degraded; h != nil {
+		h(l.cfg.Outage, cause)
+	}
+	sh := items[0].e.shard
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	clients := l.presence.clients.Load()
+	if l.cfg.Outage == FailClosed || l.cfg.Outage == LocalShare && clients == 0 {
+		return ticket{}, cause
+	}
+	now := time.Since(l.start)
+	b := &batch{shard: sh, ended: true, frozen: true, local: l.start.Add(now), given: make([]int64, len(items))}
+	g := &group{batch: b, op: o, n: 1, items: append([]item(nil), items...), until: []time.Duration{until}}
+	for i := range g.items {
+		it := &g.items[i]
+		it.key, it.interval = i, it.limit.seconds()
+		if l.cfg.Outage == FailOpen {
+			continue
 		}
-	case outageTold:
-		return o.excess()
+		out := sh.outage(it, clients, now)
+		it.limit, it.interval = out.limit, out.limit.seconds()
+		it.units = scripts.GCRAUnits(max(out.tat-now, 0).Seconds(), out.limit.seconds())
 	}
-	return 0
-}
-
-// excess returns by how many units Redis was told too much, and takes them as given back.
-func (o *outage) excess() float64 {
-	n := max(math.Floor(o.told-o.used+1e-6), 0)
-	o.told -= n
-	return n
-}
-
-// owe adds units to what was used. It returns how many Redis is to be charged now.
-func (o *outage) owe(units float64, now time.Duration) float64 {
-	switch o.phase {
-	case outageLasts:
-		o.charge(units, now)
-	case outageSent:
-		o.debt += units
-	case outageTold:
-		return units
+	g.decide(until - now)
+	g.outage = make([]outageCharge, len(g.items))
+	if l.cfg.Outage == LocalShare {
+		g.use(now)
 	}
-	return 0
+	return ticket{g: g}, nil
 }
 
-// send returns how many units Redis is to be told of: whole ones, rather one more.
-func (o *outage) send(now time.Duration) int64 {
-	o.phase = outageSent
-	o.told = math.Ceil(o.left(now) - 1e-6)
-	return int64(o.told)
-}
-
-// unsent takes back a send that certainly didn't reach Redis.
-func (o *outage) unsent(now time.Duration) {
-	o.phase = outageLasts
-	o.charge(o.debt, now)
-	o.debt = 0
-}
-
-// reconcile makes Redis, which is back, learn what was used of each limit and hasn't refilled. The caller holds ln.mu.
-func (ln *lane) reconcile() {
-	for _, e := range ln.away {
-		out := e.away
-		out.over = true
-		e.loose--
-		ln.put(adjustment{kind: adjustDebit, e: e, limit: out.whole, out: out})
+// outage returns the usage record of an item's limit for the current outage.
+func (sh *shard) outage(it *item, clients int64, now time.Duration) *outageUsage {
+	share := it.limit
+	share.Burst = max(share.Burst/int(clients), 1)
+	if share.Period > maxRefill/time.Duration(clients) {
+		share.Period = maxRefill
+	} else {
+		share.Period *= time.Duration(clients)
 	}
-	ln.away = nil
+	e := it.e
+	if e.outage == nil || e.outage.over {
+		out := &outageUsage{tat: now + seconds(max(e.state.TAT-e.node().serverNow(), 0))}
+		if e.outage != nil {
+			out.tat = max(out.tat, e.outage.tat) // the previous report may not have reached Redis yet
+		}
+		e.outage = out
+		e.pendingAdjustments++ // keeps it from being evicted
+		sh.inOutage = append(sh.inOutage, e)
+	}
+	e.outage.whole, e.outage.limit = it.limit, share
+	return e.outage
 }
 
-// amend takes in what a call that was answered without Redis cost less or more than it was charged. The caller holds
-// ln.mu.
-func (ln *lane) amend(a adjustment) {
-	s, now := a.spot, time.Since(ln.l.start)
-	if a.kind == adjustGiveBack {
-		ln.amended(a.e, s.out, s.out.giveBack(s, float64(a.cost), now), 0)
+// decide computes the result of the group's only call from the units of its items.
+func (g *group) decide(wait time.Duration) {
+	if g.op == opReserve {
+		result := int64(1)
+		ahead := make([]float64, len(g.items))
+		g.short = true
+		g.bookings = nil
+		slot := 0.0
+		for i := range g.items {
+			it := &g.items[i]
+			slot = max(slot, (it.units+float64(it.cost)-float64(it.limit.Burst))*it.limit.seconds())
+		}
+		if slot > wait.Seconds() {
+			result = 0
+		}
+		g.book(ahead, make([]int64, len(g.items)), []int64{result})
 		return
 	}
-	ln.amended(a.e, s.out, 0, s.out.owe(float64(a.cost), now))
+	g.granted = 1
+	if g.op == opAtMost {
+		g.granted = g.items[0].cost
+	}
+	for i := range g.items {
+		it := &g.items[i]
+		room := float64(it.limit.Burst) - it.units
+		switch {
+		case g.op == opAtMost:
+			g.granted = max(min(g.granted, int(room)), 0)
+		case room < float64(it.cost) && it.cost > 0:
+			g.granted = 0
+		}
+	}
 }
 
-// amended tells Redis what it was told too much, and too little. The caller holds ln.mu.
-func (ln *lane) amended(e *entry, out *outage, back, debt float64) {
-	if back >= 1 {
-		ln.put(adjustment{kind: adjustGiveBack, e: e, limit: out.whole, cost: int64(back), after: out.after})
+// use records the units that the group's only call took.
+func (g *group) use(now time.Duration) {
+	for i := range g.items {
+		it := &g.items[i]
+		var taken float64
+		switch g.op {
+		case opAllow:
+			taken = float64(g.granted * it.cost)
+		case opAtMost:
+			taken = float64(g.granted)
+		case opReserve:
+			if !g.bookings[0].booked {
+				return
+			}
+			taken = float64(it.cost)
+		}
+		out := it.e.outage
+		if g.op == opReserve { // the limits that don't delay the call are charged at its time, too
+			out.tat = max(out.tat, now+seconds(g.bookings[0].slot))
+			out.given += seconds(g.bookings[0].lost[i])
+		}
+		out.charge(taken, now)
+		g.outage[i] = outageCharge{out: out, after: out.tat, given: out.given}
 	}
-	if debt >= 1 {
-		ln.put(adjustment{kind: adjustDebit, e: e, limit: out.whole, cost: int64(debt)})
-	}
-}
-
-// told notes how the batch that told Redis of an outage has ended: after is the state then, zero if it isn't known. The
-// caller holds ln.mu.
-func (ln *lane) told(e *entry, out *outage, after scripts.GCRAState) {
-	if after == (scripts.GCRAState{}) {
-		out.told = 0 // what Redis may not know can't be given back
-	}
-	out.phase, out.after = outageTold, after
-	debt := out.debt
-	out.debt = 0
-	ln.amended(e, out, out.excess(), debt)
 }

@@ -1,158 +1,115 @@
 package ratelimit_test
 
 import (
-	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// lonely returns a Limiter with LocalShare that has lost its Redis, and shares it with nobody but the other.
-func lonely(t *testing.T) (faults *redistest.Faults, l, other *ratelimit.Limiter) {
-	t.Helper()
-	faults, l, other = faulty(t, ratelimit.Config{Away: ratelimit.LocalShare, Timeout: 5 * time.Second})
-	if _, err := l.Peek(t.Context(), "k", ratelimit.PerHour(20)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, func() bool { return l.Clients() == 1 })
+// TestFailClosed_ReturnsErrors makes calls while Redis refuses connections.
+func TestFailClosed_ReturnsErrors(t *testing.T) {
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 5 * time.Second})
 	faults.Refuse()
-	return faults, l, other
-}
-
-func reserve(t *testing.T, l *ratelimit.Limiter, limit ratelimit.Limit, cost int) *ratelimit.Reservation {
-	t.Helper()
-	r, err := l.Reserve(t.Context(), ratelimit.Charge{Key: "k", Limit: limit, Cost: cost})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func settle(t *testing.T, r *ratelimit.Reservation, actual int) {
-	t.Helper()
-	if err := r.Settle(actual); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// backWith heals the network and waits until the other process sees so many units.
-func backWith(t *testing.T, faults *redistest.Faults, l, other *ratelimit.Limiter, limit ratelimit.Limit, want int) {
-	t.Helper()
-	faults.Heal()
-	eventually(t, func() bool {
-		_, _ = l.Peek(t.Context(), "warm", limit)
-		res, err := other.Peek(t.Context(), "k", limit)
-		return err == nil && res.Remaining == want
-	})
-}
-
-// TestCancelWithoutRedis cancels and settles while Redis is away: the share has the units again, and Redis learns only of
-// what was used.
-func TestCancelWithoutRedis(t *testing.T) {
-	faults, l, other := lonely(t)
-	limit := ratelimit.PerHour(20)
-	a, b, c := reserve(t, l, limit, 10), reserve(t, l, limit, 4), reserve(t, l, limit, 6)
-	if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Allowed != 0 {
-		t.Fatalf("%+v, %v; want a refusal", res, err)
-	}
-	c.Cancel()
-	c.Cancel()
-	settle(t, b, 1) // 3 back
-	if res, err := l.AllowN(t.Context(), "k", limit, 9); err != nil || res.Allowed != 9 {
-		t.Fatalf("%+v, %v; want what was given back", res, err)
-	}
-	if err := b.Settle(0); !errors.Is(err, ratelimit.ErrSettled) {
-		t.Errorf("%v, want ErrSettled", err)
-	}
-	settle(t, a, 2) // others have been charged after it since: the share can't safely have this back
-	if res, err := l.AllowN(t.Context(), "k", limit, 9); err != nil || res.Allowed != 0 {
-		t.Fatalf("%+v, %v; want a refusal", res, err)
-	}
-	remaining(t, other, limit, 20)
-	backWith(t, faults, l, other, limit, 20-(2+1+9))
-}
-
-// TestSettleAfterRedisIsBack cancels and settles when Redis has already been told.
-func TestSettleAfterRedisIsBack(t *testing.T) {
-	faults, l, other := lonely(t)
-	limit := ratelimit.PerHour(20)
-	a, b, c := reserve(t, l, limit, 3), reserve(t, l, limit, 4), reserve(t, l, limit, 5)
-	backWith(t, faults, l, other, limit, 8)
-	b.Cancel()
-	backWith(t, faults, l, other, limit, 12)
-	settle(t, c, 1)
-	backWith(t, faults, l, other, limit, 16)
-	settle(t, a, 6)
-	backWith(t, faults, l, other, limit, 13)
-}
-
-// TestSettleWhileRedisIsTold cancels and settles while the script call that tells Redis is under way.
-func TestSettleWhileRedisIsTold(t *testing.T) {
-	faults, l, other := lonely(t)
-	limit := ratelimit.PerHour(20)
-	a, b, c := reserve(t, l, limit, 3), reserve(t, l, limit, 4), reserve(t, l, limit, 5)
-	faults.Heal()
-	telling := faults.HoldReply(redistest.Contains("\r\n$1\r\nd\r\n"))
-	eventually(t, func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		_, _ = l.Peek(ctx, "warm", limit)
-		return telling.Hits() > 0
-	})
-	a.Cancel()
-	settle(t, b, 6)
-	settle(t, c, 5)
-	remaining(t, other, limit, 8)
-	telling.Release()
-	backWith(t, faults, l, other, limit, 20-(6+5))
-}
-
-// TestWaitWithoutRedisEndsWithContext has a place given back whose waiter's context ended while Redis was away.
-func TestWaitWithoutRedisEndsWithContext(t *testing.T) {
-	faults, l, other := lonely(t)
-	limit := ratelimit.PerHour(20)
-	if err := l.WaitN(t.Context(), "k", limit, 20); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, cancel)
-	if err := l.WaitN(ctx, "k", limit, 10); !errors.Is(err, context.Canceled) {
-		t.Fatalf("%v, want context.Canceled", err)
-	}
-	r := reserve(t, l, limit, 1)
-	if d := r.Delay(); d > 3*time.Minute {
-		t.Errorf("the next place is %v away, want 3 minutes: the place wasn't given back", d)
-	}
-	r.Cancel()
-	backWith(t, faults, l, other, limit, 0)
-}
-
-// TestSettlementsOutlastAnOutage settles, while Redis is away for longer than a few tries, what was booked before.
-func TestSettlementsOutlastAnOutage(t *testing.T) {
-	var tries atomic.Int64
-	faults, l, other := faulty(t, ratelimit.Config{Hooks: ratelimit.Hooks{Batch: func(b ratelimit.BatchInfo) {
-		if b.Calls == 0 && b.Err != nil {
-			tries.Add(1)
-		}
-	}}})
-	limit := ratelimit.PerHour(20)
-	a, b := reserve(t, l, limit, 4), reserve(t, l, limit, 5)
-	faults.Refuse()
-	for range 5 { // the circuit opens
-		if _, err := l.Peek(t.Context(), "k", limit); err == nil {
-			t.Fatal("no error without Redis")
+	for range 5 {
+		if res, err := l.Allow(t.Context(), "k", ratelimit.PerSecond(1)); err == nil {
+			t.Fatalf("%+v without Redis", res)
 		}
 	}
-	b.Cancel()
-	settle(t, a, 6)
-	eventually(t, func() bool { return tries.Load() >= 2 })
-	faults.Heal()
-	eventually(t, func() bool { // by themselves
-		res, err := other.Peek(t.Context(), "k", limit)
-		return err == nil && res.Remaining == 14
+}
+
+// TestFailOpen_AdmitsAll makes calls while Redis refuses connections, and counts the calls of the hook.
+func TestFailOpen_AdmitsAll(t *testing.T) {
+	var degraded atomic.Int64
+	faults, l, _ := faulty(t, ratelimit.Config{
+		Outage: ratelimit.FailOpen, Timeout: 5 * time.Second,
+		Hooks: ratelimit.Hooks{Degraded: func(ratelimit.OutagePolicy, error) { degraded.Add(1) }},
 	})
+	faults.Refuse()
+	limit := ratelimit.PerHour(2)
+	for range 5 {
+		if res, err := l.Allow(t.Context(), "k", limit); err != nil || res.Allowed != 1 {
+			t.Fatalf("got %+v, %v; want allowed", res, err)
+		}
+		if err := l.Wait(t.Context(), "k", limit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := degraded.Load(); n != 10 {
+		t.Errorf("hook called %d times, want 10", n)
+	}
+}
+
+// TestLocalShare_DividesLimit shares a limit between two processes. One of them loses Redis, uses its half, and reports it
+// afterwards.
+func TestLocalShare_DividesLimit(t *testing.T) {
+	rdb := redistest.Client(t)
+	faults := redistest.NewFaults(t)
+	cfg := ratelimit.Config{Outage: ratelimit.LocalShare, Timeout: 5 * time.Second}
+	limit := ratelimit.PerHour(20)
+	open := func(c ratelimit.Client) *ratelimit.Limiter {
+		l, err := ratelimit.New(c, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	never := open(faults.Client(t, impatient(rdb)))
+	other := open(redistest.Another(t, rdb))
+	if _, err := other.Peek(t.Context(), "k", limit); err != nil {
+		t.Fatal(err)
+	}
+	key := "penstock:clients:rate%3A"
+	testkit.Eventually(t, "the process is counted", func() bool { return rdb.ZCard(t.Context(), key).Val() == 1 })
+	l := open(faults.Client(t, impatient(rdb)))
+	if _, err := l.AllowN(t.Context(), "k", limit, 4); err != nil { // 16 are left, 8 for each
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "both processes are counted", func() bool { return l.Clients() == 2 })
+
+	faults.Refuse()
+	granted := 0
+	for range 30 {
+		res, err := l.Allow(t.Context(), "k", limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		granted += res.Allowed
+	}
+	if granted != 8 {
+		t.Errorf("%d units granted without Redis, want 8", granted)
+	}
+	if res, err := never.Allow(t.Context(), "k", limit); err == nil {
+		t.Errorf("%+v by a process that never reached Redis", res)
+	}
+	remaining(t, other, limit, 16)
+	faults.Heal()
+	// One of the next calls carries the report.
+	testkit.Eventually(t, "the report arrives", func() bool {
+		_, _ = l.Peek(t.Context(), "k", limit)
+		res, err := other.Peek(t.Context(), "k", limit)
+		return err == nil && res.Remaining == 8
+	})
+}
+
+// TestCircuit_AnswersAtOnce makes many calls while Redis does not reply. Few of them may wait for the timeout.
+func TestCircuit_AnswersAtOnce(t *testing.T) {
+	faults, l, _ := faulty(t, ratelimit.Config{Timeout: 500 * time.Millisecond})
+	if _, err := l.Peek(t.Context(), "k", ratelimit.PerHour(1)); err != nil {
+		t.Fatal(err)
+	}
+	faults.Blackhole()
+	start := time.Now()
+	for range 2000 {
+		if _, err := l.Allow(t.Context(), "k", ratelimit.PerHour(1)); !errors.Is(err, ratelimit.ErrUnavailable) {
+			t.Fatalf("got %v, want ErrUnavailable", err)
+		}
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("2000 calls took %v: each waits for Redis", took)
+	}
 }

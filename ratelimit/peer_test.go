@@ -11,15 +11,16 @@ import (
 	"github.com/go-redis/redis_rate/v10"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
 // FuzzAgainstRedisRate makes the same calls of redis_rate and of this package, at the same times, on keys of their own,
-// and compares the answers. What redis_rate gets wrong is left out:
+// and compares the answers. Errors of redis_rate are left out:
 //
-//   - AllowAtMost charges fractions of a unit that it doesn't grant: compared only where all is granted.
-//   - Remaining may be one low by rounding: taken as equal if what redis_rate has is off a whole number by a hair.
-//   - nonsensical limits and costs: not made.
+//   - AllowAtMost charges fractions of a unit that it doesn't grant: compared only if the call is granted in full.
+//   - Remaining may be one low by rounding: taken as equal if redis_rate's value is within rounding of a whole number.
+//   - invalid limits and costs are not used.
 func FuzzAgainstRedisRate(f *testing.F) {
 	for seed := range uint64(30) {
 		f.Add(seed)
@@ -32,7 +33,7 @@ func FuzzAgainstRedisRate(f *testing.F) {
 			Period: time.Duration(1+rnd.IntN(1000)) * 10 * time.Millisecond,
 		}
 		peer := redis_rate.NewLimiter(rdb)
-		ours, err := ratelimit.New(rdb, ratelimit.Config{Staleness: -1})
+		ours, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +57,7 @@ func FuzzAgainstRedisRate(f *testing.F) {
 					return // redis_rate refused, or not, by a rounding error; the states now differ
 				}
 				if time.Since(start) > time.Second {
-					return // the machine stood still, and the server's clock seems to have been set back
+					return // the machine paused, which looks like a clock that was set back
 				}
 				t.Fatalf("%v, %d units: %+v, redis_rate has %+v", limit, n, got, want)
 			}
@@ -75,7 +76,7 @@ func whole(limit ratelimit.Limit, reset time.Duration) bool {
 	return math.Abs(units-math.Round(units))*limit.Period.Seconds()/float64(limit.Rate) < 1e-6
 }
 
-// marginal reports whether it is a question of rounding if n units fit.
+// marginal reports whether rounding decides if n units fit.
 func marginal(limit ratelimit.Limit, n int, res *redis_rate.Result) bool {
 	interval := limit.Period.Seconds() / float64(limit.Rate)
 	units := res.ResetAfter.Seconds() / interval
@@ -85,8 +86,8 @@ func marginal(limit ratelimit.Limit, n int, res *redis_rate.Result) bool {
 	return math.Abs(units+float64(n)-float64(limit.Burst))*interval < 1e-6
 }
 
-// TestMixedFleet has redis_rate and this package use one key at a time; together they never exceed the limit.
-func TestMixedFleet(t *testing.T) {
+// TestPeer_SharesLimit uses one key from redis_rate and from this package. Together they never exceed the limit.
+func TestPeer_SharesLimit(t *testing.T) {
 	rdb := redistest.Client(t)
 	limit := ratelimit.Limit{Rate: 500, Burst: 20, Period: time.Second}
 	peer, ours := redis_rate.NewLimiter(rdb), ratelimit.NewLimiter(redistest.Another(t, rdb))
@@ -129,8 +130,8 @@ func TestMixedFleet(t *testing.T) {
 	}
 }
 
-// TestSharesRedisRatesState checks that what one package charges the other sees.
-func TestSharesRedisRatesState(t *testing.T) {
+// TestPeer_SharesState checks that each package sees what the other one charges.
+func TestPeer_SharesState(t *testing.T) {
 	rdb := redistest.Client(t)
 	limit := ratelimit.PerHour(10)
 	peer, ours := redis_rate.NewLimiter(rdb), ratelimit.NewLimiter(rdb)
@@ -142,10 +143,10 @@ func TestSharesRedisRatesState(t *testing.T) {
 		t.Fatal(err)
 	}
 	if res, err := peer.AllowN(t.Context(), "k", peerLimit(limit), 0); err != nil || res.Remaining != 3 {
-		t.Fatalf("%+v, %v; want 3 remaining", res, err)
+		t.Fatalf("got %+v, %v; want 3 remaining", res, err)
 	}
-	r.Cancel() // the state now also says what was given back
-	eventually(t, func() bool {
+	r.Cancel() // adds the total given back to the state
+	testkit.Eventually(t, "the refund arrives", func() bool {
 		res, err := peer.AllowN(t.Context(), "k", peerLimit(limit), 0)
 		return err == nil && res.Remaining == 7
 	})
@@ -153,6 +154,6 @@ func TestSharesRedisRatesState(t *testing.T) {
 		t.Fatal(err)
 	}
 	if res, err := ours.Peek(t.Context(), "k", limit); err != nil || res.Remaining != 5 {
-		t.Fatalf("%+v, %v; want 5 remaining", res, err)
+		t.Fatalf("got %+v, %v; want 5 remaining", res, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// refund returns what gives back all that call i was charged; nil if it was charged nothing.
+// refund returns the adjustments that give back all that call i was charged; nil if it was charged nothing.
 func (g *group) refund(i int) []adjustment {
 	rank, b := g.rank(i), g.batch
 	adjustments := make([]adjustment, 0, len(g.items))
@@ -28,89 +28,118 @@ func (g *group) refund(i int) []adjustment {
 			cost = min(cost, g.granted-before)
 			units = it.units + float64(before+cost)
 		case opReserve:
-			if !g.places[rank].booked {
+			if !g.bookings[rank].booked {
 				return nil
 			}
-			p := &g.places[rank]
+			p := &g.bookings[rank]
 			units, given = p.units[j], counted(given, p.lost[j])
 		}
 		a := adjustment{
 			kind: adjustGiveBack, e: it.e, limit: it.limit, cost: int64(cost),
 			after: scripts.GCRAState{TAT: float64(b.at)/1e6 + units*it.interval, Given: given},
 		}
-		if g.away != nil {
-			a.spot = &g.away[j]
+		if g.outage != nil {
+			a.charge = &g.outage[j]
 		}
 		adjustments = append(adjustments, a)
 	}
 	return adjustments
 }
 
-// giveBack leaves adjustments for the next batch of their lanes.
+// giveBack queues adjustments in their shards.
 func (l *Limiter) giveBack(adjustments []adjustment) {
 	for _, a := range adjustments {
-		for !a.e.lane.tryPut(a) {
-			runtime.Gosched() // the entry was just swept out
+		for !a.e.shard.tryPut(a) {
+			runtime.Gosched() // the entry was just evicted
 			a.e = l.entry(a.e.key[len(l.cfg.Prefix):])
 		}
 	}
 }
 
-func (ln *lane) tryPut(a adjustment) bool {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
+func (sh *shard) tryPut(a adjustment) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	switch {
-	case a.e.dead:
+	case a.e.evicted:
 		return false
-	case a.spot == nil:
-		ln.put(a)
-	case a.spot.out != nil: // FailOpen keeps no account
-		ln.amend(a)
+	case a.charge == nil:
+		sh.put(a)
+	case a.charge.out != nil: // FailOpen keeps no account
+		sh.amend(a)
 	}
 	return true
 }
 
-// flush sends the adjustments that no batch has taken along.
-func (ln *lane) flush() {
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	ln.flushing = false
-	if len(ln.adjust) == 0 || ln.open != nil {
-		return // an open batch takes them
+// flush sends the adjustments that no batch has carried.
+func (sh *shard) flush() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.flushing = false
+	if len(sh.adjust) == 0 || sh.open != nil {
+		return // the open batch will carry them
 	}
-	if ln.circuit.open() && time.Since(ln.l.start) > ln.flushEnd {
-		return // the first call that reaches Redis again takes them
+	e := sh.nextAdjusted()
+	if e == nil {
+		return // the first call that reaches Redis will carry them
 	}
-	if ln.circuit.refuse() != nil {
-		ln.flushSoon(flushAgain)
+	if e.node().circuit.refuse() != nil {
+		sh.flushSoon(flushAgain)
 		return
 	}
-	b := ln.newBatch(context.Background())
+	b := sh.newBatch(context.Background(), e, e.tag())
 	b.endless = true
-	if ln.inFlight >= ln.l.cfg.MaxInFlight {
-		ln.open = b
+	if sh.inFlight >= sh.l.cfg.MaxInFlight {
+		sh.open = b
 		return
 	}
-	ln.launch(b)
+	sh.launch(b)
 }
 
-// maxAdjust is how many adjustments one script call takes along.
-const maxAdjust = 256
-
-// takeAdjustments takes what a batch takes along; the rest is for the next. The caller holds ln.mu.
-func (ln *lane) takeAdjustments(calls int) []adjustment {
-	n := min(len(ln.adjust), maxAdjust)
-	if ln.circuit.open() {
-		// They would be lost if this one isn't answered either. Without a call, somebody must try.
-		n = min(n, 1)
-		if calls > 0 {
-			n = 0
+// nextAdjusted returns the entry whose adjustments are to be sent next: one of a node that works, or of any node while
+// Redis is tried for the sake of adjustments alone. It returns nil if there is none.
+func (sh *shard) nextAdjusted() *entry {
+	if !sh.l.tagged {
+		if sh.adjust[0].e.node().circuit.open() && time.Since(sh.l.start) > sh.flushEnd {
+			return nil
+		}
+		return sh.adjust[0].e
+	}
+	for i := range sh.adjust {
+		if e := sh.adjust[i].e; !e.node().circuit.open() {
+			return e
 		}
 	}
-	taken := ln.adjust[:n:n]
-	ln.adjust = append([]adjustment(nil), ln.adjust[n:]...)
-	if len(ln.adjust) > 0 {
-		ln.flushSoon(flushAfter)
+	if time.Since(sh.l.start) > sh.flushEnd {
+		return nil
+	}
+	return sh.adjust[0].e
+}
+
+// maxAdjust is the largest number of adjustments in one script call.
+const maxAdjust = 256
+
+// takeAdjustments removes the adjustments that the batch is to carry. The caller holds sh.mu.
+func (sh *shard) takeAdjustments(b *batch) []adjustment {
+	most := maxAdjust
+	if b.node.circuit.open() {
+		// A failed call would lose them. A batch without calls carries one, as a probe.
+		most = 1
+		if b.calls > 0 {
+			most = 0
+		}
+	}
+	var taken, rest []adjustment
+	for _, a := range sh.adjust {
+		apart := b.calls > 0 && len(sh.faulty) > 0 && sh.isFaulty([]item{{e: a.e}})
+		if len(taken) < most && a.e.tag() == b.tag && !apart {
+			taken = append(taken, a)
+			continue
+		}
+		rest = append(rest, a)
+	}
+	sh.adjust = rest
+	if len(rest) > 0 {
+		sh.flushSoon(flushAfter)
 	}
 	return taken
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// relay connects whoever comes to the listener with a unix socket, until the test ends.
+// relay connects clients of the listener with a unix socket, until the test ends.
 func relay(t *testing.T, listener net.Listener, socket string) {
 	var (
 		wg    sync.WaitGroup

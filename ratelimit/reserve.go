@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Reservation is a place in time on one or several limits, which are charged. It is safe for concurrent use.
+// Reservation is a booking on one or several limits, which are charged. It is safe for concurrent use.
 type Reservation struct {
 	l *Limiter
 	t ticket
@@ -16,9 +16,9 @@ type Reservation struct {
 	ended bool // cancelled or settled
 }
 
-// Reserve books the earliest place in time at which all charges fit, all of them or none. The caller waits for Delay
-// before it acts, or cancels. The error is ErrNeverFits if a cost exceeds its burst, and ErrDeadline or ErrMaxWait if
-// the place lies past the context's deadline or beyond Config.MaxWait.
+// Reserve books the earliest time at which all charges fit: all of them, or none. The caller waits for Delay before it
+// acts, or cancels. The error is ErrNeverFits if a cost exceeds its burst. It is ErrDeadline or ErrMaxWait if the
+// booking comes after the context's deadline or later than Config.MaxWait permits.
 func (l *Limiter) Reserve(ctx context.Context, charges ...Charge) (*Reservation, error) {
 	t, err := l.reserve(ctx, charges)
 	if err != nil {
@@ -27,7 +27,7 @@ func (l *Limiter) Reserve(ctx context.Context, charges ...Charge) (*Reservation,
 	return &Reservation{l: l, t: t}, nil
 }
 
-// reserve books a place and returns its ticket.
+// reserve books the charges and returns the ticket of the booking.
 func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error) {
 	for i := range charges {
 		if c := &charges[i]; c.Cost > c.Limit.Burst && c.Limit.check(c.Cost) == nil {
@@ -50,11 +50,11 @@ func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error)
 	if err != nil {
 		return ticket{}, failure(charges, 0, err)
 	}
-	p := &t.g.places[t.g.rank(t.i)]
+	p := &t.g.bookings[t.g.rank(t.i)]
 	if !p.booked {
 		err := failure(charges, t.g.latest(p), cause)
 		err.RetryAfter = seconds(p.slot)
-		l.cfg.Hooks.refusedPlace(err)
+		l.cfg.Hooks.refusedBooking(err)
 		return ticket{}, err
 	}
 	if h := l.cfg.Hooks.Admitted; h != nil {
@@ -65,8 +65,8 @@ func (l *Limiter) reserve(ctx context.Context, charges []Charge) (ticket, error)
 	return t, nil
 }
 
-// latest returns the index of the limit that has the latest place: the one that made p so late.
-func (g *group) latest(p *place) int {
+// latest returns the index of the limit that delays the booking most.
+func (g *group) latest(p *booking) int {
 	worst, at := 0, -1.0
 	for i := range g.items {
 		it := &g.items[i]
@@ -77,35 +77,34 @@ func (g *group) latest(p *place) int {
 	return worst
 }
 
-// Time returns when the reserved place comes, by this process's clock: never early.
+// Time returns the time of the booking by the local clock, rounded up.
 func (r *Reservation) Time() time.Time {
-	p := &r.t.g.places[r.t.g.rank(r.t.i)]
+	p := &r.t.g.bookings[r.t.g.rank(r.t.i)]
 	return r.t.g.batch.local.Add(seconds(p.slot))
 }
 
-// Delay returns how long it is until the reserved place comes; 0 if it has come.
+// Delay returns the time until the booking; 0 if it has passed.
 func (r *Reservation) Delay() time.Duration {
-	if r.t.g.places[r.t.g.rank(r.t.i)].slot == 0 {
+	if r.t.g.bookings[r.t.g.rank(r.t.i)].slot == 0 {
 		return 0
 	}
 	return max(time.Until(r.Time()), 0)
 }
 
-// Cancel gives the place back, for a caller that won't act on it: as much of each charge as can be given back without
-// letting others exceed the limit. That is all of it while nobody has booked after it, and less if others have booked
-// into the future, on the understanding that it is used, or if the charge has refilled already. It returns at once;
-// the refund goes to Redis with the next call, or after a few milliseconds. A second Cancel, or one after Settle, does
-// nothing.
+// Cancel gives the booking back, for a caller that won't use it. It returns as much of each charge as other bookings
+// permit. If nothing was booked later, that is the whole charge. If other calls have booked future times since, or if the
+// charge has refilled, it is less. Cancel returns at once: the refund goes to Redis with the next call, or after a few
+// milliseconds. After a first Cancel or Settle it has no effect.
 func (r *Reservation) Cancel() {
 	if r.end() {
 		r.l.giveBack(r.t.g.refund(r.t.i))
 	}
 }
 
-// Settle says what the call cost in the end on each limit, in the order of the charges. What was charged in excess is
-// given back as Cancel does; what is lacking is charged as a debt, which others wait for. It returns at once; the
-// settlement goes to Redis with the next call, or after a few milliseconds. The error is ErrSettled if the reservation
-// was settled or cancelled before, and ErrInvalid for the wrong number of costs or a negative one.
+// Settle replaces each charge by the actual cost, in the order of the charges. An excess is given back as by Cancel. A
+// deficit is charged as a debt, which later calls wait for. Settle returns at once: the settlement goes to Redis with the
+// next call, or after a few milliseconds. The error is ErrSettled after a first Cancel or Settle. It is ErrInvalid for the
+// wrong number of costs, or a negative one.
 func (r *Reservation) Settle(actual ...int) error {
 	items := r.t.g.items
 	if len(actual) != len(items) {
@@ -135,7 +134,7 @@ func (r *Reservation) Settle(actual ...int) error {
 	return nil
 }
 
-// end reports whether it is the first to end the reservation.
+// end reports whether this is the first Cancel or Settle.
 func (r *Reservation) end() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -2,38 +2,98 @@ package ratelimit
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/scripts"
 )
 
-// memory is for how long after a Reset other processes are told, by the state in Redis, that it happened. Nobody
-// remembers longer a limit that refills in that time.
-const memory = time.Hour
+// resetTTL is how long the state in Redis shows to other processes that a Reset happened. It must exceed the time for
+// which a process can hold an older state.
+const resetTTL = time.Hour
 
-// Reset makes the key's limit as good as new. Processes that remember an earlier state learn of it with their next
-// call.
+// Reset gives the key's limit its whole burst back. A process that holds an older state drops it with its next call. If
+// the key holds something other than a limit's state, Reset deletes it. If ctx ends or Config.Timeout passes before the
+// reply, the limit may be reset later.
 func (l *Limiter) Reset(ctx context.Context, key string) error {
-	e := l.entry(key)
-	call := scripts.NewGCRA([]string{e.key}, []scripts.GCRAState{e.latest()}, 0, 3)
-	call.Reset(0, memory)
-	from := time.Since(l.start)
-	reply, err := call.Run(ctx, l.client)
-	if err != nil {
+	if err := l.reset(ctx, l.entry(key)); err != nil {
 		return &Error{Key: key, Err: err}
 	}
-	e.lane.mu.Lock()
-	defer e.lane.mu.Unlock()
-	e.state = scripts.GCRAState{TAT: float64(reply.Now()) / 1e6, Given: reply.Given(0)}
-	e.freed = time.Since(l.start)
-	e.offset.observe(reply.Now(), from, e.freed)
-	e.exhausted.Store(nil)
 	return nil
 }
 
-// latest returns the latest state seen.
+// reset calls the script, on a goroutine of its own if the wait for it can end.
+func (l *Limiter) reset(ctx context.Context, e *entry) error {
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	if err := e.node().circuit.refuse(); err != nil {
+		return err
+	}
+	if ctx.Done() == nil && l.cfg.Timeout == 0 {
+		return l.resetNow(ctx, e)
+	}
+	var timeout <-chan time.Time
+	if l.cfg.Timeout > 0 {
+		timer := time.NewTimer(l.cfg.Timeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	done := make(chan error, 1)
+	go func() { done <- l.resetNow(context.WithoutCancel(ctx), e) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return contextError(ctx)
+	case <-timeout:
+		return fmt.Errorf("%w: no reply within %v", ErrUnavailable, l.cfg.Timeout)
+	}
+}
+
+// resetNow calls the script and waits for its reply.
+func (l *Limiter) resetNow(ctx context.Context, e *entry) error {
+	from := time.Since(l.start)
+	reply, err := l.callReset(ctx, e)
+	if wrongType(err) {
+		// Nothing else can be done with the key, and redis_rate's Reset deletes it, too.
+		if err := l.client.Process(ctx, redis.NewIntCmd(ctx, "del", e.key)); err != nil {
+			return err
+		}
+		reply, err = l.callReset(ctx, e)
+	}
+	if err != nil {
+		return err
+	}
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	e.state = scripts.GCRAState{TAT: float64(reply.Now()) / 1e6, Given: reply.Given(0)}
+	e.lastLoweredAt = time.Since(l.start)
+	e.offset.observe(reply.Now(), from, e.lastLoweredAt)
+	e.refusal.Store(nil)
+	delete(e.shard.faulty, e)
+	return nil
+}
+
+func (l *Limiter) callReset(ctx context.Context, e *entry) (scripts.GCRAReply, error) {
+	call := scripts.NewGCRA([]string{e.key}, []scripts.GCRAState{e.latest()}, 0, 3)
+	call.Reset(0, resetTTL)
+	return call.Run(ctx, l.client)
+}
+
+// wrongType reports whether Redis refused a script because its key holds something else.
+func wrongType(err error) bool {
+	reply, ok := errors.AsType[redis.Error](err)
+	return ok && strings.Contains(reply.Error(), "WRONGTYPE")
+}
+
+// latest returns the latest state received from Redis.
 func (e *entry) latest() scripts.GCRAState {
-	e.lane.mu.Lock()
-	defer e.lane.mu.Unlock()
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
 	return e.state
 }

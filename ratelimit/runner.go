@@ -5,26 +5,25 @@ import (
 	"time"
 )
 
-// runner is a goroutine that sends batches and waits for Redis in place of callers, who may leave at any time. It is
-// kept for a moment after its last batch: a new goroutine would first have to grow its stack, which takes longer than
-// the hand-over.
+// runner is a goroutine that sends batches, so that a caller can leave while the script call is in flight. An idle
+// runner is kept for a while, because a new goroutine first has to grow its stack, which takes longer than the handover.
 type runner struct {
 	pool *runners
-	work chan *batch // holds one; closed when the runner is no longer kept
-	rest bool        // it has been idle since the last look; the pool's lock guards it
+	work chan *batch // capacity 1; closed to end the runner
+	idle bool        // was idle at the last check; runners.mu guards it
 }
 
-// runners keeps the idle runners of a Limiter.
+// runners is the pool of idle runners of a Limiter.
 type runners struct {
 	mu    sync.Mutex
-	idle  []*runner // the one that was used last comes last
-	timed bool      // a timer will call dismiss
+	idle  []*runner // the most recently used one is last
+	timed bool      // a timer for dismiss is running
 }
 
-// runnerRest is how long an idle runner is kept at least; twice of it is the most.
-const runnerRest = 20 * time.Millisecond
+// runnerIdle is the shortest time that an idle runner is kept. The longest is twice that.
+const runnerIdle = 20 * time.Millisecond
 
-// start has a runner send the batch.
+// start makes a runner send the batch.
 func (p *runners) start(b *batch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -40,7 +39,7 @@ func (p *runners) start(b *batch) {
 	go r.run()
 }
 
-// run is the runner's goroutine: it ends when dismiss closes work.
+// run is the runner's goroutine. It ends when dismiss closes work.
 func (r *runner) run() {
 	for b := range r.work {
 		for b != nil {
@@ -49,35 +48,35 @@ func (r *runner) run() {
 	}
 }
 
-// keep takes back a runner that has sent its batch and is about to wait for another.
+// keep returns a runner to the pool. The runner then waits for work.
 func (p *runners) keep(r *runner) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r.rest = false
+	r.idle = false
 	p.idle = append(p.idle, r)
 	p.watch()
 }
 
-// watch sees to it that idle runners end. The caller holds p.mu.
+// watch schedules the next dismiss. The caller holds p.mu.
 func (p *runners) watch() {
 	if !p.timed && len(p.idle) > 0 {
 		p.timed = true
-		time.AfterFunc(runnerRest, p.dismiss)
+		time.AfterFunc(runnerIdle, p.dismiss)
 	}
 }
 
-// dismiss ends the runners that have been idle since it was last called.
+// dismiss ends the runners that were idle at the last check, too.
 func (p *runners) dismiss() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.timed = false
 	kept := p.idle[:0]
 	for _, r := range p.idle {
-		if r.rest {
+		if r.idle {
 			close(r.work)
 			continue
 		}
-		r.rest = true
+		r.idle = true
 		kept = append(kept, r)
 	}
 	clear(p.idle[len(kept):])

@@ -8,18 +8,18 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// TestRunnersAreKeptAndEnd makes lone calls whose contexts can end: one goroutine waits for Redis in place of all of them,
-// and is gone a moment later.
-func TestRunnersAreKeptAndEnd(t *testing.T) {
+// TestRunners_AreReusedAndEnd makes lone calls whose contexts can end. One goroutine sends all of them, and ends soon after.
+func TestRunners_AreReusedAndEnd(t *testing.T) {
 	l := ratelimit.NewLimiter(redistest.Client(t))
 	limit := ratelimit.PerHour(1e6)
 	if _, err := l.Allow(t.Context(), "k", limit); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() bool { return l.Runners() == 0 })
+	testkit.Eventually(t, "the runners have ended", func() bool { return l.Runners() == 0 })
 	before := goleak.IgnoreCurrent()
 	for range 200 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -27,7 +27,7 @@ func TestRunnersAreKeptAndEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
-		// It is kept before the call returns, and dismissed after 20 ms at the earliest.
+		// The runner is idle before the call returns, and is kept for at least 20 ms.
 		if n := l.Runners(); n > 1 {
 			t.Fatalf("%d goroutines wait for a batch", n)
 		}

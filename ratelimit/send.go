@@ -9,47 +9,66 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// run sends the batch and hands out the answers. Whoever leads the batch calls it: r, or a caller, who passes nil. It
-// returns the batch that is to be run next, nil if there is none; r is then kept for another.
+// run sends the batch and distributes the answers. Either runner r or, with nil, the leading caller runs it. It returns
+// the next batch to send. If there is none, it returns nil and r is kept.
 func (b *batch) run(r *runner) *batch {
-	b.gather()
+	b.linger()
 	call, until := b.freeze()
-	var (
-		reply  scripts.GCRAReply
-		err    error
-		sent   = time.Now()
-		answer time.Time
-	)
-	if !call.empty() {
-		ctx, cancel := b.context(until)
-		defer cancel()
-		if t := b.lane.l.cfg.Timeout; t > 0 {
-			watchdog := time.AfterFunc(t, b.abandon)
-			defer watchdog.Stop()
-		}
-		reply, err = call.run(ctx, b.lane.l.client)
-		answer = time.Now()
-		if t := b.lane.l.cfg.Timeout; t > 0 && errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, t, err)
-		}
-		switch {
-		case err == nil:
-			b.lane.clock.Observe(sent, answer, reply.Now())
-		case errors.Is(err, scripts.ErrLate):
-			b.lane.clock.Forget() // or every call might be late, for ever, where Redis' clock was set forward
-		}
+	if call.empty() {
+		return b.finish(r, exchange{}, false)
 	}
-	return b.finish(r, !call.empty(), reply, err, sent, answer)
+	if t := b.shard.l.cfg.Timeout; t > 0 {
+		watchdog := time.AfterFunc(t, b.abandon)
+		defer watchdog.Stop()
+	}
+	x := b.exchange(call, until)
+	if keyFault(x.err) && b.operations() > 1 {
+		b.isolate(until)
+		return b.finish(r, x, true)
+	}
+	return b.finish(r, x, false)
 }
 
-// context is the one that the script is called with. go-redis looks at its end while it waits for a connection; while it
-// reads, only if it is told to, and then only at its deadline.
+// exchange makes the script call.
+func (b *batch) exchange(call scriptCall, until time.Time) exchange {
+	ctx, cancel := b.context(until)
+	defer cancel()
+	l := b.shard.l
+	l.nodes.load(ctx, b.entries[0].key)
+	x := exchange{sent: true, from: time.Now()}
+	x.reply, x.err = call.run(ctx, l.client)
+	x.to = time.Now()
+	switch {
+	case x.err == nil:
+		b.node.clock.Observe(x.from, x.to, x.reply.Now())
+	case errors.Is(x.err, scripts.ErrLate):
+		b.node.clock.Forget() // or every call could be late if Redis' clock was set forward
+	default:
+		x.gaveUp = b.gaveUp(x)
+	}
+	if l.cfg.Timeout > 0 && !x.gaveUp && errors.Is(x.err, context.DeadlineExceeded) {
+		x.err = fmt.Errorf("%w: no reply within %v: %w", ErrUnavailable, l.cfg.Timeout, x.err)
+	}
+	return x
+}
+
+// gaveUp reports whether the script call failed because all its callers' contexts have ended.
+func (b *batch) gaveUp(x exchange) bool {
+	if errors.Is(x.err, context.Canceled) || b.ctx.Err() != nil && b.single() {
+		return true
+	}
+	end := b.lastDeadline()
+	return !end.IsZero() && !x.to.Before(end)
+}
+
+// context returns the context of the script call. While go-redis waits for a connection it obeys the context. While it
+// reads, it obeys only the deadline, and only with Options.ContextTimeoutEnabled.
 func (b *batch) context(until time.Time) (context.Context, context.CancelFunc) {
 	switch {
 	case b.ctx.Done() == nil && until.IsZero():
 		return b.ctx, func() {}
 	case b.single():
-		return b.ctx, func() {} // nobody else minds if its caller leaves
+		return b.ctx, func() {} // no other call needs it
 	case until.IsZero():
 		return context.WithoutCancel(b.ctx), func() {}
 	default:
@@ -57,12 +76,12 @@ func (b *batch) context(until time.Time) (context.Context, context.CancelFunc) {
 	}
 }
 
-// single reports whether the batch has served no more than the one call that it began with, and ends with its context.
+// single reports whether the batch is the one call that opened it, so that the call's own context may end it.
 func (b *batch) single() bool {
-	return len(b.groups) == 1 && b.oneGroup.n == 1 && b.calls == 1 && len(b.adjust) == 0 && b.lane.l.cfg.Timeout == 0
+	return len(b.groups) == 1 && b.oneGroup.n == 1 && b.calls == 1 && len(b.adjust) == 0 && b.shard.l.cfg.Timeout == 0
 }
 
-// scriptCall is a script call that is ready to be sent: one of the two, or none if there is nothing to send.
+// scriptCall is a script call that is ready to be sent: one of its two fields, or neither if there is nothing to send.
 type scriptCall struct {
 	allow *scripts.GCRAAllow
 	any   *scripts.GCRA
@@ -77,34 +96,34 @@ func (c scriptCall) run(ctx context.Context, client scripts.Client) (scripts.GCR
 	return c.any.Run(ctx, client)
 }
 
-// freeze ends the gathering and writes the script call. It also returns when nobody waits for it any more; zero: never.
+// freeze closes the batch and encodes its script call. It also returns when the last caller leaves; zero: never.
 func (b *batch) freeze() (scriptCall, time.Time) {
-	ln := b.lane
-	ln.mu.Lock()
-	defer ln.mu.Unlock()
-	if ln.open == b {
-		ln.open = nil
+	sh := b.shard
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.open == b {
+		sh.open = nil
 	}
 	b.frozen = true
-	b.adjust = ln.takeAdjustments(b.calls)
+	b.adjust = sh.takeAdjustments(b)
 	for i := range b.adjust {
 		a := &b.adjust[i]
 		a.key = b.index(a.e)
 		if a.out != nil {
-			a.cost = a.out.send(time.Since(ln.l.start))
+			a.cost = a.out.send(time.Since(sh.l.start))
 		}
 	}
 	if b.calls == 0 && len(b.adjust) == 0 {
 		return scriptCall{}, time.Time{}
 	}
-	now, until := ln.serverNow(), b.givenUp()
+	now, until := b.node.serverNow(), b.givenUp()
 	if len(b.adjust) == 0 && len(b.groups) == 1 && b.oneGroup.op == opAllow && len(b.oneGroup.items) == 1 {
 		return scriptCall{allow: b.allow(now, b.deadline(until))}, until
 	}
 	return scriptCall{any: b.call(now, b.deadline(until))}, until
 }
 
-// known returns what Redis is told of a limit: nothing if it is at rest by now.
+// known returns the state to send to Redis; zero if the limit is at rest.
 func (e *entry) known(now float64) scripts.GCRAState {
 	if e.state.TAT > now {
 		return e.state
@@ -112,7 +131,7 @@ func (e *entry) known(now float64) scripts.GCRAState {
 	return scripts.GCRAState{}
 }
 
-// allow writes the script call of a batch that is one group of opAllow on one limit.
+// allow encodes a batch that is one group of opAllow on one limit.
 func (b *batch) allow(now float64, deadline int64) *scripts.GCRAAllow {
 	e, g := b.entries[0], &b.oneGroup
 	b.allowCall = scripts.GCRAAllow{
@@ -121,7 +140,7 @@ func (b *batch) allow(now float64, deadline int64) *scripts.GCRAAllow {
 	return &b.allowCall
 }
 
-// call writes the script call of any batch.
+// call encodes any batch.
 func (b *batch) call(now float64, deadline int64) *scripts.GCRA {
 	keys := make([]string, len(b.entries))
 	known := make([]scripts.GCRAState, len(b.entries))
@@ -145,13 +164,18 @@ func (it *item) arg() scripts.GCRALimit {
 	}
 }
 
-// givenUp returns when nobody waits for the batch any more; zero: never.
-func (b *batch) givenUp() time.Time {
-	until := b.until
+// lastDeadline returns the time at which the last caller's context ends; zero: never.
+func (b *batch) lastDeadline() time.Time {
 	if b.endless || len(b.adjust) > 0 {
-		until = time.Time{}
+		return time.Time{}
 	}
-	if t := b.lane.l.cfg.Timeout; t > 0 {
+	return b.until
+}
+
+// givenUp returns the time after which no caller waits for the batch; zero: never.
+func (b *batch) givenUp() time.Time {
+	until := b.lastDeadline()
+	if t := b.shard.l.cfg.Timeout; t > 0 {
 		if end := time.Now().Add(t); until.IsZero() || end.Before(until) {
 			until = end
 		}
@@ -159,12 +183,12 @@ func (b *batch) givenUp() time.Time {
 	return until
 }
 
-// deadline returns the same by Redis' clock; 0: never, or the clocks haven't been compared yet.
+// deadline converts until to Redis' clock. It returns 0 for no deadline, or before the first reply.
 func (b *batch) deadline(until time.Time) int64 {
 	if until.IsZero() {
 		return 0
 	}
-	us, _ := b.lane.clock.Server(until)
+	us, _ := b.node.clock.Server(until)
 	return max(us, 0)
 }
 
@@ -188,21 +212,21 @@ func (g *group) encode(call *scripts.GCRA) {
 	}
 }
 
-// endOfTime is a wait that is longer than any place in time is away, in microseconds.
+// endOfTime is a wait, in microseconds, that exceeds every booking.
 const endOfTime = 1 << 52
 
-// sentWaits returns how far away the places of the calls that are sent may be; nil if it doesn't matter for any.
+// sentWaits returns the longest waits of the calls that are sent; nil if none has a bound.
 func (g *group) sentWaits() []int64 {
 	if !g.short {
 		return nil
 	}
 	waits := make([]int64, g.sent())
 	gone := map[int]bool{}
-	for _, i := range g.gone {
+	for _, i := range g.leftBefore {
 		gone[i] = true
 	}
 	n := 0
-	elapsed := time.Since(g.batch.lane.l.start)
+	elapsed := time.Since(g.batch.shard.l.start)
 	for i, until := range g.until {
 		if gone[i] {
 			continue

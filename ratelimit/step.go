@@ -6,35 +6,35 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// A limit's state is a time by Redis' clock. When that is set back, or a failover brings another clock that is behind, all
-// that was charged seems to lie further ahead by the step: nobody would be admitted for so long. From the state alone
-// this can't be told from places that are booked far ahead. But a process that used the limit before the step knows how
-// Redis' time was related to its own monotonic clock, and reports the step, and Redis moves the state back by it, once.
+// A limit's state is a time by Redis' clock. If that clock is set back, or a failover brings a server whose clock is
+// behind, every state seems to lie further ahead by the step, and calls are refused for that long. The state alone does
+// not show the difference from bookings in the future. A process that used the limit before the step knows how Redis'
+// clock compares to its own monotonic clock. It reports the step, and the script moves the state back by it, once.
 
 const (
-	// stepLeast is the smallest step that is reported. Smaller ones hold calls up for no longer, and a server whose clock
-	// stands still for a test isn't taken for one that was set back.
-	stepLeast = time.Second
-	// stepDrift is how fast two clocks may part, as a fraction, without one of them being set.
-	stepDrift = 1e-3
+	// minClockStep is the smallest step that is reported. A smaller one delays calls by no more than itself, and a test
+	// server with a frozen clock isn't taken for one that was set back.
+	minClockStep = time.Second
+	// clockDrift is the largest rate at which two clocks diverge, as a fraction, unless one of them is set.
+	clockDrift = 1e-3
 )
 
-// offset is what a process knows of the time of the Redis that holds a key, apart from all others.
+// offset is the difference between Redis' clock and the local one, for the server that holds one key.
 type offset struct {
-	least time.Duration // Redis' time minus the time since the Limiter's start was at least that
-	at    time.Duration // when that was, since the Limiter's start
+	least time.Duration // lower bound of Redis' time minus the time since the Limiter's start
+	at    time.Duration // of the bound, since the Limiter's start
 	known bool
 }
 
-// observe takes in that Redis' time was server, in microseconds since 2017, between from and to, since the Limiter's
-// start. It returns by how much its clock was certainly set back since the last time, 0 if not by stepLeast.
+// observe updates the offset: Redis' time was server, in microseconds since 2017, between from and to, which count from
+// the Limiter's start. The result is the smallest step back that explains the reading; 0 if it is below minClockStep.
 func (o *offset) observe(server int64, from, to time.Duration) time.Duration {
 	s := time.Duration(server) * time.Microsecond
-	least, most := s-to, s-from+time.Microsecond // TIME cuts to microseconds
+	least, most := s-to, s-from+time.Microsecond // TIME truncates to microseconds
 	var back time.Duration
 	if o.known {
-		last := o.least - time.Duration(float64(to-o.at)*stepDrift)
-		if back = last - most; back < stepLeast {
+		last := o.least - time.Duration(float64(to-o.at)*clockDrift)
+		if back = last - most; back < minClockStep {
 			least, back = max(least, last), 0
 		}
 	}
@@ -42,23 +42,22 @@ func (o *offset) observe(server int64, from, to time.Duration) time.Duration {
 	return back
 }
 
-// setBack looks whether Redis' clock was set back since the batch's keys were used last, and has Redis told. The caller
-// holds the lane's lock.
+// setBack queues a report for each key whose clock was set back since its last use. The caller holds the shard's lock.
 func (b *batch) setBack(reply scripts.GCRAReply, from, to time.Duration) {
 	for i, e := range b.entries {
 		back := e.offset.observe(reply.Now(), from, to)
 		if back > 0 && reply.Ahead(i) > 0 {
-			b.lane.put(adjustment{kind: adjustSetBack, e: e, step: back, after: e.state})
-			b.setback = true
+			b.shard.put(adjustment{kind: adjustSetBack, e: e, step: back, after: e.state})
+			b.clockSetBack = true
 		}
 	}
 }
 
-// held reports whether call i of the group was refused, or has to wait.
-func (g *group) held(i int) bool {
+// delayed reports whether call i of the group was refused or has to wait.
+func (g *group) delayed(i int) bool {
 	switch rank := g.rank(i); g.op {
 	case opReserve:
-		p := &g.places[rank]
+		p := &g.bookings[rank]
 		return !p.booked || p.slot > 0
 	case opAtMost:
 		return g.granted <= rank*g.items[0].cost && g.items[0].cost > 0

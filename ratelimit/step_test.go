@@ -4,16 +4,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
 // stepping is a Redis whose clock can be set, and two processes that share a limit in it.
 type stepping struct {
 	t    *testing.T
-	mini *miniredis.Miniredis
+	mini *testkit.BubbleServer
 	skew time.Duration
 	a, b *ratelimit.Limiter
 }
@@ -21,14 +21,14 @@ type stepping struct {
 // steps runs f in a bubble.
 func steps(t *testing.T, f func(s *stepping)) {
 	t.Helper()
-	bubbleWith(t, func(t *testing.T, rdb *redis.Client, mini *miniredis.Miniredis) {
+	bubbleWith(t, func(t *testing.T, rdb *redis.Client, mini *testkit.BubbleServer) {
 		s := &stepping{t: t, mini: mini, a: ratelimit.NewLimiter(rdb), b: ratelimit.NewLimiter(rdb)}
 		s.pass(0)
 		f(s)
 	})
 }
 
-// pass lets time pass, for Redis, too.
+// pass advances the bubble's time and Redis' clock.
 func (s *stepping) pass(d time.Duration) {
 	for d > 0 {
 		step := min(d, time.Millisecond)
@@ -49,13 +49,13 @@ func (s *stepping) take(l *ratelimit.Limiter, limit ratelimit.Limit, n, want int
 	s.t.Helper()
 	res, err := l.AllowN(s.t.Context(), "k", limit, n)
 	if err != nil || res.Allowed != want {
-		s.t.Fatalf("%+v, %v; want %d allowed", res, err, want)
+		s.t.Fatalf("got %+v, %v; want %d allowed", res, err, want)
 	}
 	return res
 }
 
-// TestClockSetBack has Redis' clock set back by an hour: what had refilled is there, and not more.
-func TestClockSetBack(t *testing.T) {
+// TestClockSetBack_KeepsRefill sets Redis' clock back by an hour: the units that had refilled are available, and no more.
+func TestClockSetBack_KeepsRefill(t *testing.T) {
 	steps(t, func(s *stepping) {
 		limit := ratelimit.PerMinute(60)
 		s.take(s.a, limit, 50, 50)
@@ -64,7 +64,7 @@ func TestClockSetBack(t *testing.T) {
 		s.set(-time.Hour)
 		s.take(s.a, limit, 20, 20)
 		s.take(s.b, limit, 9, 9)
-		s.pass(20 * time.Millisecond) // b has told Redis of the step, too
+		s.pass(20 * time.Millisecond) // b's report of the step has arrived, too
 		if res := s.take(s.a, limit, 2, 0); res.RetryAfter > 2*time.Second {
 			s.t.Errorf("%+v: locked out", res)
 		}
@@ -77,8 +77,8 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// TestClockSetBackKeepsWaits has Redis' clock set back while places are booked: nobody waits longer for it.
-func TestClockSetBackKeepsWaits(t *testing.T) {
+// TestClockSetBack_KeepsBookings sets Redis' clock back while there are bookings: no waiter waits longer.
+func TestClockSetBack_KeepsBookings(t *testing.T) {
 	steps(t, func(s *stepping) {
 		limit := ratelimit.Limit{Rate: 1, Burst: 1, Period: time.Second}
 		for range 5 { // now and in 1, 2, 3, 4 s
@@ -88,13 +88,13 @@ func TestClockSetBackKeepsWaits(t *testing.T) {
 		s.set(-10 * time.Minute)
 		r := reserveStep(s, limit)
 		if d := r.Delay(); d < 4*time.Second-50*time.Millisecond || d > 4*time.Second+50*time.Millisecond {
-			s.t.Errorf("the next place is %v away, want 4 s", d)
+			s.t.Errorf("the next booking is %v away, want 4 s", d)
 		}
 		s.pass(time.Second)
 		r.Cancel()
 		s.pass(20 * time.Millisecond)
 		if d := reserveStep(s, limit).Delay(); d < 2900*time.Millisecond || d > 3100*time.Millisecond {
-			s.t.Errorf("the place is %v away that was given back, want 3 s", d)
+			s.t.Errorf("the returned booking is %v away, want 3 s", d)
 		}
 	})
 }
@@ -108,8 +108,8 @@ func reserveStep(s *stepping, limit ratelimit.Limit) *ratelimit.Reservation {
 	return r
 }
 
-// TestClockSetForward checks that a clock that is set forward lets through one burst more, and stops nobody.
-func TestClockSetForward(t *testing.T) {
+// TestClockSetForward_AdmitsOneBurst sets Redis' clock forward: one more burst is admitted, and no call is stopped.
+func TestClockSetForward_AdmitsOneBurst(t *testing.T) {
 	steps(t, func(s *stepping) {
 		limit := ratelimit.PerMinute(60)
 		s.take(s.a, limit, 60, 60)
@@ -121,8 +121,8 @@ func TestClockSetForward(t *testing.T) {
 	})
 }
 
-// TestPlacesFarAheadStay checks that what is booked far ahead isn't taken for the sign of a clock that was set back.
-func TestPlacesFarAheadStay(t *testing.T) {
+// TestClock_KeepsBookingsFarAhead checks that bookings far ahead aren't taken for a clock that was set back.
+func TestClock_KeepsBookingsFarAhead(t *testing.T) {
 	steps(t, func(s *stepping) {
 		limit := ratelimit.PerMinute(60)
 		for range 60 {
@@ -133,7 +133,7 @@ func TestPlacesFarAheadStay(t *testing.T) {
 		for range 3 {
 			s.pass(time.Second)
 			if res := s.take(s.b, limit, 1, 0); res.RetryAfter < 58*time.Minute {
-				s.t.Errorf("%+v: places were lost", res)
+				s.t.Errorf("%+v: bookings were lost", res)
 			}
 			s.take(s.a, limit, 1, 0)
 		}

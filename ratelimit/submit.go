@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// submit gets the answer to a call: from Redis, or by the policy for when Redis is away. until is the latest place that
-// a reservation may have. The items' entries are brought up to date.
+// submit returns the answer to a call, from Redis or by Config.Outage. until is the latest time of a booking. The items'
+// entries are updated.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	t, err := l.once(ctx, o, items, until)
-	if err == nil && t.g.batch.setback && t.g.held(t.i) {
+	if err == nil && t.g.batch.clockSetBack && t.g.delayed(t.i) {
 		l.giveBack(t.g.refund(t.i))
-		t, err = l.once(ctx, o, items, until) // in a batch that tells Redis of the step first
+		t, err = l.once(ctx, o, items, until) // in a batch that first reports the step
 	}
-	for n := 1; err != nil && n < tries && passing(err); n++ {
+	for n := 1; err != nil && n < tries && transient(err); n++ {
 		if !pause(ctx, tryPause(n)) {
-			return ticket{}, context.Cause(ctx)
+			return ticket{}, contextError(ctx)
 		}
 		t, err = l.once(ctx, o, items, until)
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil || ended(ctx) || keyFault(err) {
 		return t, err
 	}
 	return l.withoutRedis(o, items, until, err)
 }
 
-// pause waits, and reports whether it did so to the end.
+// pause waits for d. It returns false if the context ends first.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -38,46 +38,60 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// once puts a call into a batch and returns when that has its answers.
+// once puts a call into a batch and waits for its answer.
 func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
 	done := ctx.Done()
 	if done != nil && ctx.Err() != nil {
-		return ticket{}, context.Cause(ctx)
+		return ticket{}, contextError(ctx)
 	}
-	// A call that can't be cut short needs no other goroutine to wait for Redis.
-	alone := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
-	t, ok := items[0].e.lane.join(ctx, o, items, until, alone)
+	// A call whose context can't end doesn't need a runner.
+	inline := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
+	t, ok := items[0].e.shard.join(ctx, o, items, until, inline)
 	for !ok {
-		runtime.Gosched() // the entry was just swept out
+		runtime.Gosched() // the entry was just evicted
 		for i := range items {
 			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
 		}
-		t, ok = items[0].e.lane.join(ctx, o, items, until, alone)
+		t, ok = items[0].e.shard.join(ctx, o, items, until, inline)
 	}
-	if t.broken != nil {
-		return ticket{}, t.broken
+	if t.err != nil {
+		return ticket{}, t.err
 	}
 	b := t.g.batch
 	switch {
-	case t.lead && alone:
+	case t.lead && inline:
 		if next := b.run(nil); next != nil {
 			l.runners.start(next)
 		}
-		return t, b.err
+		return t, t.result(b)
 	case t.lead:
 		l.runners.start(b)
 	}
 	if done == nil {
 		<-t.done
-		return t, b.err
+		return t, t.result(b)
 	}
 	select {
 	case <-t.done:
-		return t, b.err
+		return t, t.result(b)
 	case <-done:
 	}
-	if b.lane.leave(t) {
-		return ticket{}, context.Cause(ctx)
+	if b.shard.leave(t) {
+		return ticket{}, contextError(ctx)
 	}
-	return t, b.err
+	return t, t.result(b)
+}
+
+// result returns the error of the call, whose batch b has ended.
+func (t *ticket) result(b *batch) error {
+	if b.err != nil {
+		return b.err // the call is answered, and b may still be isolated
+	}
+	return t.g.batch.err
+}
+
+// ended reports whether the context has ended, by its deadline if not by its Done channel.
+func ended(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }

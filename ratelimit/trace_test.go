@@ -20,7 +20,7 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// admitted is one entry of a trace: so many units of a limit at a time by Redis' clock, in seconds.
+// admitted is one entry of a trace: units of a limit, and their time by Redis' clock in seconds.
 type admitted struct {
 	at    float64
 	units float64
@@ -48,14 +48,15 @@ func compareFloats(a, b float64) int {
 	return 0
 }
 
-func TestExcessIsFound(t *testing.T) {
+// TestExcess_FindsWorstWindow checks the checker of the trace test.
+func TestExcess_FindsWorstWindow(t *testing.T) {
 	trace := []admitted{{3, 1}, {0, 2}, {1.5, 2}}
 	if e := excess(trace, 1, 2); e < 0.49 || e > 0.51 {
 		t.Errorf("excess %v, want 0.5", e)
 	}
 }
 
-// traceLimits are what the processes of the trace test share.
+// traceLimits are the limits that the processes of the trace test share.
 var traceLimits = []ratelimit.Limit{
 	{Rate: 2000, Burst: 10, Period: time.Second},
 	{Rate: 30000, Burst: 1000, Period: time.Second},
@@ -148,13 +149,13 @@ func traceStep(l *ratelimit.Limiter, rnd *rand.Rand) (string, error) {
 	return line.String(), nil
 }
 
-// traceProcesses is how many processes share the limits.
+// traceProcesses is the number of processes that share the limits.
 const traceProcesses = 8
 
-// TestTraceOfManyProcesses has several processes use three limits at random, and checks that in every window of length
-// t what was admitted is at most burst + rate·t: excess follows the level of a bucket, which is the worst of all windows
-// that end at a charge.
-func TestTraceOfManyProcesses(t *testing.T) {
+// TestTrace_NeverExceedsLimit makes random calls on three limits from several processes. In every window of length t, at most
+// burst + rate·t units are admitted. excess follows the level of a bucket, which covers every window that ends at a
+// charge.
+func TestTrace_NeverExceedsLimit(t *testing.T) {
 	server := redistest.Start(t)
 	var children []*redistest.Child
 	for i := range traceProcesses {

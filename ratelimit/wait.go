@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// never is the end, as time since the Limiter's start, of a wait without one.
+// never is a time, since the Limiter's start, that is later than any booking.
 const never time.Duration = math.MaxInt64
 
-// Wait is WaitN for one unit.
+// Wait is WaitN with n = 1.
 func (l *Limiter) Wait(ctx context.Context, key string, limit Limit) error {
 	return l.WaitN(ctx, key, limit, 1)
 }
 
-// WaitN books the earliest place in time for n units of the key's limit, and returns when it has come. If ctx ends
-// before, the place is given back. The error is ErrNeverFits if n exceeds the burst, and ErrDeadline or ErrMaxWait, at
-// once, if the place lies past the context's deadline or beyond Config.MaxWait.
+// WaitN books the earliest time for n units of the key's limit, and returns at that time. If ctx ends first, the booking
+// is given back. The error is ErrNeverFits if n exceeds the burst. It is ErrDeadline or ErrMaxWait, at once, if the
+// booking comes after the context's deadline or later than Config.MaxWait permits.
 func (l *Limiter) WaitN(ctx context.Context, key string, limit Limit, n int) error {
 	return l.WaitAll(ctx, Charge{Key: key, Limit: limit, Cost: n})
 }
@@ -35,18 +35,18 @@ func (l *Limiter) WaitAll(ctx context.Context, charges ...Charge) error {
 	return err
 }
 
-// sleep returns when the reserved place has come, or gives it back when the context ends before.
+// sleep returns at the time of the booking. If the context ends first, it gives the booking back.
 func (l *Limiter) sleep(ctx context.Context, charges []Charge, t ticket) error {
-	p := &t.g.places[t.g.rank(t.i)]
+	p := &t.g.bookings[t.g.rank(t.i)]
 	wait := time.Until(t.g.batch.local.Add(seconds(p.slot)))
 	if p.slot == 0 || wait <= 0 || pause(ctx, wait) {
 		return nil
 	}
 	l.giveBack(t.g.refund(t.i))
-	return failure(charges, 0, context.Cause(ctx))
+	return failure(charges, 0, contextError(ctx))
 }
 
-// seconds is a Duration of so many seconds, rounded up.
+// seconds converts seconds to a Duration, rounded up, and saturates.
 func seconds(s float64) time.Duration {
 	ns := s * 1e9
 	if ns >= math.MaxInt64 {

@@ -3,46 +3,35 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// bubble runs f in a synctest bubble with a client of a miniredis inside, whose time is the bubble's.
+// bubble runs f in a synctest bubble with a client of its Redis.
 func bubble(t *testing.T, f func(t *testing.T, rdb *redis.Client)) {
 	t.Helper()
-	bubbleWith(t, func(t *testing.T, rdb *redis.Client, _ *miniredis.Miniredis) { f(t, rdb) })
+	bubbleWith(t, func(t *testing.T, rdb *redis.Client, _ *testkit.BubbleServer) { f(t, rdb) })
 }
 
 // bubbleWith is bubble for tests that need the server.
-func bubbleWith(t *testing.T, f func(t *testing.T, rdb *redis.Client, mini *miniredis.Miniredis)) {
+func bubbleWith(t *testing.T, f func(t *testing.T, rdb *redis.Client, server *testkit.BubbleServer)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		mini := miniredis.NewMiniRedis()
-		mini.ClockTTL(true)
-		rdb := redis.NewClient(&redis.Options{
-			Addr:   "127.0.0.1:1",
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return mini.Dial() },
-		})
-		defer func() {
-			time.Sleep(50 * time.Millisecond) // the Limiter's goroutines end
-			if err := rdb.Close(); err != nil {
-				t.Error(err)
-			}
-			mini.Close()
-		}()
-		f(t, rdb, mini)
+	testkit.Bubble(t, func(t *testing.T, server *testkit.BubbleServer) {
+		rdb := server.Client(t)
+		t.Cleanup(func() { time.Sleep(50 * time.Millisecond) }) // the Limiter's goroutines end
+		f(t, rdb, server)
 	})
 }
 
-func TestWaitersComeInOrder(t *testing.T) {
+// TestWait_KeepsOrder starts six waiters one after the other.
+func TestWait_KeepsOrder(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.Limit{Rate: 10, Burst: 2, Period: time.Second}
@@ -58,10 +47,10 @@ func TestWaitersComeInOrder(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				order = append(order, i)
-				// Two at once, then one each 100 ms; milliseconds for the clocks' distance.
+				// Two at once, then one each 100 ms. The tolerance is for the estimate of Redis' clock.
 				if took, want := time.Since(start), time.Duration(max(i-1, 0))*100*time.Millisecond; took < want ||
 					took > want+5*time.Millisecond {
-					t.Errorf("waiter %d came after %v, want %v", i, took, want)
+					t.Errorf("waiter %d: got %v, want %v", i, took, want)
 				}
 			})
 			synctest.Wait()
@@ -75,7 +64,8 @@ func TestWaitersComeInOrder(t *testing.T) {
 	})
 }
 
-func TestWaitEndsWithContext(t *testing.T) {
+// TestWait_EndsWithContext ends the context of a waiter: its booking is given back.
+func TestWait_EndsWithContext(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.Limit{Rate: 1, Burst: 1, Period: time.Minute}
@@ -86,26 +76,27 @@ func TestWaitEndsWithContext(t *testing.T) {
 		time.AfterFunc(10*time.Second, cancel)
 		start := time.Now()
 		if err := l.Wait(ctx, "k", limit); !errors.Is(err, context.Canceled) {
-			t.Fatalf("%v, want context.Canceled", err)
+			t.Fatalf("got %v, want context.Canceled", err)
 		}
 		if took := time.Since(start); took != 10*time.Second {
 			t.Errorf("returned after %v, want 10 s", took)
 		}
-		// The place was given back: the next one is where it was.
+		// The booking was given back, so the next one gets its time.
 		time.Sleep(20 * time.Millisecond)
 		r, err := l.Reserve(t.Context(), ratelimit.Charge{Key: "k", Limit: limit, Cost: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if d := r.Delay(); d < 49*time.Second || d > 51*time.Second {
-			t.Errorf("next place in %v, want 50 s", d)
+			t.Errorf("got the next booking in %v, want 50 s", d)
 		}
 		r.Cancel()
 		time.Sleep(time.Second)
 	})
 }
 
-func TestMaxWait(t *testing.T) {
+// TestMaxWait_RefusesLaterBooking books a time later than Config.MaxWait.
+func TestMaxWait_RefusesLaterBooking(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		var refused []ratelimit.Decision
 		l, err := ratelimit.New(rdb, ratelimit.Config{
@@ -125,19 +116,19 @@ func TestMaxWait(t *testing.T) {
 		err = l.Wait(t.Context(), "k", limit)
 		e, ok := errors.AsType[*ratelimit.Error](err)
 		if !ok || !errors.Is(err, ratelimit.ErrMaxWait) || e.RetryAfter < 2900*time.Millisecond {
-			t.Fatalf("%v, want ErrMaxWait", err)
+			t.Fatalf("got %v, want ErrMaxWait", err)
 		}
 		if took := time.Since(start); took > time.Millisecond {
 			t.Errorf("refused after %v", took)
 		}
 		if len(refused) != 1 || refused[0].Key != "k" {
-			t.Errorf("hook told of %+v", refused)
+			t.Errorf("got refusals %+v, want one of k", refused)
 		}
 	})
 }
 
-// TestLateDeadlinesDontBlockOthers checks that of waiters that come together each is judged by its own deadline.
-func TestLateDeadlinesDontBlockOthers(t *testing.T) {
+// TestWait_JudgesDeadlinesSeparately starts waiters with and without a short deadline: each is judged by its own.
+func TestWait_JudgesDeadlinesSeparately(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.Limit{Rate: 1, Burst: 1, Period: time.Second}
@@ -165,7 +156,8 @@ func TestLateDeadlinesDontBlockOthers(t *testing.T) {
 	})
 }
 
-func TestSettle(t *testing.T) {
+// TestSettle_ReplacesCharge settles for less and for more than the charge, and once too often.
+func TestSettle_ReplacesCharge(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		requests, tokens := ratelimit.PerHour(10), ratelimit.PerHour(1000)
@@ -181,7 +173,7 @@ func TestSettle(t *testing.T) {
 			t.Helper()
 			time.Sleep(10 * time.Millisecond)
 			if res, err := l.Peek(t.Context(), "{a}tokens", tokens); err != nil || res.Remaining != want {
-				t.Fatalf("%+v, %v; want %d tokens remaining", res, err, want)
+				t.Fatalf("got %+v, %v; want %d tokens remaining", res, err, want)
 			}
 		}
 		a, b := book(), book()
@@ -195,17 +187,18 @@ func TestSettle(t *testing.T) {
 		}
 		left(400)
 		if err := a.Settle(1, 0); !errors.Is(err, ratelimit.ErrSettled) {
-			t.Errorf("%v, want ErrSettled", err)
+			t.Errorf("got %v, want ErrSettled", err)
 		}
 		a.Cancel()
 		if err := book().Settle(1); !errors.Is(err, ratelimit.ErrInvalid) {
-			t.Errorf("%v, want ErrInvalid", err)
+			t.Errorf("got %v, want ErrInvalid", err)
 		}
 		left(100)
 	})
 }
 
-func TestObserve(t *testing.T) {
+// TestObserve_LowersState observes quotas above and below the state, an outdated one, and one with a reset time.
+func TestObserve_LowersState(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		l := ratelimit.NewLimiter(rdb)
 		limit := ratelimit.PerMinute(60)
@@ -218,27 +211,27 @@ func TestObserve(t *testing.T) {
 			}
 			return res.Remaining
 		}
-		observe := func(r ratelimit.Report) {
+		observe := func(r ratelimit.Quota) {
 			t.Helper()
 			if err := l.Observe("k", limit, r); err != nil {
 				t.Fatal(err)
 			}
 		}
-		observe(ratelimit.Report{Remaining: 1000}) // more than there is: no change
+		observe(ratelimit.Quota{Remaining: 1000}) // above the state: no change
 		if n := peek(); n != 60 {
 			t.Errorf("%d remaining, want 60", n)
 		}
-		observe(ratelimit.Report{Remaining: 20})
+		observe(ratelimit.Quota{Remaining: 20})
 		if n := peek(); n != 20 {
 			t.Errorf("%d remaining, want 20", n)
 		}
-		observe(ratelimit.Report{Remaining: 50}) // out of order
-		observe(ratelimit.Report{Remaining: 0, Reset: time.Now().Add(-time.Second)})
+		observe(ratelimit.Quota{Remaining: 50}) // out of order
+		observe(ratelimit.Quota{Remaining: 0, Reset: time.Now().Add(-time.Second)})
 		if n := peek(); n != 20 {
 			t.Errorf("%d remaining, want 20", n)
 		}
-		// Nothing is left for 30 s; then the first unit comes.
-		observe(ratelimit.Report{Remaining: 0, Reset: time.Now().Add(30 * time.Second)})
+		// Nothing is available for 30 s, then one unit.
+		observe(ratelimit.Quota{Remaining: 0, Reset: time.Now().Add(30 * time.Second)})
 		if n := peek(); n != 0 {
 			t.Errorf("%d remaining, want 0", n)
 		}

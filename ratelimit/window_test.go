@@ -13,9 +13,9 @@ import (
 	"github.com/penstock/penstock/ratelimit"
 )
 
-// TestWindowIsNeverExceeded lets calls come at random times to a window-safe limit, delays each admitted one on its way
-// by at most the slack, and looks for a window with too many.
-func TestWindowIsNeverExceeded(t *testing.T) {
+// TestWindow_IsNeverExceeded makes calls at random times on a Window limit, delays each admitted one by at most the slack,
+// and looks for a window with too many.
+func TestWindow_IsNeverExceeded(t *testing.T) {
 	mini, rdb := redistest.Mini(t)
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	run := 0
@@ -27,7 +27,7 @@ func TestWindowIsNeverExceeded(t *testing.T) {
 		slack := time.Duration(rapid.Int64Range(0, int64(window)/2).Draw(t, "slack"))
 		limit := ratelimit.Window(n, window, burst, slack)
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
-		l, err := ratelimit.New(rdb, ratelimit.Config{Staleness: -1, Prefix: string(rune('a'+run%26)) + time.Duration(run).String()})
+		l, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: -1, Prefix: string(rune('a'+run%26)) + time.Duration(run).String()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +44,7 @@ func TestWindowIsNeverExceeded(t *testing.T) {
 				arrivals = append(arrivals, elapsed+time.Duration(rnd.Float64()*float64(slack)))
 			}
 			switch rnd.IntN(4) {
-			case 0: // the next comes at once
+			case 0: // the next call comes at once
 			case 1: // as early as it can
 				elapsed += max(res.RetryAfter, 0).Truncate(time.Microsecond) + time.Microsecond
 			default:
@@ -52,7 +52,7 @@ func TestWindowIsNeverExceeded(t *testing.T) {
 			}
 		}
 		if time.Since(begin) > time.Second {
-			return // the machine stood still, and the server's clock seems to have been set back
+			return // the machine paused, which looks like a clock that was set back
 		}
 		slices.Sort(arrivals)
 		for i := range arrivals[:max(len(arrivals)-n, 0)] {
@@ -64,9 +64,9 @@ func TestWindowIsNeverExceeded(t *testing.T) {
 	})
 }
 
-// TestWindowUsesItsQuota checks that a saturated window-safe limit admits at least 99 % of n·window/(window+slack)
-// units in each window, with a burst of 1.
-func TestWindowUsesItsQuota(t *testing.T) {
+// TestWindow_UsesItsQuota checks that a saturated Window limit with a burst of 1 admits at least 99 % of
+// n·window/(window+slack) units in each window.
+func TestWindow_UsesItsQuota(t *testing.T) {
 	for _, n := range []int{1, 7, 60, 600, 10_000} {
 		for _, window := range []time.Duration{time.Second, 10 * time.Second, time.Minute, time.Hour} {
 			for _, slack := range []time.Duration{0, 10 * time.Millisecond, 100 * time.Millisecond} {
@@ -84,7 +84,8 @@ func TestWindowUsesItsQuota(t *testing.T) {
 	}
 }
 
-func TestWindowRefusesNonsense(t *testing.T) {
+// TestWindow_RefusesInvalidArguments checks each invalid argument.
+func TestWindow_RefusesInvalidArguments(t *testing.T) {
 	for name, l := range map[string]ratelimit.Limit{
 		"no units":       ratelimit.Window(0, time.Second, 1, 0),
 		"no burst":       ratelimit.Window(5, time.Second, 0, 0),

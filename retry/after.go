@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// MaxRetryAfter is the longest wait that ParseRetryAfter returns; longer ones are cut to it. So a broken header can't put
-// a key out of service for more than a day, and a true one of a month costs one try a day.
+// MaxRetryAfter is the longest wait that ParseRetryAfter returns; longer waits are cut to it. So a wrong header takes a key out
+// of service for a day at most. A correct one of a month costs one attempt a day.
 const MaxRetryAfter = 24 * time.Hour
 
-// ParseRetryAfter returns how long the header of an answer that came at now asks to wait, in [0, MaxRetryAfter], and
-// whether it asks at all. It reads, in this order,
+// ParseRetryAfter returns the wait that the header of a response received at now asks for, in [0, MaxRetryAfter], and whether
+// it asks for one. It reads, in this order,
 //
 //   - Retry-After-Ms: milliseconds, with or without a fraction;
 //   - Retry-After (RFC 9110, section 10.2.3): seconds, with or without a fraction, or an HTTP date in any of its three
 //     forms.
 //
-// A number that can only be a time since 1970, in seconds or milliseconds, is read as that. Times are compared with the
-// answer's own Date, if it has one, so that the two clocks needn't agree; one that has passed is a wait of 0. What is
-// negative, not a number or not understood counts as absent.
+// A number that can only be a time since 1970, in seconds or milliseconds, is read as a time. If the response has a Date,
+// times are compared with it instead of now, so that the clocks needn't agree. A time that has passed is a wait of 0. A
+// value that is negative, not a number or malformed counts as absent.
 func ParseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
@@ -32,7 +32,7 @@ func ParseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	return ParseDelay(h.Get("Retry-After"), now)
 }
 
-// ParseDelay reads one value of the forms that ParseRetryAfter reads in Retry-After, for other headers that have them.
+// ParseDelay parses a value of another header in the forms that ParseRetryAfter reads from Retry-After.
 func ParseDelay(value string, now time.Time) (time.Duration, bool) {
 	if d, ok := parseDelay(value, time.Second, now); ok {
 		return d, true
@@ -44,9 +44,9 @@ func ParseDelay(value string, now time.Time) (time.Duration, bool) {
 	return until(at, now), true
 }
 
-// ShouldRetry returns what the header X-Should-Retry says about trying again, and whether it says anything. Providers
-// send it to overrule what their clients would make of the status.
-func ShouldRetry(h http.Header) (should, said bool) {
+// ShouldRetry returns the value of the header X-Should-Retry, and whether there is one. With it providers override what
+// clients conclude from the status.
+func ShouldRetry(h http.Header) (should, present bool) {
 	switch strings.ToLower(strings.TrimSpace(h.Get("X-Should-Retry"))) {
 	case "true":
 		return true, true
@@ -56,7 +56,7 @@ func ShouldRetry(h http.Header) (should, said bool) {
 	return false, false
 }
 
-// parseDelay reads a number of units, or of seconds or milliseconds since 1970.
+// parseDelay parses a number of units, or a time in seconds or milliseconds since 1970.
 func parseDelay(s string, unit time.Duration, now time.Time) (time.Duration, bool) {
 	n, ok := parseNumber(strings.TrimSpace(s))
 	if !ok {
@@ -68,7 +68,7 @@ func parseDelay(s string, unit time.Duration, now time.Time) (time.Duration, boo
 	return capped(n*float64(unit), MaxRetryAfter), true
 }
 
-// parseNumber reads a decimal number that isn't negative. strconv alone would take "inf", "0x1p8" and "1e9" too.
+// parseNumber parses a decimal number that isn't negative. strconv alone accepts "inf", "0x1p8" and "1e9", too.
 func parseNumber(s string) (float64, bool) {
 	if s == "" || len(s) > 32 || strings.Trim(s, "0123456789.") != "" {
 		return 0, false
@@ -77,8 +77,8 @@ func parseNumber(s string) (float64, bool) {
 	return n, err == nil && !math.IsInf(n, 0)
 }
 
-// epoch reads n as seconds or milliseconds since 1970 if that gives a time within a year of now. No delay is that
-// large: it would be one of thirty years.
+// epoch interprets n as seconds or milliseconds since 1970 if that is a time within a year of now. As a delay, such a number
+// would be decades.
 func epoch(n float64, now time.Time) (time.Time, bool) {
 	const year = 366 * 24 * time.Hour
 	for _, perSecond := range []float64{1, 1e3} {
@@ -92,7 +92,7 @@ func epoch(n float64, now time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// until is the time from now to at, in [0, MaxRetryAfter].
+// until returns the time from now to at, in [0, MaxRetryAfter].
 func until(at, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), MaxRetryAfter)
 }

@@ -10,7 +10,8 @@ import (
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
-func TestParseRetryAfter(t *testing.T) {
+// ParseRetryAfter reads every documented form, and nothing else.
+func TestParseRetryAfter_ReadsEachForm(t *testing.T) {
 	const day = retry.MaxRetryAfter
 	none := time.Duration(-1)
 	for _, c := range []struct {
@@ -60,11 +61,12 @@ func TestParseRetryAfter(t *testing.T) {
 		}
 		got, ok := retry.ParseRetryAfter(h, noon)
 		if want := c.want; ok != (want >= 0) || ok && got != want {
-			t.Errorf("ms %q, value %q, date %q: %v, %v; want %v", c.ms, c.value, c.date, got, ok, want)
+			t.Errorf("ms %q, value %q, date %q: got %v and %v, want %v", c.ms, c.value, c.date, got, ok, want)
 		}
 	}
 }
 
+// Every result is in [0, MaxRetryAfter].
 func FuzzParseRetryAfter(f *testing.F) {
 	for _, s := range []string{"20", "1.5", "-1", "9999999999", "1795176010", "1795176010000", "Fri, 20 Nov 2026 12:00:30 GMT", "inf"} {
 		f.Add(s, s, s, noon.Unix())
@@ -73,16 +75,17 @@ func FuzzParseRetryAfter(f *testing.F) {
 		h := http.Header{"Retry-After-Ms": {ms}, "Retry-After": {value}, "Date": {date}}
 		d, ok := retry.ParseRetryAfter(h, time.Unix(now, 0))
 		if d < 0 || d > retry.MaxRetryAfter || !ok && d != 0 {
-			t.Errorf("ms %q, value %q, date %q at %d: %v, %v", ms, value, date, now, d, ok)
+			t.Errorf("ms %q, value %q, date %q at %d: got %v and %v, want a wait in range", ms, value, date, now, d, ok)
 		}
 	})
 }
 
-func TestShouldRetry(t *testing.T) {
+// ShouldRetry reads true and false, in any case, and nothing else.
+func TestShouldRetry_ReadsTheHeader(t *testing.T) {
 	for value, want := range map[string][2]bool{"true": {true, true}, " False": {false, true}, "": {}, "perhaps": {}} {
-		should, said := retry.ShouldRetry(http.Header{"X-Should-Retry": {value}})
-		if got := [2]bool{should, said}; got != want {
-			t.Errorf("%q: %v, want %v", value, got, want)
+		should, present := retry.ShouldRetry(http.Header{"X-Should-Retry": {value}})
+		if got := [2]bool{should, present}; got != want {
+			t.Errorf("%q: got %v, want %v", value, got, want)
 		}
 	}
 }

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Backoff returns how long to wait after the n-th failure (from 1; less counts as 1). It is a pure function: u, in [0, 1),
-// is the random number that the jitter comes from, and prev the backoff before this one, which DecorrelatedJitter alone
-// uses. With c = min(Max, Base × Multiplier^(n-1)) it is
+// Backoff returns the wait after the n-th failure (from 1; less counts as 1). It is a pure function. u, in [0, 1), is the
+// random number for the jitter. prev is the previous backoff, which only DecorrelatedJitter uses. With
+// c = min(Max, Base × Multiplier^(n-1)) the result is
 //
 //	FullJitter          u × c
 //	DecorrelatedJitter  min(Max, Base + u × (3 × max(prev, Base) - Base))
 //	NoJitter            c
 //
 // as in Marc Brooker's "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015) and "Timeouts, retries, and
-// backoff with jitter" (Amazon Builders' Library), whose full jitter starts from Base × 2 instead of Base.
+// backoff with jitter" (Amazon Builders' Library), except that their full jitter starts from Base × 2.
 //
-// The result lies between 0 and Max, and with DecorrelatedJitter between Base and Max. Fields of p that are zero have
-// their defaults; p must be valid.
+// The result is between 0 and Max, and with DecorrelatedJitter between Base and Max. Zero fields of p have their defaults.
+// p must be valid.
 func Backoff(p Policy, n int, prev time.Duration, u float64) time.Duration {
 	p = p.withDefaults()
 	switch p.Jitter {
@@ -31,13 +31,13 @@ func Backoff(p Policy, n int, prev time.Duration, u float64) time.Duration {
 	}
 }
 
-// ceiling is Base × Multiplier^(n-1), at most Max.
+// ceiling returns Base × Multiplier^(n-1), at most Max.
 func ceiling(p Policy, n int) time.Duration {
 	return capped(float64(p.Base)*math.Pow(p.Multiplier, float64(max(n, 1)-1)), p.Max)
 }
 
-// capped turns nanoseconds into a duration of at most limit. It compares before it converts, because a float above 2^63
-// converts to anything.
+// capped converts nanoseconds to a duration of at most limit. It compares before it converts, because the conversion of a
+// float above 2^63 is undefined.
 func capped(ns float64, limit time.Duration) time.Duration {
 	if ns < float64(limit) {
 		return time.Duration(ns)
@@ -45,9 +45,9 @@ func capped(ns float64, limit time.Duration) time.Duration {
 	return limit
 }
 
-// pause returns the wait after the n-th failure, and the backoff that was drawn for it. A floor that the provider named
-// is kept whole and the jitter goes on top: clients that were told the same instant spread over the backoff's range, or a
-// tenth of the floor (at most Max), whichever is more.
+// pause returns the wait after the n-th failure, and the backoff drawn for it. The wait is at least the provider's floor, and
+// the jitter is added to it. So clients with the same floor spread over the backoff's range, or a tenth of the floor (at
+// most Max) if that is more.
 func pause(p Policy, n int, prev, floor time.Duration, u float64) (wait, drawn time.Duration) {
 	drawn = Backoff(p, n, prev, u)
 	if floor <= 0 {

@@ -23,8 +23,8 @@ func drawPolicy(t *rapid.T) Policy {
 	return p
 }
 
-// Whatever the numbers, a wait is within its bounds, never shorter than the floor, and never negative.
-func TestBackoffStaysWithinBounds(t *testing.T) {
+// Every wait is within its bounds, at least the floor, and not negative.
+func TestBackoff_StaysWithinItsBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawPolicy(t)
 		full := p.withDefaults()
@@ -42,40 +42,42 @@ func TestBackoffStaysWithinBounds(t *testing.T) {
 		}
 		got := Backoff(p, n, prev, u)
 		if got < least || got > full.Max {
-			t.Errorf("backoff %v, want %v to %v", got, least, full.Max)
+			t.Errorf("the backoff: got %v, want from %v to %v", got, least, full.Max)
 		}
 		wait, drawn := pause(full, n, prev, floor, u)
 		if drawn != got || wait < drawn || wait < floor {
-			t.Errorf("wait %v, backoff %v (%v), floor %v", wait, drawn, got, floor)
+			t.Errorf("got wait %v and backoff %v, want backoff %v and a wait of at least that and %v", wait, drawn, got, floor)
 		}
 		if floor > 0 && floor < math.MaxInt64/2 && full.Max < math.MaxInt64/2 && wait > floor+full.Max {
-			t.Errorf("wait %v is more than Max %v above the floor %v", wait, full.Max, floor)
+			t.Errorf("the wait: got %v, want at most %v", wait, floor+full.Max)
 		}
 	})
 }
 
-func TestBackoffFollowsItsFormula(t *testing.T) {
+// Backoff computes the documented formulas.
+func TestBackoff_FollowsItsFormula(t *testing.T) {
 	p := Policy{Base: time.Second, Max: 10 * time.Second, Multiplier: 3}
 	for n, want := range []time.Duration{0.5e9, 0.5e9, 1.5e9, 4.5e9, 5e9, 5e9} {
 		if got := Backoff(p, n, 0, 0.5); got != want {
-			t.Errorf("full jitter, failure %d: %v, want %v", n, got, want)
+			t.Errorf("full jitter, failure %d: got %v, want %v", n, got, want)
 		}
 	}
 	p.Jitter = DecorrelatedJitter
 	prev := time.Duration(0)
 	for n, want := range []time.Duration{2e9, 3.5e9, 5.75e9, 9.125e9, 10e9, 10e9} {
 		if prev = Backoff(p, n, prev, 0.5); prev != want {
-			t.Errorf("decorrelated jitter, failure %d: %v, want %v", n, prev, want)
+			t.Errorf("decorrelated jitter, failure %d: got %v, want %v", n, prev, want)
 		}
 	}
 }
 
-func TestZeroPolicyHasTheStatedDefaults(t *testing.T) {
+// The zero Policy has the documented defaults.
+func TestPolicy_HasTheDocumentedDefaults(t *testing.T) {
 	p := Policy{}.withDefaults()
 	if p.Attempts != 5 || p.Base != 250*time.Millisecond || p.Max != 30*time.Second || p.Multiplier != 2 || p.MaxElapsed != 0 {
-		t.Errorf("defaults %+v", p)
+		t.Errorf("got defaults %+v, want the documented ones", p)
 	}
 	if p := (Policy{Base: time.Minute}).withDefaults(); p.Max != time.Minute {
-		t.Errorf("a Base above the default Max raises it: %v", p.Max)
+		t.Errorf("Max with a Base of 1m: got %v, want 1m", p.Max)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// What it costs to wrap a call that succeeds, and one that succeeds at the second attempt without a wait.
+// BenchmarkDo measures a call that succeeds, and one that succeeds at the second attempt without a wait.
 func BenchmarkDo(b *testing.B) {
 	for _, attempts := range []int{1, 2} {
 		name := map[int]string{1: "calls=first", 2: "calls=second"}[attempts]

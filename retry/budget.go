@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// budgetSlots is how many seconds a Budget looks back.
+// budgetSlots is the number of seconds that a Budget counts.
 const budgetSlots = 10
 
-// Budget limits retries to a share of first attempts, so that a provider in trouble isn't sent several times the usual
-// load. Within any ten seconds, counted in whole seconds, it lets through
+// Budget limits retries to a share of first attempts, so that retries don't multiply the load on a failing provider. Within
+// any ten seconds, counted in whole seconds, it allows
 //
 //	share × first attempts + perSecond × 10
 //
-// retries. It is safe for concurrent use; share one among all calls to one provider.
+// retries. It is safe for concurrent use. Use one Budget for all calls to a provider.
 type Budget struct {
 	share, floor float64
 
 	mu      sync.Mutex
 	started time.Time
-	second  int64 // the latest slot's
+	second  int64 // of the latest slot
 	firsts  [budgetSlots]float64
 	retries [budgetSlots]float64
 }
 
-// NewBudget returns a Budget of the given share of first attempts, in [0, 1], and at least perSecond retries a second,
-// so that a service with few calls can retry at all. 0.1 and 1 are good values to start from.
+// NewBudget returns a Budget that allows a share of first attempts, in [0, 1], and perSecond retries a second besides. The
+// latter let a service with few calls retry at all. 0.1 and 1 suit most services.
 func NewBudget(share, perSecond float64) (*Budget, error) {
 	if !(share >= 0 && share <= 1) {
-		return nil, fmt.Errorf("retry: a budget's share is %v: use a number from 0 to 1, such as 0.1", share)
+		return nil, fmt.Errorf("retry: NewBudget's share is %v: use a number from 0 to 1, such as 0.1", share)
 	}
 	if !(perSecond >= 0 && perSecond <= 1e9) {
-		return nil, fmt.Errorf("retry: a budget's least number of retries per second is %v: use a number from 0 to 1e9", perSecond)
+		return nil, fmt.Errorf("retry: NewBudget's perSecond is %v: use a number from 0 to 1e9", perSecond)
 	}
 	return &Budget{share: share, floor: perSecond * budgetSlots, started: time.Now()}, nil
 }
@@ -44,7 +44,7 @@ func (b *Budget) First() {
 	b.firsts[b.advance()]++
 }
 
-// Retry takes one retry from the budget and says whether there was one to take. Do calls it.
+// Retry takes one retry from the budget if there is one, and reports whether there was. Do calls it.
 func (b *Budget) Retry() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,7 +61,7 @@ func (b *Budget) Retry() bool {
 	return true
 }
 
-// advance empties the slots of the seconds that have begun since the last call, and returns the present one.
+// advance clears the slots of the seconds that have begun since the last call, and returns the index of the current slot.
 func (b *Budget) advance() int {
 	now := int64(time.Since(b.started) / time.Second)
 	for s := max(b.second+1, now-budgetSlots+1); s <= now; s++ {

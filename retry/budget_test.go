@@ -30,49 +30,51 @@ func granted(b *retry.Budget, of int) (n int) {
 	return n
 }
 
-func TestBudgetIsAShareOfFirstAttempts(t *testing.T) {
+// A budget allows its share of the first attempts of ten seconds, and its retries per second.
+func TestBudget_IsAShareOfFirstAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, 0.25, 0.5)
 		if got := granted(b, 100); got != 5 {
-			t.Errorf("idle: %d retries in ten seconds, want 0.5 a second", got)
+			t.Errorf("retries without first attempts: got %d, want 5", got)
 		}
 		for range 40 {
 			b.First()
 		}
 		if got := granted(b, 100); got != 10 {
-			t.Errorf("after 40 first attempts: %d more retries, want a quarter", got)
+			t.Errorf("further retries after 40 first attempts: got %d, want 10", got)
 		}
 		time.Sleep(9 * time.Second)
 		if b.Retry() {
-			t.Error("the retries of nine seconds ago are forgotten too early")
+			t.Error("a retry nine seconds later: got true, want false")
 		}
 		time.Sleep(time.Second)
 		if got := granted(b, 100); got != 5 {
-			t.Errorf("ten seconds later: %d retries, want 5 again", got)
+			t.Errorf("retries ten seconds later: got %d, want 5", got)
 		}
 		time.Sleep(1000*time.Hour + 3*time.Second)
 		if got := granted(b, 100); got != 5 {
-			t.Errorf("much later: %d retries, want 5 again", got)
+			t.Errorf("retries much later: got %d, want 5", got)
 		}
 	})
 }
 
-func TestDoStopsWhenTheBudgetIsSpent(t *testing.T) {
+// Four first attempts and a share of a half allow two retries.
+func TestDo_StopsWhenTheBudgetIsSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := exact()
 		p.Budget = newBudget(t, 0.5, 0)
-		again := retry.After(errBoom, 0)
+		later := retry.After(errBoom, 0)
 		for range 3 {
 			retry.Do(t.Context(), p, fails().call)
 		}
-		_, err := retry.Do(t.Context(), p, fails(again, again, again).call)
+		_, err := retry.Do(t.Context(), p, fails(later, later, later).call)
 		if e := must(t, err, retry.BudgetSpent); e.Attempts != 3 || e.Wait != 4*time.Second {
-			t.Errorf("four first attempts allow two retries: %+v", e)
+			t.Errorf("got %+v, want 3 attempts and a wait of 4s", e)
 		}
 	})
 }
 
-// naiveBudget keeps every event and counts those of the last ten whole seconds.
+// naiveBudget is the model of a Budget: it keeps every event and counts those of the last ten whole seconds.
 type naiveBudget struct {
 	share, perSecond float64
 	firsts, retries  []int64 // seconds
@@ -94,7 +96,8 @@ func (b *naiveBudget) retry(second int64) bool {
 	return true
 }
 
-func TestBudgetAgreesWithANaiveOne(t *testing.T) {
+// A Budget decides like its model over random events.
+func TestBudget_AgreesWithItsModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		naive := &naiveBudget{
 			share:     float64(rapid.IntRange(0, 8).Draw(rt, "share")) / 8, // exact in binary
@@ -118,15 +121,15 @@ func TestBudgetAgreesWithANaiveOne(t *testing.T) {
 					naive.firsts = append(naive.firsts, second)
 				}
 				if got, want := b.Retry(), naive.retry(second); got != want {
-					t.Fatalf("event %d of %v: %v, want %v", i, events, got, want)
+					t.Fatalf("event %d of %v: got %v, want %v", i, events, got, want)
 				}
 			}
 		})
 	})
 }
 
-// A fleet of callers whose every attempt fails makes no more attempts than the budget says.
-func TestBudgetHoldsAStorm(t *testing.T) {
+// Calls that all fail make no more retries than the budget allows.
+func TestBudget_BoundsAStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBudget(t, 0.1, 1)
 		var mu sync.Mutex
@@ -143,15 +146,16 @@ func TestBudgetHoldsAStorm(t *testing.T) {
 		}
 		wg.Wait()
 		if attempts > 1000+100+10 {
-			t.Errorf("%d attempts for 1000 calls, want at most 1110", attempts)
+			t.Errorf("attempts of 1000 calls: got %d, want at most 1110", attempts)
 		}
 	})
 }
 
-func TestNewBudgetRefusesNonsense(t *testing.T) {
+// NewBudget checks its arguments.
+func TestNewBudget_RefusesValuesOutOfRange(t *testing.T) {
 	for _, c := range [][2]float64{{-1, 1}, {1.1, 1}, {0.1, -1}, {math.NaN(), 1}, {0.1, math.Inf(1)}} {
 		if _, err := retry.NewBudget(c[0], c[1]); err == nil {
-			t.Errorf("NewBudget(%v, %v): no error", c[0], c[1])
+			t.Errorf("NewBudget(%v, %v): got no error, want one", c[0], c[1])
 		}
 	}
 }

@@ -22,8 +22,7 @@ func ExampleDo() {
 	// Output: answered at attempt 3 <nil>
 }
 
-// Each attempt takes the next key. Where the fault was the key's, the next one is tried at once; a mistake of the
-// caller's own isn't repeated at all.
+// Each attempt uses the next key. A revoked key is followed by the next one at once. A client error isn't retried.
 func ExampleImmediately() {
 	keys := []string{"k1", "k2", "k3"}
 	_, err := retry.Do(context.Background(), retry.Policy{}, func(_ context.Context, attempt int) (string, error) {
@@ -39,7 +38,7 @@ func ExampleImmediately() {
 	// Output: permanent 2 [k1 is revoked k2: no such model]
 }
 
-// A wait that ends after the deadline isn't begun: the call fails at once.
+// If a wait would end after the deadline, the call fails at once.
 func ExampleError() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

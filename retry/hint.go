@@ -5,47 +5,57 @@ import (
 	"time"
 )
 
-// Hinter is an error that knows whether and when to try again. The outermost one in an error's tree counts.
+// Hinter is an error with a Hint about retries. The outermost Hinter in an error's tree counts.
 type Hinter interface {
 	error
 	RetryHint() Hint
 }
 
-// Hint is what an error says about trying again. The zero Hint says nothing.
+// Delayer is an error that knows when another attempt may succeed, such as *ratelimit.Error. Its package needn't import this
+// one. An error that is no Hinter and has a positive RetryDelay counts as one with the advice Later. So an ErrDeadline, by which
+// a limiter refuses a wait in advance, ends a call whose deadline is too close, and not only after the last attempt.
+type Delayer interface {
+	error
+	// RetryDelay returns the least time until another attempt may succeed. 0: unknown.
+	RetryDelay() time.Duration
+}
+
+// Hint is an error's advice about retries. The zero Hint gives none.
 type Hint struct {
 	// Advice is what to do.
 	Advice Advice
-	// After is the least time until the next attempt, 0 where none is known. It is a floor: the wait is this and some
-	// jitter. Now ignores it, Never passes it on in the Error.
+	// After is the least time until the next attempt. 0: unknown. The wait is After and jitter. With the advice Now it has no
+	// effect; with Never it only becomes the Error's RetryAfter.
 	After time.Duration
 }
 
-// Advice is what an error wants done about it.
+// Advice is what to do after an error.
 type Advice int
 
+// Values of Advice.
 const (
-	// NoAdvice leaves it to Policy.Worth. A Hint with a positive After and NoAdvice is read as Later.
+	// NoAdvice leaves the decision to Policy.Retryable. If Hint.After is positive, NoAdvice means Later.
 	NoAdvice Advice = iota
-	// Later asks for another attempt after a backoff.
+	// Later: try again after a backoff.
 	Later
-	// Now asks for another attempt without any backoff, because it will take another way: another key, another host.
+	// Now: try again without a backoff, because the next attempt differs: another key, another host.
 	Now
-	// Never says that another attempt fails in the same way.
+	// Never: don't try again, because another attempt would fail in the same way.
 	Never
 )
 
-// After marks err as worth another attempt, no earlier than d from now. After of nil is nil.
+// After marks err as retryable, no earlier than d from now. After of nil is nil.
 func After(err error, d time.Duration) error {
 	return hinted(err, Hint{Advice: Later, After: d})
 }
 
-// Permanent marks err as not worth another attempt. Permanent of nil is nil.
+// Permanent marks err as not retryable. Permanent of nil is nil.
 func Permanent(err error) error {
 	return hinted(err, Hint{Advice: Never})
 }
 
-// Immediately marks err as worth another attempt without backoff, because that will take another way. The attempt counts
-// like any other. Immediately of nil is nil.
+// Immediately marks err as retryable without a backoff, because the next attempt will differ. It counts like any other
+// attempt. Immediately of nil is nil.
 func Immediately(err error) error {
 	return hinted(err, Hint{Advice: Now})
 }
@@ -65,13 +75,14 @@ type hintError struct {
 func (e *hintError) RetryHint() Hint { return e.hint }
 func (e *hintError) Unwrap() error   { return e.error }
 
-// hintOf returns the hint that err carries.
+// hintOf returns the hint of the outermost Hinter in err, or else of the outermost Delayer.
 func hintOf(err error) Hint {
-	h, ok := errors.AsType[Hinter](err)
-	if !ok {
-		return Hint{}
+	var hint Hint
+	if h, ok := errors.AsType[Hinter](err); ok {
+		hint = h.RetryHint()
+	} else if d, ok := errors.AsType[Delayer](err); ok {
+		hint.After = d.RetryDelay()
 	}
-	hint := h.RetryHint()
 	if hint.Advice == NoAdvice && hint.After > 0 {
 		hint.Advice = Later
 	}

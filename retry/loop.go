@@ -16,33 +16,33 @@ type loop struct {
 	started time.Time
 	timer   timer
 
-	attempts int           // begun so far
-	backoffs int           // attempts that ended in a backoff; those retried immediately don't lengthen the next wait
-	wait     time.Duration // until the next attempt
-	drawn    time.Duration // the last backoff, from which decorrelated jitter goes on
+	attempts int           // started
+	backoffs int           // attempts that a backoff followed; those retried immediately don't lengthen the next wait
+	wait     time.Duration // before the next attempt
+	drawn    time.Duration // the last backoff, which the next one of decorrelated jitter depends on
 	errs     []error       // of each attempt
-	stopped  *Error        // why it ended; nil while it goes on
+	stopped  *Error        // why the loop has ended; nil: it hasn't
 }
 
 func newLoop(ctx context.Context, p Policy) *loop {
 	return &loop{ctx: ctx, policy: p, started: time.Now()}
 }
 
-// options plugs the decisions into retry-go. RetryIf makes them all, including the one about the number of attempts,
-// because retry-go calls OnRetry after the last attempt too.
+// options passes the decisions to retry-go. RetryIf makes all of them, also on the number of attempts, because retry-go calls
+// OnRetry after the last attempt, too.
 func (l *loop) options(onRetry retrygo.OnRetryFunc) []retrygo.Option {
 	return []retrygo.Option{
 		retrygo.Context(l.ctx),
 		retrygo.Attempts(uint(l.policy.Attempts)),
-		retrygo.RetryIf(l.again),
+		retrygo.RetryIf(l.retry),
 		retrygo.OnRetry(onRetry),
 		retrygo.DelayType(func(uint, error, *retrygo.Config) time.Duration { return l.wait }),
 		retrygo.WithTimer(&l.timer),
 	}
 }
 
-// begin counts an attempt, unless the context is over: retry-go chooses at random when both its timer and the context
-// are ready, so that a cancelled call would run again.
+// begin counts an attempt, and reports whether it may run. retry-go chooses at random when both its timer and the context are
+// done, so that a cancelled call could run again.
 func (l *loop) begin() bool {
 	if l.ctx.Err() != nil {
 		return false
@@ -54,7 +54,7 @@ func (l *loop) begin() bool {
 	return true
 }
 
-// record keeps an attempt's error.
+// record appends an attempt's error.
 func (l *loop) record(err error) error {
 	if err != nil {
 		l.errs = append(l.errs, err)
@@ -62,20 +62,20 @@ func (l *loop) record(err error) error {
 	return err
 }
 
-// announce tells the policy's hook of the retry that is about to come.
+// announce calls the policy's hook before a retry.
 func (l *loop) announce(err error) {
 	if l.policy.OnRetry != nil {
 		l.policy.OnRetry(Event{Attempt: l.attempts, Err: err, Wait: l.wait, Elapsed: time.Since(l.started)})
 	}
 }
 
-// again decides whether another attempt follows err, and sets the wait until then.
-func (l *loop) again(err error) bool {
+// retry decides whether another attempt follows err, and sets the wait before it.
+func (l *loop) retry(err error) bool {
 	if l.ctx.Err() != nil {
-		return false // failure finds the reason
+		return false // failure determines the reason
 	}
 	hint := hintOf(err)
-	if !l.worth(err, hint) {
+	if !l.retryable(err, hint) {
 		return l.stop(PermanentFailure, hint, 0)
 	}
 	l.plan(hint)
@@ -92,26 +92,26 @@ func (l *loop) again(err error) bool {
 			return l.stop(Deadline, hint, left)
 		}
 	}
-	// The budget comes last: what another limit forbids takes nothing from it.
+	// The budget comes last, so that a retry that another limit forbids takes nothing from it.
 	if b := l.policy.Budget; b != nil && !b.Retry() {
 		return l.stop(BudgetSpent, hint, 0)
 	}
 	return true
 }
 
-// worth says whether err is to be tried again. retry-go forgets its own Unrecoverable when there is a RetryIf; code that
-// still uses it is understood.
-func (l *loop) worth(err error, hint Hint) bool {
+// retryable reports whether err allows another attempt. With a RetryIf, retry-go ignores its own Unrecoverable, so it is
+// checked here for code that uses it.
+func (l *loop) retryable(err error, hint Hint) bool {
 	switch {
 	case hint.Advice == Never || !retrygo.IsRecoverable(err):
 		return false
 	case hint.Advice != NoAdvice:
 		return true
 	}
-	return l.policy.Worth(err)
+	return l.policy.Retryable(err)
 }
 
-// plan sets the wait that the hint asks for.
+// plan sets the wait before the next attempt.
 func (l *loop) plan(hint Hint) {
 	if hint.Advice == Now {
 		l.wait = 0
@@ -130,7 +130,7 @@ func (l *loop) stop(why Reason, hint Hint, left time.Duration) bool {
 	return false
 }
 
-// failure completes the error of a loop that has ended.
+// failure returns the error of a loop that has ended.
 func (l *loop) failure() error {
 	e := l.stopped
 	if e == nil {
@@ -141,8 +141,8 @@ func (l *loop) failure() error {
 	return e
 }
 
-// interrupted is the error of a call whose context ended. It carries the context's error and its cause, unless the last
-// attempt's error says so already.
+// interrupted returns the error of a call whose context has ended. It has the context's error and its cause, unless the
+// attempts' errors have them already.
 func (l *loop) interrupted() *Error {
 	e := &Error{Reason: Canceled}
 	ctxErr := l.ctx.Err()
@@ -157,7 +157,7 @@ func (l *loop) interrupted() *Error {
 	return e
 }
 
-// timer is retry-go's source of waits: one timer for all of a call's waits, stopped when the call returns.
+// timer implements retry-go's Timer with one timer for all waits of a call, which is stopped when the call returns.
 type timer struct{ t *time.Timer }
 
 // After implements retry-go's Timer.

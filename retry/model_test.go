@@ -12,7 +12,7 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// scenario is a call whose attempts take a while and fail in given ways, then succeed.
+// scenario is a call whose attempts take given times and fail with given hints, then succeed.
 type scenario struct {
 	policy           retry.Policy
 	deadline, cancel time.Duration // from the beginning; 0: never
@@ -52,7 +52,7 @@ func drawScenario(t *rapid.T) scenario {
 	return s
 }
 
-// record is what happened.
+// record is the course of a call.
 type record struct {
 	began, ended []time.Duration // each attempt
 	discarded    []int
@@ -91,14 +91,14 @@ func (s scenario) run(t *testing.T) (r record) {
 	return r
 }
 
-// Whatever fails, and however: the limits hold, floors are kept, no time is slept away, and no value is lost.
-func TestDoKeepsItsPromises(t *testing.T) {
+// In random scenarios the limits hold, floors are kept, no wait ends after a limit, and each value is discarded or returned.
+func TestDo_KeepsItsBounds(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawScenario(rt)
 		r := s.run(t)
 		n := len(r.began)
 		if n > s.policy.Attempts {
-			rt.Errorf("%d attempts, allowed are %d", n, s.policy.Attempts)
+			rt.Errorf("attempts: got %d, want at most %d", n, s.policy.Attempts)
 		}
 		for i := 1; i < n; i++ {
 			hint, wait := s.steps[i-1].hint, r.began[i]-r.ended[i-1]
@@ -107,11 +107,11 @@ func TestDoKeepsItsPromises(t *testing.T) {
 				least, most = 0, 0
 			}
 			if hint.Advice == retry.Never || wait < least || wait > most {
-				rt.Errorf("attempt %d follows after %v, want %v to %v", i+1, wait, least, most)
+				rt.Errorf("the wait before attempt %d: got %v, want from %v to %v", i+1, wait, least, most)
 			}
 			for _, limit := range []time.Duration{s.deadline, s.cancel, s.policy.MaxElapsed} {
 				if limit > 0 && r.began[i] > limit {
-					rt.Errorf("attempt %d begins at %v, after %v", i+1, r.began[i], limit)
+					rt.Errorf("the start of attempt %d: got %v, want at most %v", i+1, r.began[i], limit)
 				}
 			}
 		}
@@ -120,28 +120,28 @@ func TestDoKeepsItsPromises(t *testing.T) {
 	})
 }
 
-// checkEnd: a call returns with its last attempt, or when it is cancelled in a wait.
+// checkEnd checks that the call returns at the end of its last attempt, or when it is cancelled during a wait.
 func checkEnd(t *rapid.T, s scenario, r record) {
 	if r.err == nil {
 		if len(r.began) != len(s.steps)+1 {
-			t.Errorf("success at attempt %d of %d", len(r.began), len(s.steps)+1)
+			t.Errorf("attempts until success: got %d, want %d", len(r.began), len(s.steps)+1)
 		}
 		return
 	}
 	e, ok := r.err.(*retry.Error)
 	if !ok || e.Attempts != len(r.began) || e.Elapsed != r.returned || len(e.Errs) < e.Attempts {
-		t.Fatalf("error %+v", r.err)
+		t.Fatalf("got error %+v, want that of %d attempts in %v", r.err, len(r.began), r.returned)
 	}
 	last := time.Duration(0)
 	if e.Attempts > 0 {
 		last = r.ended[e.Attempts-1]
 	}
 	if r.returned != last && (e.Reason != retry.Canceled || r.returned != s.cancel) {
-		t.Errorf("given up at %v for %q, the last attempt ended at %v", r.returned, e.Reason, last)
+		t.Errorf("given up (%q): got it at %v, want %v", e.Reason, r.returned, last)
 	}
 }
 
-// checkValues: each attempt's value is discarded, if another attempt was to follow, or returned.
+// checkValues checks that each attempt's value is discarded or returned.
 func checkValues(t *rapid.T, r record) {
 	var want []int
 	for n := range r.began {
@@ -152,6 +152,6 @@ func checkValues(t *rapid.T, r record) {
 		got = append(slices.Clone(got), r.value)
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("values %v were discarded or returned, want %v", got, want)
+		t.Errorf("values discarded or returned: got %v, want %v", got, want)
 	}
 }

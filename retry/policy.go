@@ -15,51 +15,51 @@ const (
 	DefaultMultiplier = 2
 )
 
-// Policy bounds and spaces the attempts of a call. The zero Policy is ready for use: five attempts, full jitter below a
-// ceiling that starts at 250 ms and doubles up to 30 s. A Policy may be shared by any number of calls.
+// Policy decides on the number of a call's attempts and the waits between them. The zero Policy makes five attempts, with full
+// jitter below a ceiling that starts at 250 ms and doubles up to 30 s. Any number of calls may share a Policy.
 type Policy struct {
-	// Attempts is how many times a call is made at most, the first included. Defaults to 5; 1 switches retrying off.
+	// Attempts is the highest number of attempts, the first included. At least 1, which switches retries off. Defaults to 5.
 	Attempts int
-	// Base is the backoff's ceiling after the first attempt, and with DecorrelatedJitter its least value. Defaults to
-	// 250 ms.
+	// Base is the backoff's ceiling after the first attempt, and with DecorrelatedJitter its lowest value. More than 0, at most
+	// Max. Defaults to 250 ms.
 	Base time.Duration
-	// Max is the highest backoff. What a provider asks for with Retry-After isn't cut to it. Defaults to 30 s, or to
-	// Base where that is more.
+	// Max is the highest backoff. It doesn't shorten a Retry-After. At least Base. Defaults to 30 s, or to Base if that is more.
 	Max time.Duration
-	// Multiplier is what the backoff's ceiling grows by from one attempt to the next; at least 1. DecorrelatedJitter
+	// Multiplier is the factor by which the backoff's ceiling grows from attempt to attempt. At least 1. DecorrelatedJitter
 	// doesn't use it. Defaults to 2.
 	Multiplier float64
-	// Jitter is how waits are spread. Defaults to FullJitter.
+	// Jitter is the distribution of waits. Defaults to FullJitter.
 	Jitter Jitter
-	// MaxElapsed is the latest moment, from the beginning of the call, at which an attempt may start. Defaults to 0: no
-	// limit beyond the context's deadline.
+	// MaxElapsed is the time since the beginning of the call after which no attempt starts. Not negative. Defaults to 0: no
+	// limit besides the context's deadline.
 	MaxElapsed time.Duration
 	// Budget limits the retries of all calls that share it. Defaults to nil: no limit.
 	Budget *Budget
-	// Worth says whether an error that carries no hint is worth another attempt. Defaults to the function Worth.
-	Worth func(error) bool
-	// OnRetry is called after an attempt that failed and before the wait for the next one; not after the last attempt.
-	// It runs on the goroutine of the call and must return quickly. Optional.
+	// Retryable reports whether an error without a Hint allows another attempt. Defaults to the function Retryable.
+	Retryable func(error) bool
+	// OnRetry is called after a failed attempt, before the wait for the next one. It isn't called after the last attempt. It
+	// runs on the call's goroutine and must return quickly. Defaults to nil: none.
 	OnRetry func(Event)
 }
 
-// Jitter is how waits are spread, so that clients that failed together don't come back together.
+// Jitter is the distribution of waits. It spreads the retries of clients that failed together.
 type Jitter int
 
+// Values of Jitter.
 const (
-	// FullJitter draws evenly between nothing and the ceiling.
+	// FullJitter is uniform between 0 and the ceiling.
 	FullJitter Jitter = iota
-	// DecorrelatedJitter draws evenly between Base and three times the wait before.
+	// DecorrelatedJitter is uniform between Base and three times the previous backoff.
 	DecorrelatedJitter
-	// NoJitter waits exactly the ceiling. It is for a client that is alone, and for tests.
+	// NoJitter is exactly the ceiling. It is for a single client, and for tests.
 	NoJitter
 )
 
-// Validate says which field is out of range, and what it may be. The zero Policy is valid.
+// Validate returns an error that names a field out of range and its range. The zero Policy is valid.
 func (p Policy) Validate() error {
 	switch {
 	case p.Attempts < 0:
-		return fmt.Errorf("retry: Attempts is %d: use 1 to never try again, or 0 for the default of %d", p.Attempts, DefaultAttempts)
+		return fmt.Errorf("retry: Attempts is %d: use 1 for no retries, or 0 for the default of %d", p.Attempts, DefaultAttempts)
 	case p.Base < 0:
 		return fmt.Errorf("retry: Base is %v: use a positive duration, or 0 for the default of %v", p.Base, DefaultBase)
 	case p.Max < 0:
@@ -76,14 +76,14 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// withDefaults returns p with every default in place.
+// withDefaults returns p with its defaults.
 func (p Policy) withDefaults() Policy {
 	p.Attempts = cmp.Or(p.Attempts, DefaultAttempts)
 	p.Base = cmp.Or(p.Base, DefaultBase)
 	p.Max = cmp.Or(p.Max, max(DefaultMax, p.Base))
 	p.Multiplier = cmp.Or(p.Multiplier, DefaultMultiplier)
-	if p.Worth == nil {
-		p.Worth = Worth
+	if p.Retryable == nil {
+		p.Retryable = Retryable
 	}
 	return p
 }

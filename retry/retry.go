@@ -1,26 +1,26 @@
-// Package retry decides what is worth trying again, when, and when to stop.
+// Package retry decides whether and when a failed call is tried again.
 //
-// The loop is that of github.com/avast/retry-go; the decisions are made here, once for each failed attempt:
+// The loop is that of github.com/avast/retry-go. This package makes the decisions, once for each failed attempt:
 //
 //	          ┌────────────── wait: backoff with jitter, or Retry-After and jitter above it ◄─┐
 //	          ▼                                                                               │
 //	Do ─► attempt ─ok─► value                                                                 │
 //	          │ error                                                                         │
-//	          ├─ the call's own context is over? ──────── yes ─► Error{Canceled, Deadline}    │
-//	          ├─ not worth it (Hint, Status, Worth)? ──── yes ─► Error{PermanentFailure}      │
+//	          ├─ has the call's context ended? ────────── yes ─► Error{Canceled, Deadline}    │
+//	          ├─ not retryable (Hint, Status, Network)? ─ yes ─► Error{PermanentFailure}      │
 //	          ├─ last attempt? ────────────────────────── yes ─► Error{AttemptsSpent}         │
 //	          ├─ wait past MaxElapsed, or the deadline? ─ yes ─► Error{ElapsedSpent, Deadline}│
-//	          └─ budget drained? ──────────────────────── yes ─► Error{BudgetSpent}           │
+//	          └─ budget spent? ────────────────────────── yes ─► Error{BudgetSpent}           │
 //	                                                      no ─────────────────────────────────┘
 //
-// Nothing sleeps towards a deadline that it can't meet: a call that can't start its next attempt in time fails at once,
-// and the [Error] says what stood in the way, and carries the error of every attempt.
+// If the next attempt can't start before the deadline, the call fails at once. Its [Error] has the reason and the errors of all
+// attempts.
 //
-// What an error means is found out in this order: the hint that it carries ([Permanent], [After], [Immediately], or a
-// type of one's own that is a [Hinter]), then [Policy.Worth], which defaults to the function [Worth].
+// An error is classified by its hint ([Permanent], [After], [Immediately], or another type that is a [Hinter] or a [Delayer]), else by
+// [Policy.Retryable], which defaults to the function [Retryable].
 //
-// Do is one layer. What a Do inside another gave up stays given up; where something else below retries too, an SDK for
-// instance, switch one of the two off: attempts multiply.
+// The attempts of nested layers multiply. A Do doesn't retry a call that an inner Do gave up. If an SDK below Do retries, too,
+// switch off one of the two.
 package retry
 
 import (
@@ -30,14 +30,14 @@ import (
 	retrygo "github.com/avast/retry-go/v4"
 )
 
-// Do calls call until it succeeds, fails for good, or p says stop. It passes ctx on as it is, and the attempt's number,
-// which starts at 1.
+// Do calls call until it succeeds, its error isn't retryable, or p allows no further attempt. It passes ctx on unchanged, and
+// the attempt's number, from 1.
 //
-// An error of Do is a *[Error], or tells what is wrong with p. The value returned beside it is that of the last attempt,
-// so that the answer to an HTTP request isn't lost; the values of attempts that are followed by another one go to
-// discard, if there is one, before the wait begins. It is the place to close them.
+// The error of Do is an *[Error], or describes what is wrong with p. The value beside it is the last attempt's, such as the
+// response to an HTTP request. The value of an attempt that another one follows is passed to discard, if there is one, before
+// the wait. discard should close it.
 //
-// Do runs everything on the caller's goroutine, and may be called from many at once with the same policy.
+// Do runs everything on the caller's goroutine. It is safe for concurrent use with the same policy.
 func Do[T any](ctx context.Context, p Policy, call func(ctx context.Context, attempt int) (T, error), discard ...func(T)) (T, error) {
 	var value, none T
 	if err := p.Validate(); err != nil {
@@ -68,10 +68,10 @@ func Do[T any](ctx context.Context, p Policy, call func(ctx context.Context, att
 	return value, nil
 }
 
-// Event is an attempt that failed and is followed by another.
+// Event is a failed attempt that another one follows.
 type Event struct {
-	Attempt int           // the one that failed; from 1
-	Err     error         // why
-	Wait    time.Duration // until the next one begins
+	Attempt int           // its number, from 1
+	Err     error         // its error
+	Wait    time.Duration // until the next attempt
 	Elapsed time.Duration // since Do was called
 }

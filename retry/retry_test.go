@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var errBoom = errors.New("boom")
 
-// flaky fails with the given errors, one an attempt, then succeeds. It notes when each attempt began.
+// flaky fails with the given errors, one an attempt, then succeeds. It records when each attempt began.
 type flaky struct {
 	errs  []error
 	began []time.Duration
@@ -32,7 +32,7 @@ func fails(errs ...error) *flaky { return &flaky{errs: errs, start: time.Now()} 
 
 func (f *flaky) call(_ context.Context, attempt int) (string, error) {
 	if attempt != len(f.began)+1 {
-		return "", retry.Permanent(fmt.Errorf("attempt %d is called %d", len(f.began)+1, attempt))
+		return "", retry.Permanent(fmt.Errorf("the attempt number: got %d, want %d", attempt, len(f.began)+1))
 	}
 	f.began = append(f.began, time.Since(f.start))
 	value := fmt.Sprintf("value %d", attempt)
@@ -42,17 +42,17 @@ func (f *flaky) call(_ context.Context, attempt int) (string, error) {
 	return value, nil
 }
 
-// exact is a policy whose waits are known: 1 s, 2 s, 4 s, 8 s.
+// exact returns a policy with waits of exactly 1 s, 2 s, 4 s, 8 s.
 func exact() retry.Policy {
 	return retry.Policy{Base: time.Second, Jitter: retry.NoJitter}
 }
 
-// must returns the *retry.Error in err, which must have the reason.
+// must returns the *retry.Error in err, and fails the test if it has another reason.
 func must(t *testing.T, err error, why retry.Reason) *retry.Error {
 	t.Helper()
 	e, ok := errors.AsType[*retry.Error](err)
 	if !ok || e.Reason != why {
-		t.Fatalf("error %v, want one with reason %q", err, why)
+		t.Fatalf("got error %v, want one with reason %q", err, why)
 	}
 	return e
 }
@@ -60,46 +60,49 @@ func must(t *testing.T, err error, why retry.Reason) *retry.Error {
 func wantBegan(t *testing.T, f *flaky, want ...time.Duration) {
 	t.Helper()
 	if !slices.Equal(f.began, want) {
-		t.Errorf("attempts began at %v, want %v", f.began, want)
+		t.Errorf("times of the attempts: got %v, want %v", f.began, want)
 	}
 }
 
-func TestDoBacksOffAndSucceeds(t *testing.T) {
+// Do waits 1 s, 2 s and 4 s between four attempts.
+func TestDo_BacksOffAndSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := fails(retry.After(errBoom, 0), retry.After(errBoom, 0), retry.After(errBoom, 0))
 		value, err := retry.Do(t.Context(), exact(), f.call)
 		if value != "value 4" || err != nil {
-			t.Errorf("got %q, %v", value, err)
+			t.Errorf("got %q and %v, want value 4 and nil", value, err)
 		}
 		wantBegan(t, f, 0, time.Second, 3*time.Second, 7*time.Second)
 	})
 }
 
-func TestDoStopsAfterAttempts(t *testing.T) {
+// After the last attempt, Do returns its value. Only the values of attempts that another one follows are discarded.
+func TestDo_StopsAfterAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var events []retry.Event
 		var discarded []string
 		p := exact()
 		p.Attempts = 3
 		p.OnRetry = func(e retry.Event) { events = append(events, e) }
-		again := retry.After(errBoom, 0)
-		f := fails(again, again, again, again)
+		later := retry.After(errBoom, 0)
+		f := fails(later, later, later, later)
 		value, err := retry.Do(t.Context(), p, f.call, func(v string) { discarded = append(discarded, v) })
 
 		e := must(t, err, retry.AttemptsSpent)
 		if e.Attempts != 3 || len(e.Errs) != 3 || e.Elapsed != 3*time.Second || e.Wait != 4*time.Second || !errors.Is(err, errBoom) {
-			t.Errorf("error %+v", e)
+			t.Errorf("got error %+v, want 3 attempts with errors in 3s and a wait of 4s", e)
 		}
 		if value != "value 3" || !slices.Equal(discarded, []string{"value 1", "value 2"}) {
-			t.Errorf("value %q, discarded %q: only what another attempt replaces is discarded", value, discarded)
+			t.Errorf("got value %q and discarded %q, want value 3 and the values 1 and 2", value, discarded)
 		}
 		if len(events) != 2 || events[1].Attempt != 2 || events[1].Wait != 2*time.Second || events[1].Elapsed != time.Second {
-			t.Errorf("events %+v: none belongs to the last attempt", events)
+			t.Errorf("got events %+v, want 2 with a wait of 2s in the second", events)
 		}
 	})
 }
 
-func TestDoDoesNotRepeatWhatWontHelp(t *testing.T) {
+// An error that isn't retryable ends the call after its attempt.
+func TestDo_MakesOneAttemptAtPermanentFailures(t *testing.T) {
 	for name, err := range map[string]error{
 		"unknown":            errBoom,
 		"permanent":          retry.Permanent(retry.After(errBoom, time.Second)),
@@ -110,23 +113,25 @@ func TestDoDoesNotRepeatWhatWontHelp(t *testing.T) {
 		_, got := retry.Do(t.Context(), retry.Policy{}, f.call)
 		e := must(t, got, retry.PermanentFailure)
 		if e.Attempts != 1 || e.Wait != 0 || !errors.Is(got, errBoom) {
-			t.Errorf("%s: %+v", name, e)
+			t.Errorf("%s: got %+v, want 1 attempt and no wait", name, e)
 		}
 	}
 }
 
-func TestDoRetriesImmediately(t *testing.T) {
+// Immediate retries don't wait, and don't lengthen the first backoff.
+func TestDo_RetriesImmediately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		other := retry.Immediately(errBoom)
 		f := fails(other, other, retry.After(errBoom, 0))
 		if _, err := retry.Do(t.Context(), exact(), f.call); err != nil {
-			t.Error(err)
+			t.Errorf("got %v, want nil", err)
 		}
-		wantBegan(t, f, 0, 0, 0, time.Second) // and the first backoff is still the shortest
+		wantBegan(t, f, 0, 0, 0, time.Second)
 	})
 }
 
-func TestDoKeepsRetryAfterAsAFloor(t *testing.T) {
+// The wait is at least the hint's After, which Max doesn't shorten. Jitter is added to it.
+func TestDo_WaitsAtLeastRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const floor = 90 * time.Second // above Max
 		began := map[time.Duration]bool{}
@@ -137,18 +142,19 @@ func TestDoKeepsRetryAfterAsAFloor(t *testing.T) {
 			}
 			at := f.began[1]
 			if at < floor || at > floor+floor/10 {
-				t.Errorf("waited %v, want %v to a tenth more", at, floor)
+				t.Errorf("the wait: got %v, want from %v to %v", at, floor, floor+floor/10)
 			}
 			began[at.Round(time.Millisecond)] = true
 		}
 		instants := slices.Sorted(maps.Keys(began))
 		if spread := instants[len(instants)-1] - instants[0]; len(instants) < 15 || spread < time.Second {
-			t.Errorf("19 clients that were told the same instant came back at %v", instants)
+			t.Errorf("waits of 19 calls with the same After: got %v, want at least 15 different ones over a second", instants)
 		}
 	})
 }
 
-func TestDoNeverSleepsPastTheDeadline(t *testing.T) {
+// If the next attempt would start after the deadline, the call fails without the wait.
+func TestDo_FailsAtOnceIfTheDeadlineIsTooClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -158,31 +164,33 @@ func TestDoNeverSleepsPastTheDeadline(t *testing.T) {
 		e := must(t, err, retry.Deadline)
 		if value != "value 2" || e.Attempts != 2 || e.RetryAfter != 11*time.Second || e.Wait != 11*time.Second ||
 			e.Left != 9*time.Second || e.Elapsed != time.Second {
-			t.Errorf("value %q, error %+v", value, e)
+			t.Errorf("got value %q and error %+v, want value 2 after 1s, with a wait of 11s and 9s left", value, e)
 		}
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, errBoom) {
-			t.Errorf("%v is not both a deadline and the call's error", err)
+			t.Errorf("got %v, want %v and %v", err, context.DeadlineExceeded, errBoom)
 		}
 	})
 }
 
-func TestDoKeepsTheElapsedLimit(t *testing.T) {
+// No attempt starts after MaxElapsed, and the call doesn't wait for it.
+func TestDo_ObeysMaxElapsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for limit, left := range map[time.Duration]time.Duration{3 * time.Second: 0, 6 * time.Second: 3 * time.Second} {
 			p := exact()
 			p.MaxElapsed = limit
-			again := retry.After(errBoom, 0)
-			f := fails(again, again, again, again)
+			later := retry.After(errBoom, 0)
+			f := fails(later, later, later, later)
 			_, err := retry.Do(t.Context(), p, f.call)
 			if e := must(t, err, retry.ElapsedSpent); e.Wait != 4*time.Second || e.Left != left {
-				t.Errorf("limit %v: error %+v", limit, e)
+				t.Errorf("MaxElapsed %v: got %+v, want a wait of 4s and %v left", limit, e, left)
 			}
 			wantBegan(t, f, 0, time.Second, 3*time.Second)
 		}
 	})
 }
 
-func TestDoEndsWithItsContext(t *testing.T) {
+// A cancelled context ends the wait. The error has the context's error, its cause and the attempt's error.
+func TestDo_EndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		why := errors.New("shutting down")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -191,27 +199,27 @@ func TestDoEndsWithItsContext(t *testing.T) {
 		value, err := retry.Do(ctx, exact(), f.call)
 		e := must(t, err, retry.Canceled)
 		if value != "" {
-			t.Errorf("value %q, of an attempt that was to be followed by another", value)
+			t.Errorf("got value %q, want none", value)
 		}
 		if e.Elapsed != 500*time.Millisecond {
-			t.Errorf("took %v to notice", e.Elapsed)
+			t.Errorf("Elapsed: got %v, want 500ms", e.Elapsed)
 		}
 		for _, want := range []error{errBoom, why, context.Canceled} {
 			if !errors.Is(err, want) {
-				t.Errorf("%v doesn't tell of %v", err, want)
+				t.Errorf("got %v, want also %v", err, want)
 			}
 		}
 		wantBegan(t, f, 0)
 
 		_, err = retry.Do(ctx, exact(), f.call)
 		if e := must(t, err, retry.Canceled); e.Attempts != 0 || !errors.Is(err, why) {
-			t.Errorf("a call whose context is over before it begins: %+v", e)
+			t.Errorf("with a context that has ended: got %+v, want no attempt and %v", e, why)
 		}
 	})
 }
 
-// A context that ends while the timer is ready too must win every time.
-func TestDoNeverRunsAgainAfterACancel(t *testing.T) {
+// If the context ends while the timer is ready, too, no further attempt starts.
+func TestDo_MakesNoAttemptAfterACancel(t *testing.T) {
 	for range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
 		attempts := 0
@@ -220,13 +228,13 @@ func TestDoNeverRunsAgainAfterACancel(t *testing.T) {
 			return 0, retry.Immediately(errBoom)
 		})
 		if must(t, err, retry.Canceled); attempts != 1 {
-			t.Fatalf("%d attempts, %d of them after the cancel", attempts, attempts-1)
+			t.Fatalf("got %d attempts, want 1", attempts)
 		}
 	}
 }
 
-// The timeout of one attempt is worth another; that of the call isn't.
-func TestDoTellsTheTimeoutsApart(t *testing.T) {
+// An attempt's own timeout is retryable; the deadline of the call isn't.
+func TestDo_RetriesAnAttemptsOwnTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -238,13 +246,13 @@ func TestDoTellsTheTimeoutsApart(t *testing.T) {
 		}
 		_, err := retry.Do(ctx, exact(), slow)
 		if e := must(t, err, retry.Deadline); e.Attempts != 2 || e.Elapsed != 5*time.Second || len(e.Errs) != 2 {
-			t.Errorf("error %+v", e)
+			t.Errorf("got %+v, want 2 attempts with errors in 5s", e)
 		}
 	})
 }
 
-// Layers of retries don't multiply.
-func TestDoTakesUpNothingThatWasGivenUp(t *testing.T) {
+// A Do doesn't retry what an inner Do gave up.
+func TestDo_DoesNotRetryAnInnerDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
 		_, err := retry.Do(t.Context(), exact(), func(ctx context.Context, _ int) (int, error) {
@@ -254,19 +262,20 @@ func TestDoTakesUpNothingThatWasGivenUp(t *testing.T) {
 			})
 		})
 		if e := must(t, err, retry.PermanentFailure); attempts != 5 || e.RetryAfter != time.Second || !errors.Is(err, errBoom) {
-			t.Errorf("%d attempts, error %+v", attempts, e)
+			t.Errorf("got %d attempts and %+v, want 5 and a RetryAfter of 1s", attempts, e)
 		}
 	})
 }
 
-func TestDoRefusesABadPolicy(t *testing.T) {
+// With an invalid policy, Do makes no attempt.
+func TestDo_RefusesAnInvalidPolicy(t *testing.T) {
 	for _, p := range []retry.Policy{
 		{Attempts: -1}, {Base: -1}, {Max: -1}, {Multiplier: 0.5}, {MaxElapsed: -1}, {Jitter: 9}, {Base: time.Minute, Max: time.Second},
 		{Max: time.Millisecond},
 	} {
 		f := fails()
 		if _, err := retry.Do(t.Context(), p, f.call); err == nil || len(f.began) > 0 {
-			t.Errorf("policy %+v: error %v, %d attempts", p, err, len(f.began))
+			t.Errorf("policy %+v: got %v and %d attempts, want an error and none", p, err, len(f.began))
 		}
 	}
 }

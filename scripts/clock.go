@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// drift is how fast the two clocks may part, as a fraction: twice what NTP slews at most.
+// drift is the greatest rate at which the two clocks diverge: twice the slew rate of NTP.
 const drift = 1e-3
 
 // Clock maps Redis' time to this process's monotonic clock. Every reply that carries Redis' time bounds the
@@ -43,7 +43,7 @@ func (c *Clock) Observe(sent, received time.Time, server int64) {
 	c.lo, c.hi, c.at, c.known = lo, hi, to, true
 }
 
-// Forget makes the Clock know nothing, as at its beginning: for a deadline that proved wrong, because Redis' clock was set
+// Forget drops the bounds. It is for a deadline that proved wrong, because Redis' clock was set
 // forward or because every reply so far was long under way. No reply would put that right if each call is too late.
 func (c *Clock) Forget() {
 	c.mu.Lock()

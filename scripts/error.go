@@ -16,11 +16,11 @@ type Outcome int
 const (
 	// Unknown: the script was sent and its reply lost or late. It may have run, once.
 	Unknown Outcome = iota
-	// NotRun: the script certainly didn't run, and may if it is sent again: Redis can't be reached, is loading,
-	// failing over or moving the slot, or the client had no free connection.
+	// NotRun: the script didn't run, and may if it is sent again. Redis can't be reached, is loading, failing over or moving
+	// the slot, or the client had no free connection.
 	NotRun
-	// Rejected: Redis refused the script, and will again until somebody changes something: no permission, out of
-	// memory, a key of another type. Nothing was written.
+	// Rejected: Redis refused the script, and will until its configuration or the key changes: no permission, out of memory, a
+	// key of another type. Nothing was written.
 	Rejected
 )
 
@@ -36,7 +36,7 @@ func (o Outcome) String() string {
 	}
 }
 
-// Error is why a script call failed. Unwrap gives the client's own error.
+// Error is a failed script call. Unwrap returns the client's own error.
 type Error struct {
 	Script  string   // the script's name, such as "gcra"
 	Keys    []string // the Redis keys of the call
@@ -70,20 +70,20 @@ func (e *Error) Error() string {
 // Unwrap returns the client's error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrLate is what a script answers that reached Redis after its deadline: it did nothing.
-var ErrLate = errors.New("the script reached Redis after its deadline and did nothing")
+// ErrLate is the error of a script that started after its deadline: it did nothing.
+var ErrLate = errors.New("the script started after its deadline and did nothing")
 
-// ErrStale is what a script answers when a newer call of the same session was there before: it did nothing.
-var ErrStale = errors.New("a newer call of the session reached Redis before; this one did nothing")
+// ErrStale is the error of a script that started after a newer call of the same session: it did nothing.
+var ErrStale = errors.New("the script started after a newer call of the session and did nothing")
 
-// ErrLost is what the pool's script answers when Redis has lost writes that the session knew of: it did nothing.
-var ErrLost = errors.New("writes are lost: the state in Redis is older than this session knew; the script did nothing")
+// ErrLost is the error of the pool's script if Redis has lost writes that the session had seen: it did nothing.
+var ErrLost = errors.New("Redis lost writes: its state is older than this session has seen; the script did nothing")
 
 // ErrLostAll is an ErrLost where nothing is left of the state that the session knew.
-var ErrLostAll = fmt.Errorf("%w, since nothing is left of it", ErrLost)
+var ErrLostAll = fmt.Errorf("%w, and nothing is left of that state", ErrLost)
 
-// passing are the first words of replies that Redis sends before it runs a script, or in the place of its first write,
-// until something has passed; the state is as it was.
+// passing are the first words of error replies for conditions that pass. Redis sends them before the script runs or in
+// place of its first write, so the state is unchanged.
 var passing = []string{
 	"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS", "BUSY", "MOVED", "ASK",
 	"max number of clients",
@@ -109,8 +109,8 @@ func outcome(err error) Outcome {
 	return Unknown
 }
 
-// said is the text of an error reply. Before Redis 7 that of a command inside a script stands behind where it happened:
-// ERR Error running script (call to f_0123…): @user_script:1: @user_script: 1: -READONLY You can't write.
+// said returns the text of an error reply. Before Redis 7 the error of a command inside a script stands behind its
+// position: ERR Error running script (call to f_0123…): @user_script:1: @user_script: 1: -READONLY You can't write.
 func said(reply redis.Error) string {
 	text := strings.TrimPrefix(reply.Error(), "ERR ")
 	if !strings.HasPrefix(text, "Error running script") {
@@ -122,7 +122,7 @@ func said(reply redis.Error) string {
 	return text
 }
 
-// OutcomeOf says what is known of a failed call; Unknown for errors that aren't this package's.
+// OutcomeOf returns what is known of a failed call; Unknown for an error of another package.
 func OutcomeOf(err error) Outcome {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Outcome

@@ -12,7 +12,8 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-func TestOutcome(t *testing.T) {
+// Each kind of failure has the outcome that its caller needs: not run, rejected or unknown.
+func TestOutcome_SaysWhatIsKnownOfAFailedCall(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	admin := server.Client(t)
@@ -62,8 +63,8 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// TestErrorsInsideScripts: servers before Redis 7 say in other words what a command in a script was refused for.
-func TestErrorsInsideScripts(t *testing.T) {
+// An error of a command inside a script has the same outcome in the words of servers before Redis 7.
+func TestOutcome_IsTheSameForErrorsInsideScripts(t *testing.T) {
 	t.Parallel()
 	const old = "ERR Error running script (call to f_bd6f3018b28bbdb36260f19d3c44afed740db987): @user_script:1: @user_script: 1: "
 	for text, want := range map[string]Outcome{

@@ -84,8 +84,8 @@ func (c *GCRA) AtMost(count int, limit GCRALimit) {
 }
 
 // Reserve adds count equal calls: each takes all its costs at the earliest time at which all of them fit. No cost may
-// exceed its burst. waits has, for each call, how far away that time may be, in microseconds; without waits, it may be
-// any, and the result is count. Else the results are a bit for each call, 32 in a number, lowest first.
+// exceed its burst. waits is, for each call, how far away that time may be, in microseconds; without waits, it may be
+// any, and the result is count. With waits, the results are a bit for each call, 32 in a number, lowest first.
 func (c *GCRA) Reserve(count int, waits []int64, limits ...GCRALimit) {
 	c.args = append(c.args, "r", count, len(limits))
 	c.limits(limits)
@@ -135,7 +135,7 @@ func (c *GCRA) SetBack(key int, step time.Duration, seen GCRAState) {
 	c.results++
 }
 
-// Reset adds the return of everything ever charged. Clients that have seen the state before know for remember, at
+// Reset adds the return of everything ever charged. Clients that hold the state before learn of it for remember, at
 // least, that it is over. The result is 1.
 func (c *GCRA) Reset(key int, remember time.Duration) {
 	c.args = append(c.args, "z", key+1, remember.Seconds())
@@ -151,7 +151,7 @@ func (c *GCRA) Run(ctx context.Context, client Client) (GCRAReply, error) {
 	return newGCRAReply(gcraScript, c.keys, c.results, v)
 }
 
-// GCRAReply is what the script answers.
+// GCRAReply is the script's reply.
 type GCRAReply struct {
 	v    []int64
 	keys int

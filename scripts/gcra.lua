@@ -1,8 +1,8 @@
--- Rate limits (GCRA): many operations on many limits in one call, each as if it came alone, in their order.
+-- Rate limits (GCRA): many operations on many limits in one call. Each has the result that it would have alone, in order.
 --
 -- KEYS  one string per limit: its theoretical arrival time (TAT) as decimal text, seconds since 2017. Text of 25
---       characters or more ends in 15 digits, beyond what a double can tell: how much was ever given back, in
---       microseconds modulo 10^15 (see below). Shorter text, as redis_rate writes it: nothing was.
+--       characters or more ends in 15 digits that lie beyond a double's resolution: the total that was ever given back, in
+--       microseconds modulo 10^15 (see below). Shorter text, as redis_rate writes it, stands for 0.
 -- ARGV  1    now in microseconds since 2017, for tests; empty: Redis' clock
 --       2    deadline in microseconds since 2017: a script that starts later does nothing; 0: none
 --       3..  one per key: the latest state that the client knows, as text; empty: none
@@ -14,23 +14,26 @@
 --                                                      for all, if that is at most its wait (microseconds) away
 --       g  limit, cost, TAT after the charge, given back then      gives back what is safe of a charge
 --       d  limit, cost                                 charges, whatever the state: a debt
---       o  limit, remaining, seconds                   the provider's word: that many more units for so long
---       s  number of a key, seconds, TAT, given back     Redis' clock was set back by so many seconds since the client saw
---                                                      that state: lowers the TAT by as much, once for all clients
---       z  number of a key, seconds                     resets; for so long others may remember what was before
--- Reply {now in microseconds, then per key: TAT-now in nanoseconds (0 at least) and what was given back, both as
---       they were before the first a, m or r; then per operation: a, r without waits: calls admitted, the first ones;
+--       o  limit, remaining, seconds                   the provider's report: that many more units for that long
+--       s  number of a key, seconds, TAT, given back   Redis' clock was set back by that many seconds since the client
+--                                                      saw that state: lowers the TAT by as much, once for all clients
+--       z  number of a key, seconds                    resets; for that long clients may still hold the state before
+-- Reply {now in microseconds, then per key: TAT-now in nanoseconds (0 at least) and what was given back, both
+--       before the first a, m or r; then per operation: a, r without waits: calls admitted, the first ones;
 --       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; others: 1 if it had effect}.
---       Too late: the error LATE. A key that holds something else: the error WRONGTYPE.
+--       Errors: LATE, the deadline has passed; WRONGTYPE, a key holds something else.
 --
--- Given back: TATs only rise, except by g and z, which count by how much (and r counts what must not be given back any
--- more). Of two states of a limit, the later is then known: the one that has given back more, or else the one with the
--- later TAT. So a Redis that lost writes takes the clients' later states; and it is known how much of a charge was
--- given back already in other ways.
+-- Given back: only g and z lower a TAT, and both count by how much. r counts what must not be given back any more. Of two
+-- states of a limit, the later is the one that has given back more, or else the one with the later TAT. So a Redis that
+-- lost writes takes the clients' later states, and the script knows how much of a charge was given back by other
+-- operations.
+--
+-- Expects core.lua. Leaves now, now_us, load, store, in_units, FOREIGN.
 
 local floor, ceil, format = math.floor, math.ceil, string.format
 local GRAIN = 1.5e-7 -- twice the step of a double that holds a TAT, and a bit: times closer than this are equal
 local TURN = 1e15    -- "given back" counts modulo this
+local FARTHEST = 9e9 -- seconds: no TAT is further ahead, so that the reply's nanoseconds fit into 64 bits
 
 -- parse_state returns the TAT and the amount given back that text holds, or nothing.
 local function parse_state(text)
@@ -41,7 +44,11 @@ local function parse_state(text)
   if #text < 25 then
     return tat, 0
   end
-  return tat, tonumber(string.sub(text, -15))
+  local back = tonumber(string.sub(text, -15))
+  if not back then
+    return nil
+  end
+  return tat, back
 end
 
 -- in_units returns a stretch of time in units of interval, cleaned of rounding errors.
@@ -66,8 +73,8 @@ if deadline > 0 and now_us > deadline then
 end
 local now = now_us / 1000000
 
--- load returns of a key: TAT-now in seconds, not below 0; given back; whether it must be written, as a client knew more
--- than Redis; whether Redis has nothing. It returns nothing for a key that holds something else.
+-- load returns of a key: TAT-now in seconds, not below 0; the amount given back; whether the client knew a later state,
+-- which must be written; whether the key is absent. It returns nothing for a key that holds something else.
 local function load(key, known)
   local text = redis.call('GET', key)
   local tat, back, restored = now, 0, false
@@ -90,10 +97,14 @@ local function load(key, known)
   if tat < now then
     return 0, back, restored, not text
   end
-  return tat - now, back, restored, not text
+  local ahead = tat - now
+  if ahead > FARTHEST then
+    ahead = FARTHEST
+  end
+  return ahead, back, restored, not text
 end
 
--- store writes a key that is needed for some seconds.
+-- store writes a key that is kept for some seconds.
 local function store(key, ahead, back, seconds)
   local ms = ceil(seconds * 1000)
   if ms < 1 then

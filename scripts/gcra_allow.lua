@@ -1,5 +1,7 @@
--- The rate limit script for the most common call: operation a, alone, on one limit. It does what gcra.lua does, in
--- one straight line, because it is most of the work of a Redis that serves single calls.
+-- Operation a of gcra.lua alone, on one limit. It is most of the work of a Redis that serves single calls, so it is one
+-- straight line without functions.
+--
+-- Expects nothing.
 --
 -- KEYS  the limit's state, as in gcra.lua
 -- ARGV  1 count  2 interval  3 burst  4 cost  5 known state  6 deadline  7 now, for tests; all as in gcra.lua
@@ -28,6 +30,9 @@ if text then
   end
   if #text > 24 then
     back = tonumber(string.sub(text, -15))
+    if not back then
+      return redis.error_reply('WRONGTYPE Key holds text that is not the state of a rate limit')
+    end
   end
 end
 if known ~= '' and known ~= text then
@@ -47,6 +52,9 @@ end
 local ahead = 0
 if tat > now then
   ahead = tat - now
+  if ahead > 9e9 then
+    ahead = 9e9
+  end
 end
 local interval = tonumber(ARGV[2])
 local units = ahead / interval

@@ -14,7 +14,7 @@ var gcraClientsScript = newScript("gcra_clients", coreLua, gcraClientsLua)
 // GCRAClientsKey is the sorted set of the processes that use rate limits under a prefix.
 func GCRAClientsKey(prefix string) string { return "penstock:clients:" + wireName(prefix) }
 
-// GCRAClients says that a process uses rate limits under the prefix, for at least ttl, and returns how many do.
+// GCRAClients registers a process that uses rate limits under the prefix, for at least ttl, and returns how many do.
 func GCRAClients(ctx context.Context, client Client, prefix, process string, ttl time.Duration) (int64, error) {
 	key := GCRAClientsKey(prefix)
 	v, err := gcraClientsScript.ints(ctx, client, []any{"", "", 1, key, process, ttl.Seconds()})

@@ -1,7 +1,9 @@
 -- Counts the processes that use rate limits under one prefix.
 --
--- KEYS  a sorted set: a process's random name by the time, in seconds since 2017, at which it is forgotten
--- ARGV  1 the process  2 seconds until it is forgotten
+-- Expects core.lua.
+--
+-- KEYS  a sorted set: a process's random name, scored by the time (seconds since 2017) at which its entry expires
+-- ARGV  1 the process  2 seconds until its entry expires
 -- Reply {number of processes}
 
 local now = server_now('')

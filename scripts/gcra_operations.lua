@@ -1,4 +1,4 @@
--- The rest of gcra.lua: any number of operations on any number of limits.
+-- The second part of gcra.lua: the operations, and the reply. Expects core.lua and gcra.lua.
 
 local keys = #KEYS
 local ahead, given = {}, {} -- per key: TAT-now in seconds, not below 0; given back
@@ -40,7 +40,7 @@ end
 local index, interval, burst, cost, units = {}, {}, {}, {}, {} -- the limits of one operation
 local lost = {}                                                -- by op.r, see reserve
 
--- read_limits reads n limits with their costs from ARGV, the first at p, and returns where the next argument is.
+-- read_limits reads n limits with their costs from ARGV, the first at p, and returns the position of the next argument.
 local function read_limits(p, n)
   for j = 1, n do
     index[j] = tonumber(ARGV[p])
@@ -98,8 +98,8 @@ end
 
 -- reserve books one call at the earliest time for its n limits, if that is at most wait seconds away.
 --
--- A limit that isn't the one that makes the call wait is charged later than it could be. What was charged before and is
--- given back then must not move it closer to what comes after: so much counts as given back already.
+-- A limit that doesn't cause the wait is charged later than it could be. If an earlier charge is then given back, this call
+-- must not move closer to the calls behind it. So that stretch counts as given back already.
 local function reserve(n, wait)
   local slot = 0
   for j = 1, n do
@@ -154,7 +154,7 @@ function op.r(p)
   end
   for j = 1, n do
     local i = index[j]
-    local a = units[j] * interval[j]
+    local a = math.min(units[j] * interval[j], FARTHEST)
     if a ~= ahead[i] then
       ahead[i] = a
       dirty[i] = true
@@ -164,8 +164,8 @@ function op.r(p)
   return p, result
 end
 
--- Of a charge can be given back, at most: what it took; what hasn't drained since; and what leaves those that were
--- charged after it within the burst, wherever in time they are booked.
+-- A charge can be given back up to the least of: what it took; what hasn't drained since; and what keeps the calls charged
+-- after it within the burst, wherever in time they are booked.
 function op.g(p)
   p = read_limits(p, 1)
   local i, left = index[1], tonumber(ARGV[p]) - now
@@ -186,7 +186,7 @@ end
 
 function op.d(p)
   p = read_limits(p, 1)
-  ahead[index[1]] = (units[1] + cost[1]) * interval[1]
+  ahead[index[1]] = math.min((units[1] + cost[1]) * interval[1], FARTHEST)
   dirty[index[1]] = true
   return p, 1
 end
@@ -196,7 +196,7 @@ function op.o(p)
   local reset = tonumber(ARGV[p])
   local a = (burst[1] - cost[1]) * interval[1]
   if reset > 0 then
-    a = a - interval[1] + reset
+    a = math.min(a - interval[1] + reset, FARTHEST)
   end
   if a <= ahead[index[1]] then
     return p + 1, 0
@@ -206,7 +206,7 @@ function op.o(p)
   return p + 1, 1
 end
 
--- What was given back since the state was seen counts: it may be another client that did the same.
+-- What was given back since the state was seen is subtracted, since another client may have reported the same step.
 function op.s(p)
   local i, seconds = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
   local tat, since = tonumber(ARGV[p + 2]), (given[i] - tonumber(ARGV[p + 3])) % TURN

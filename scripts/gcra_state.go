@@ -6,14 +6,14 @@ import (
 	"strconv"
 )
 
-// GCRATurn is where the amount given back, in microseconds, starts again from 0.
+// GCRATurn is the modulus of the amount given back, in microseconds.
 const GCRATurn int64 = 1e15
 
 // GCRAState is the state of one limit. The zero state is that of a limit which isn't in Redis.
 type GCRAState struct {
 	// TAT is the theoretical arrival time, in seconds since 2017. A double keeps a tenth of a microsecond.
 	TAT float64
-	// Given is how much of the limit was ever given back, in microseconds modulo GCRATurn.
+	// Given is the total that was ever given back, in microseconds modulo GCRATurn.
 	Given int64
 }
 
@@ -62,7 +62,7 @@ func ParseGCRAState(text string) (GCRAState, error) {
 	return s, err
 }
 
-// gcraGrain is how close times are that count as equal: more than twice the step of a double that holds a TAT.
+// gcraGrain is the distance within which two times count as equal: more than twice the step of a double that holds a TAT.
 const gcraGrain = 1.5e-7
 
 // GCRAUnits returns a stretch of time, in seconds, in units of interval, cleaned of rounding errors: what the script

@@ -26,8 +26,8 @@ var poolReportLua string
 //go:embed pool_permit.lua
 var poolPermitLua string
 
-//go:embed pool_lane.lua
-var poolLaneLua string
+//go:embed pool_target.lua
+var poolTargetLua string
 
 //go:embed pool_admit.lua
 var poolAdmitLua string
@@ -36,38 +36,38 @@ var poolAdmitLua string
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, semaphoreAdaptiveLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolPermitLua, poolLaneLua,
+	coreLua, semaphoreAdaptiveLua, poolLua, poolCounterLua, poolBlockLua, poolReportLua, poolPermitLua, poolTargetLua,
 	poolAdmitLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
 
-// PoolChannel is where the session hears that permits have come back.
+// PoolChannel is the Pub/Sub channel on which the session is notified of permits that were released.
 func PoolChannel(pool, session string) string { return PoolKey(pool) + ":" + wireName(session) }
 
-// What is in the way of the first call that was not admitted, else of the last one that was: the index of a limit,
-// or one of these.
+// What delays the first call that was not admitted, or else the last call that was admitted: the index of a limit, or one of
+// these.
 const (
 	ConstraintPermits  = -1 // every permit is taken
-	ConstraintCooldown = -2 // every key that is left is cooling down
+	ConstraintCooldown = -2 // every key that isn't disabled is cooling down
 	ConstraintDisabled = -3 // every key is disabled
-	ConstraintNone     = -4 // nothing: every call was admitted for now
-	ConstraintExcluded = -5 // every key is disabled, but for those that the call must not take
+	ConstraintNone     = -4 // nothing: every call was admitted, and may be sent now
+	ConstraintExcluded = -5 // every key is disabled, except those of excluded targets
 )
 
-// PoolCall is one call of the script. Reports count before demands, and demands are served in order.
+// PoolCall is one call of the script. Reports take effect before demands, and demands are served in order.
 type PoolCall struct {
 	Config   *EncodedConfig
 	Seq      int64        // from 1, grows with every call of the session
 	Deadline int64        // do nothing after this time, in microseconds since 2017; 0: none
 	Now      int64        // for tests: the time, in microseconds since 2017; 0: Redis' own
-	Expected StateVersion // of the state that the session wants to know if it's lost: then nothing is done; zero: any will do
+	Expected StateVersion // of the state that the session has seen: if it is lost, nothing is done; zero: no check
 	Held     []int        // permits that this session holds now, of each account; nil: there is no limit of them
 	Reports  []PoolReport
 	Demands  []PoolDemand
 }
 
-// PoolMark tells a state of the pool from others, and an older one from a newer.
+// StateVersion orders the states of a pool: by generation, then by version.
 type StateVersion struct {
 	Generation int64 // 0: there is none
 	Version    int64 // grows with every write
@@ -76,42 +76,41 @@ type StateVersion struct {
 // PoolDemand is a run of equal calls.
 type PoolDemand struct {
 	Count      int
-	ModelGroup int           // index in PoolConfig.Families
+	ModelGroup int           // index in PoolConfig.ModelGroups
 	Ahead      time.Duration // how far ahead of now they may be booked, up to the horizon
-	Prefer     int           // the lane of the family that they take if it can serve them within Ahead, by index; -1: none
-	Exclude    []int         // the lanes of the family that they must not take, by index
+	Prefer     int           // the target that they take if it can serve them within Ahead, by index; -1: none
+	Exclude    []int         // targets that they must not take, by index
 	Cost       []int64       // of each metric; none negative
 }
 
 // PoolGrant is one admitted call.
 type PoolGrant struct {
 	Target int   // by index; see PoolConfig
-	Key    int   // index in the lane's keys
+	Key    int   // index in the target's keys
 	SendAt int64 // when the call may be sent, in microseconds since 2017
-	// Trial: the key was disabled, and this call alone may try whether it still is. Whoever made it reports ClearBlock
-	// or DisableBlock.
+	// Trial: the key is disabled, and this call alone may test it. The process reports ClearBlock or DisableBlock after it.
 	Trial bool
 }
 
-// PoolReply is the script's answer.
+// PoolReply is the script's reply.
 type PoolReply struct {
 	Now        int64         // Redis' time, in microseconds since 2017
 	Version    StateVersion  // of the state as it is now
-	Wake       time.Duration // until it is worth asking again for what is left; PoolPoll: nobody can tell
-	Poll       bool          // a permit that comes back may help before
-	Constraint int           // index of a limit, or one of the Binding constants
+	Wake       time.Duration // until another call may admit what is left; PoolPoll: unknown
+	Poll       bool          // a released permit may help before
+	Constraint int           // index of a limit, or one of the Constraint constants
 	Waiting    int           // other sessions with calls waiting
-	Reason     string        // why a key is disabled, for the first demand that BindingDisabled is in the way of
+	Reason     string        // why a key is disabled, for the first demand that ConstraintDisabled delays
 	Admitted   []int         // of each demand, how many calls were admitted: its first ones
-	Blocked    []int         // of each demand, what is in the way of the next one, as Binding; BindingNone: earlier calls
+	Blocked    []int         // of each demand, what delays the next call, as Constraint; ConstraintNone: earlier calls
 	Grants     []PoolGrant   // one for each admitted call, in order of the demands
 }
 
-// PoolPoll stands for a Wake that only a poll can tell.
+// PoolPoll is a Wake of unknown length: only a poll can tell.
 const PoolPoll time.Duration = -1
 
-// Admit asks for calls to be admitted to the pool, and reports what the session holds and learned. The script runs at
-// most once; see Error for what is known of a call that failed.
+// Admit reports what the session holds and learned, and asks for calls to be admitted to the pool. The script runs at most
+// once; an Error says what is known of a call that failed.
 func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolReply, error) {
 	keys := []string{PoolKey(pool)}
 	v, err := poolScript.run(ctx, c, keys, call.args())
@@ -147,8 +146,8 @@ func (p *PoolCall) args() []any {
 			prefer = p.Config.local(d.ModelGroup, d.Prefer)
 		}
 		a = append(a, d.Count, d.ModelGroup+1, d.Ahead.Seconds(), prefer, len(d.Exclude))
-		for _, lane := range d.Exclude {
-			a = append(a, p.Config.local(d.ModelGroup, lane))
+		for _, target := range d.Exclude {
+			a = append(a, p.Config.local(d.ModelGroup, target))
 		}
 		for _, c := range d.Cost {
 			a = append(a, c)
@@ -199,7 +198,7 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 	return reply, nil
 }
 
-// decodeRuns reads runs of grants, each of one demand.
+// decodeRuns decodes runs of grants, each of one demand.
 func (r *PoolReply) decodeRuns(n []int64, call *PoolCall) error {
 	total := 0
 	for _, admitted := range r.Admitted {
@@ -211,12 +210,12 @@ func (r *PoolReply) decodeRuns(n []int64, call *PoolCall) error {
 			if len(n) == 0 || n[2] < 1 || n[2] > left {
 				return fmt.Errorf("unexpected reply: not %d grants for demand %d", r.Admitted[i], i)
 			}
-			g := PoolGrant{Target: d.ModelGroup*len(call.Config.lanes) + int(n[0]), Key: int(n[1]), SendAt: r.Now + n[3]}
+			g := PoolGrant{Target: d.ModelGroup*len(call.Config.targets) + int(n[0]), Key: int(n[1]), SendAt: r.Now + n[3]}
 			if g.Key < 0 {
 				g.Key, g.Trial = -g.Key-1, true
 			}
 			if !call.Config.has(int(n[0]), g.Key) {
-				return fmt.Errorf("unexpected reply: no lane %d with a key %d", n[0], g.Key)
+				return fmt.Errorf("unexpected reply: no target %d with a key %d", n[0], g.Key)
 			}
 			for range n[2] {
 				r.Grants = append(r.Grants, g)

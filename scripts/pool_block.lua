@@ -1,10 +1,13 @@
--- Part of the pool's script: blocks, which keep a key or a whole lane out of use. One that cools down is free again at
--- its time. One that is off is then on trial: a single call may use it, and whoever made that call says what came of
--- it; until then, or for PROBATION seconds, it is off.
+-- Part of the pool's script: blocks, which keep a key or a whole target out of use. A cooldown ends at its time. What is
+-- disabled ('off') is on trial from its time on: one call may use it, and the process of that call reports the result.
+-- Until that report, at most PROBATION seconds, it is disabled for all other calls.
+--
+-- Expects pool.lua: now, field, put, drop, blocks.
+-- Leaves read_block, write_block, PROBATION.
 
-local PROBATION = 60
+local PROBATION = 60 -- seconds
 
--- read_block returns until when a block holds (0: not now), whether it is off, why, and whether it is on trial.
+-- read_block returns the end of a block (0: it is over), whether it disables, its reason, and whether it is on trial.
 local function read_block(name)
   local value = field[name]
   if not value then
@@ -24,6 +27,6 @@ end
 
 local function write_block(name, till, kind, reason)
   blocks = true
-  -- What is off stays so after its time, until it was tried.
+  -- A disabling block stays after its time, until a call has tried it.
   put(name, string.format('%.17g %s %s', till, kind, reason), kind == 'off' and till + 86400 or till)
 end

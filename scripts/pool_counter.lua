@@ -1,11 +1,15 @@
--- Part of the pool's script: counters. A counter is a GCRA limit, with a theoretical arrival time, or a count that
+-- Part of the pool's script: counters. A counter is a GCRA limit with a theoretical arrival time, or a daily count that
 -- starts anew at a given time.
+--
+-- Expects core.lua and pool.lua: now, horizon, field, paced, grown, put, drop.
+-- Leaves counter, counter_times, counter_room, counter_charge, counter_changed, counter_grow, counter_write, may_grow,
+-- own_limit, pace, and charged, the counters to write.
 
-local SLOWEST = 0.05 -- of a limit's pace
-local DAY = 86400
-local LARGEST = 0.25 -- of a limit, that a burst grows to
+local SLOWEST = 0.05 -- least share of its rate that a limit is slowed to
+local DAY = 86400 -- seconds
+local LARGEST = 0.25 -- largest share of a limit that its burst grows to
 
--- pace returns the pace of a counter now, as a share of the whole, and when it last became slower.
+-- pace returns the share of its rate that a counter runs at now, and when the counter was last slowed.
 local function pace(name)
   local value, at, recovery = string.match(field['f' .. string.sub(name, 2)] or '', '^(%S+) (%S+) (%S+)$')
   if not value then
@@ -15,27 +19,27 @@ local function pace(name)
   return math.min(1, tonumber(value) + (now - at) / tonumber(recovery)), at
 end
 
--- own_limit gives a counter a limit of its own, for one that isn't as the shape says: slower, or with another burst.
+-- own_limit gives a counter a copy of its limit, for one that differs from the configuration: slowed, or with another burst.
 local function own_limit(c)
   local l = c.limit
   if not l.own then
     c.limit = {
       own = true, index = l.index, metric = l.metric, interval = l.interval, burst = l.burst, limit = l.limit,
-      needed = 0, -- when the burst was last
-      memory = math.max(60, 10 * l.limit * l.interval), -- for how long it is remembered
+      needed = 0, -- when a call last needed the burst
+      memory = math.max(60, 10 * l.limit * l.interval), -- seconds for which the burst is kept after that
     }
   end
   return c.limit
 end
 
--- set_burst gives a window another burst, and the interval that goes with it (see Limit.pace): (W+J)/(N-B+1).
+-- set_burst gives a window another burst, and the emission interval that belongs to it: (W+J)/(N-B+1).
 local function set_burst(limit, burst)
   local n = limit.limit
   limit.interval = limit.interval * (n - limit.burst + 1) / (n - burst + 1)
   limit.burst = burst
 end
 
--- read_burst gives a counter the burst that it has grown to.
+-- read_burst gives a counter its grown burst.
 local function read_burst(c)
   local name = 'b' .. string.sub(c.name, 2)
   local burst, needed = string.match(field[name] or '', '^(%S+) (%S+)$')
@@ -56,7 +60,7 @@ local function read_count(limit, name)
   ends, used = tonumber(ends), tonumber(used)
   if ends <= now then
     ends, used = limit.ends, 0
-    if ends <= now then -- the process's clock is late, or the call was under way for long
+    if ends <= now then -- the process's clock is late, or the call took long
       ends = ends + (math.floor((now - ends) / DAY) + 1) * DAY
     end
   end
@@ -73,14 +77,14 @@ local function read_limit(limit, name)
     read_burst(c)
   end
   limit = c.limit
-  -- Nothing is booked further ahead than this. Whatever says so was written when Redis' clock was ahead.
+  -- No booking reaches further ahead than the horizon. A later time was written while Redis' clock was ahead.
   if c.tat > now + horizon then
     c.tat = math.min(c.tat, now + horizon + 2 * limit.limit * limit.interval)
   end
   return c
 end
 
-local counters = {} -- by name, as far as they have been needed
+local counters = {} -- by name: those read so far
 
 -- counter returns the counter of a limit for an account or key, or the pool if owner is empty.
 local function counter(limit, owner)
@@ -93,19 +97,19 @@ local function counter(limit, owner)
   return c
 end
 
--- counter_slots returns when a call of some cost could be booked, as if it cost one unit, and its slot: both 0 at
--- least. Nothing is booked on a count before it has started anew.
-local function counter_slots(c, units)
+-- counter_times returns from when a call may be booked, as if it cost one unit, and the send time for its cost; both at
+-- least 0. A count that has no room admits calls only after it has started anew.
+local function counter_times(c, units)
   local l = c.limit
   if c.used then
     local at = c.used + units > l.burst and c.ends + horizon or 0
     return at, at
   end
   local tat, interval, burst = c.tat, l.interval, l.burst
-  return gcra_slot(tat, 0, interval, burst, 1), gcra_slot(tat, 0, interval, burst, units)
+  return gcra_send_at(tat, 0, interval, burst, 1), gcra_send_at(tat, 0, interval, burst, units)
 end
 
--- counter_room returns how many times units fit now: the whole ones of that.
+-- counter_room returns how many times a cost fits now, as a fraction. A negative number means that it doesn't fit.
 local function counter_room(c, units)
   local l, from = c.limit, c.tat
   if c.used then
@@ -124,26 +128,26 @@ local function counter_changed(c)
   end
 end
 
-local function counter_charge(c, slot, units)
+local function counter_charge(c, send_at, units)
   if c.used then
     c.used = c.used + units
   else
-    c.tat = gcra_charge(c.tat, slot, c.limit.interval, units)
+    c.tat = gcra_charge(c.tat, send_at, c.limit.interval, units)
   end
   if not c.charged then
     counter_changed(c)
   end
 end
 
--- may_grow tells whether the burst of a limit's counters grows for a call of some cost.
+-- may_grow reports whether the burst of a limit's counters grows for a call of this cost.
 local function may_grow(limit, units)
   return limit.grows and limit.ends == 0 and units > limit.burst and units <= limit.limit * LARGEST
 end
 
--- counter_grow lets a counter's burst grow to what a call costs, since a call that costs more than the burst takes
--- about twice its cost of the limit. In a window in which the burst grows from B to C, C-B units more than the limit
--- could be admitted; so they are charged, unless the counter was idle for as long. A burst that isn't needed for a
--- while is forgotten, which is safe at any time.
+-- counter_grow raises a counter's burst to the cost of a call, because a call that costs more than the burst uses about
+-- twice its cost of the limit. In a window in which the burst grows from B to C, up to C-B units more than the limit
+-- could be admitted. So these units are charged, unless the counter was idle for as long. A burst that no call needs for
+-- a while is dropped, which is safe at any time.
 local function counter_grow(c, units)
   local l = own_limit(c)
   if units > l.burst then

@@ -15,8 +15,7 @@ var poolInspectLua string
 
 var poolInspectScript = newScript("pool_inspect", coreLua, poolInspectLua)
 
-// PoolState is all that Redis knows of a pool. Names of blocks and counters are as the functions that make them
-// return them.
+// PoolState is the state of a pool in Redis. Blocks and counters are named by the functions KeyBlock, AccountLimitName etc.
 type PoolState struct {
 	Now      int64 // microseconds since 2017
 	Blocks   map[string]BlockState
@@ -27,7 +26,7 @@ type PoolState struct {
 
 // BlockState is a key or account that isn't used.
 type BlockState struct {
-	Until  time.Duration // from now; not positive for one that is off and waits to be tried
+	Until  time.Duration // from now; not positive: disabled, and the next call tests it
 	Off    bool
 	Reason string
 }
@@ -37,15 +36,15 @@ type CounterState struct {
 	Ahead time.Duration // by how much the theoretical arrival time is ahead of now; not positive: unused
 	Used  int64         // of a count: units used
 	Ends  time.Duration // of a count: from now until it starts anew; else 0
-	Pace  float64       // share of its pace at which it is used, in (0, 1]
+	Pace  float64       // share of its rate at which it is used, in (0, 1]
 }
 
 // SessionState is one process in the pool.
 type SessionState struct {
-	Ends    time.Duration // from now, unless it calls again
-	Waiting int           // calls
-	Starved int           // of these, how many wait for permits
-	Held    map[string]int
+	Ends              time.Duration // from now, unless it calls again
+	Waiting           int           // calls
+	WaitingForPermits int           // of these, how many wait for permits
+	Held              map[string]int
 }
 
 // InspectPool reads the pool's state. It may be repeated.
@@ -90,7 +89,7 @@ func decodePoolState(v any) (*PoolState, error) {
 	return s, nil
 }
 
-// field takes in one field of the HASH.
+// field decodes one field of the HASH.
 func (s *PoolState) field(name, value string, paces map[string]float64) {
 	kind, rest, _ := strings.Cut(name, ":")
 	words := strings.SplitN(value, " ", 6)
@@ -136,7 +135,7 @@ func (s *PoolState) pace(words []string) float64 {
 func (s *PoolState) session(words []string) SessionState {
 	out := SessionState{Ends: s.from(words[0]), Held: map[string]int{}}
 	out.Waiting, _ = strconv.Atoi(words[2])
-	out.Starved, _ = strconv.Atoi(words[3])
+	out.WaitingForPermits, _ = strconv.Atoi(words[3])
 	for pair := range strings.SplitSeq(words[5], ",") {
 		name, n, ok := strings.Cut(pair, "=")
 		if name, err := url.PathUnescape(name); ok && err == nil {

@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// room returns how many permits of a lane the session may take now.
-func (c *modelCall) room(l *modelLane) int {
+// room returns how many permits of a target the session may take now.
+func (c *modelCall) room(l *modelTarget) int {
 	if c.cfg.Concurrency == 0 {
 		return math.MaxInt
 	}
 	return min(c.permits[l.account]-c.taken[l.account], max(c.fair-c.holding, c.free-c.setAside))
 }
 
-func (c *modelCall) price(l *modelLane, cost []int64) {
-	l.opens, l.slot, l.binding = 0, 0, ConstraintNone
+func (c *modelCall) evaluate(l *modelTarget, cost []int64) {
+	l.bookableAt, l.sendAt, l.binding = 0, 0, ConstraintNone
 	for _, r := range l.counters {
 		units := float64(cost[r.Metric])
 		if units == 0 {
@@ -25,15 +25,15 @@ func (c *modelCall) price(l *modelLane, cost []int64) {
 		if r.End > 0 {
 			least = units
 		}
-		l.opens = r.slot(l.opens, least)
-		if slot := r.slot(0, units); slot > l.slot {
-			l.slot, l.binding = slot, r.index
+		l.bookableAt = r.sendAt(l.bookableAt, least)
+		if sendAt := r.sendAt(0, units); sendAt > l.sendAt {
+			l.sendAt, l.binding = sendAt, r.index
 		}
 	}
 }
 
-// atOnce returns how many calls of a cost a lane can serve now.
-func (c *modelCall) atOnce(l *modelLane, cost []int64) int {
+// readyCalls returns how many calls of a cost a target can serve now.
+func (c *modelCall) readyCalls(l *modelTarget, cost []int64) int {
 	n := math.Inf(1)
 	for _, r := range l.counters {
 		if cost[r.Metric] > 0 {
@@ -43,25 +43,25 @@ func (c *modelCall) atOnce(l *modelLane, cost []int64) int {
 	return int(min(n, 1e9))
 }
 
-func (c *modelCall) rank(l *modelLane, prefer int, ahead float64) float64 {
+func (c *modelCall) rank(l *modelTarget, prefer int, ahead float64) float64 {
 	switch {
-	case l.index == prefer && l.slot <= c.now+ahead:
+	case l.index == prefer && l.sendAt <= c.now+ahead:
 		return math.Inf(-1)
-	case l.slot > c.now:
-		return l.slot
+	case l.sendAt > c.now:
+		return l.sendAt
 	case c.cfg.Strategy == FirstAvailable:
 		return float64(l.index) - 1e9
 	case c.cfg.Strategy == RoundRobin:
 		return max(l.pass, c.round) - 1e12
 	}
-	return -float64(min(c.now-l.slot, 3600) * float64(l.weight))
+	return -float64(min(c.now-l.sendAt, 3600) * float64(l.weight))
 }
 
-func (c *modelCall) best(some []*modelLane, prefer int, ahead float64) (chosen *modelLane, noPermit bool) {
+func (c *modelCall) chooseTarget(some []*modelTarget, prefer int, ahead float64) (chosen *modelTarget, noPermit bool) {
 	best := 0.0
 	for _, l := range some {
 		switch {
-		case !l.open() || l.claimed:
+		case !l.open() || l.reserved:
 		case c.room(l) < 1:
 			noPermit = true
 		default:
@@ -76,7 +76,7 @@ func (c *modelCall) best(some []*modelLane, prefer int, ahead float64) (chosen *
 
 func (c *modelCall) askAgain(at float64) { c.wake = min(c.wake, max(0, at-c.now)) }
 
-func open(some []*modelLane) int {
+func open(some []*modelTarget) int {
 	n := 0
 	for _, l := range some {
 		if l.open() {
@@ -87,9 +87,9 @@ func open(some []*modelLane) int {
 }
 
 func (c *modelCall) demand(d PoolDemand) (over, why int) {
-	all := c.family(d.ModelGroup)
+	all := c.group(d.ModelGroup)
 	global := d.ModelGroup * len(all)
-	some := slices.DeleteFunc(slices.Clone(all), func(l *modelLane) bool { return slices.Contains(d.Exclude, global+l.index) })
+	some := slices.DeleteFunc(slices.Clone(all), func(l *modelTarget) bool { return slices.Contains(d.Exclude, global+l.index) })
 	for i := range c.cfg.ModelGroups[d.ModelGroup].Limits {
 		for _, l := range some {
 			if l.open() {
@@ -97,20 +97,20 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 			}
 		}
 	}
-	lanes := open(some)
-	portion := (d.Count + max(1, lanes) - 1) / max(1, lanes)
+	targets := open(some)
+	portion := (d.Count + max(1, targets) - 1) / max(1, targets)
 	reach := d.Ahead.Seconds()
 	bound := max(c.horizon, float64(4*reach))
 	for n := d.Count; n > 0; {
 		for _, l := range some {
-			c.price(l, d.Cost)
+			c.evaluate(l, d.Cost)
 		}
 		mine := c.shares == 1 || c.turn <= c.now+bound
 		ahead := reach
 		if !mine {
 			ahead = min(reach, c.horizon/8)
 		}
-		l, noPermit := c.best(some, d.Prefer-global, ahead)
+		l, noPermit := c.chooseTarget(some, d.Prefer-global, ahead)
 		switch {
 		case l == nil && noPermit:
 			c.poll = true
@@ -119,27 +119,27 @@ func (c *modelCall) demand(d PoolDemand) (over, why int) {
 			return n, ConstraintNone
 		case l == nil:
 			return n, c.allClosed(some, all)
-		case l.opens > c.now+ahead:
-			l.claimed = c.cfg.Limits[l.binding].End == 0
+		case l.bookableAt > c.now+ahead:
+			l.reserved = c.cfg.Limits[l.binding].End == 0
 			c.poll = c.poll || noPermit
-			at := l.opens - ahead
+			at := l.bookableAt - ahead
 			if !mine {
-				at = min(at, max(c.turn-bound, l.opens-reach))
+				at = min(at, max(c.turn-bound, l.bookableAt-reach))
 			}
 			c.askAgain(at)
 			return n, l.binding
 		}
 		calls := 1
 		if portion > 1 && len(l.trials) == 0 {
-			calls = max(1, min(n, portion, c.room(l), c.atOnce(l, d.Cost)))
+			calls = max(1, min(n, portion, c.room(l), c.readyCalls(l, d.Cost)))
 		}
-		c.charge(l, d, calls, lanes, bound)
+		c.charge(l, d, calls, targets, bound)
 		n -= calls
 	}
 	return 0, ConstraintNone
 }
 
-func (c *modelCall) allClosed(some, all []*modelLane) (why int) {
+func (c *modelCall) allClosed(some, all []*modelTarget) (why int) {
 	back, off := math.Inf(1), true
 	for _, l := range some {
 		back, off = min(back, l.back), off && l.off
@@ -161,15 +161,15 @@ func (c *modelCall) allClosed(some, all []*modelLane) (why int) {
 	return ConstraintDisabled
 }
 
-func (c *modelCall) charge(l *modelLane, d PoolDemand, n, open int, bound float64) {
-	slot, takes := max(c.now, l.slot), 0.0
+func (c *modelCall) charge(l *modelTarget, d PoolDemand, n, open int, bound float64) {
+	sendAt, takes := max(c.now, l.sendAt), 0.0
 	c.delayed = ConstraintNone
-	if l.slot > c.now {
+	if l.sendAt > c.now {
 		c.delayed = l.binding
 	}
 	for _, r := range l.counters {
 		if units := float64(d.Cost[r.Metric]); units > 0 {
-			r.charge(slot, float64(units*float64(n)))
+			r.charge(sendAt, float64(units*float64(n)))
 			takes = max(takes, float64(r.Interval*units)*float64(n))
 		}
 	}
@@ -186,10 +186,10 @@ func (c *modelCall) charge(l *modelLane, d PoolDemand, n, open int, bound float6
 	l.pass = c.round + float64(float64(n)/float64(l.weight))
 	key, trial := c.nextKey(l)
 	l.next %= 1000000
-	c.poolModel.lanes[l.name] = l.modelCursor
-	offset := int64(math.Ceil(float64(slot-c.now) * 1e6))
+	c.poolModel.targets[l.name] = l.modelCursor
+	offset := int64(math.Ceil(float64(sendAt-c.now) * 1e6))
 	for range n {
-		g := PoolGrant{Target: d.ModelGroup*len(c.family(d.ModelGroup)) + l.index, Key: key, SendAt: c.call.Now + offset, Trial: trial}
+		g := PoolGrant{Target: d.ModelGroup*len(c.group(d.ModelGroup)) + l.index, Key: key, SendAt: c.call.Now + offset, Trial: trial}
 		c.reply.Grants = append(c.reply.Grants, g)
 	}
 }

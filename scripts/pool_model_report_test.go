@@ -63,7 +63,7 @@ func (c *modelCall) report(r *PoolReport) {
 			counter.charged = true
 		}
 	case AdaptPermits:
-		c.met[r.Account] = r
+		c.samples[r.Account] = r
 	case SlowCounter:
 		value, at := c.paceOf(counter.name)
 		if counter.End == 0 && c.now-at >= r.Quiet.Seconds() {
@@ -170,7 +170,7 @@ func (r *modelCounter) save(m *poolModel) {
 	}
 }
 
-func (r *modelCounter) slot(from, units float64) float64 {
+func (r *modelCounter) sendAt(from, units float64) float64 {
 	switch {
 	case r.End == 0:
 		return max(from, r.tat+float64((units-float64(r.Burst))*r.Interval))
@@ -188,11 +188,11 @@ func (r *modelCounter) room(units float64) float64 {
 	return math.Floor((r.now + float64(float64(r.Burst)*r.Interval) - max(r.tat, r.now)) / float64(units*r.Interval))
 }
 
-func (r *modelCounter) charge(slot, units float64) {
+func (r *modelCounter) charge(sendAt, units float64) {
 	r.charged = true
 	if r.End > 0 {
 		r.used += units
 	} else {
-		r.tat = max(r.tat, slot) + float64(units*r.Interval)
+		r.tat = max(r.tat, sendAt) + float64(units*r.Interval)
 	}
 }

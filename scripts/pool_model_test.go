@@ -13,12 +13,12 @@ type poolModel struct {
 	used     map[string]modelCount
 	pace     map[string]modelPace
 	bursts   map[string]modelBurst
-	lanes    map[string]modelCursor
+	targets  map[string]modelCursor
 	blocks   map[string]modelBlock
 	sessions map[string]modelSession
 	adaptive map[string]*adaptiveModel // by account
 	round    float64
-	mark     StateVersion // as the last reply told it: how often the script writes isn't modelled
+	version  StateVersion // of the last reply: the model doesn't know how often the script writes
 }
 
 type modelCount struct{ end, used float64 }
@@ -31,10 +31,10 @@ type modelCursor struct {
 }
 
 type modelSession struct {
-	end, turn     float64
-	seq           int64
-	want, starved int
-	held          map[string]int
+	end, turn               float64
+	seq                     int64
+	want, waitingForPermits int
+	held                    map[string]int
 }
 
 func newPoolModel() *poolModel {
@@ -43,7 +43,7 @@ func newPoolModel() *poolModel {
 		used:     map[string]modelCount{},
 		pace:     map[string]modelPace{},
 		bursts:   map[string]modelBurst{},
-		lanes:    map[string]modelCursor{},
+		targets:  map[string]modelCursor{},
 		blocks:   map[string]modelBlock{},
 		sessions: map[string]modelSession{},
 		adaptive: map[string]*adaptiveModel{},
@@ -59,9 +59,9 @@ type modelCall struct {
 	ran                     int64 // seq of the session's last call that did
 	settled                 bool
 	counters                map[string]*modelCounter
-	lanes                   map[int][]*modelLane // by family
-	held, taken, permits    []int                // by account
-	met                     map[int]*PoolReport  // by account
+	targets                 map[int][]*modelTarget // by group
+	held, taken, permits    []int                  // by account
+	samples                 map[int]*PoolReport    // by account
 	shares, fair            int
 	setAside, free, holding int
 	wake                    float64
@@ -73,7 +73,7 @@ type modelCall struct {
 func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 	c := &modelCall{
 		poolModel: m, cfg: cfg, call: p, now: float64(p.Now) / 1e6, horizon: cfg.Horizon.Seconds(),
-		counters: map[string]*modelCounter{}, lanes: map[int][]*modelLane{}, met: map[int]*PoolReport{},
+		counters: map[string]*modelCounter{}, targets: map[int][]*modelTarget{}, samples: map[int]*PoolReport{},
 		wake: math.Inf(1), binding: ConstraintNone, delayed: ConstraintNone,
 		reply: &PoolReply{Now: p.Now, Grants: []PoolGrant{}},
 	}
@@ -88,9 +88,9 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		c.turn, c.ran = max(c.now, own.turn), own.seq
 	}
 	switch {
-	case p.Expected.Generation > 0 && p.Expected.Generation != m.mark.Generation:
+	case p.Expected.Generation > 0 && p.Expected.Generation != m.version.Generation:
 		return nil, ErrLostAll
-	case p.Expected.Version > m.mark.Version:
+	case p.Expected.Version > m.version.Version:
 		return nil, ErrLost
 	}
 	maps.DeleteFunc(m.sessions, func(name string, s modelSession) bool { return name != cfg.Session && s.end <= c.now })
@@ -145,21 +145,21 @@ func (c *modelCall) countPermits() {
 	for _, n := range c.held {
 		c.holding += n
 	}
-	type rival struct{ starved, sum int }
+	type rival struct{ waitingForPermits, sum int }
 	var rivals []rival
 	for name, s := range c.sessions {
 		if name == c.cfg.Session {
 			continue
 		}
-		if s.want > s.starved {
+		if s.want > s.waitingForPermits {
 			c.shares++
 		}
-		r := rival{starved: s.starved}
+		r := rival{waitingForPermits: s.waitingForPermits}
 		for i, a := range c.cfg.Accounts {
 			r.sum += s.held[a.ID]
 			c.taken[i] += s.held[a.ID]
 		}
-		if r.starved > 0 || r.sum > 0 {
+		if r.waitingForPermits > 0 || r.sum > 0 {
 			contenders++
 		}
 		rivals = append(rivals, r)
@@ -168,8 +168,8 @@ func (c *modelCall) countPermits() {
 	all := c.countAdapted()
 	c.fair = (all + contenders - 1) / contenders
 	for _, r := range rivals {
-		if r.starved > 0 && r.sum < c.fair {
-			c.setAside += min(r.starved, c.fair-r.sum)
+		if r.waitingForPermits > 0 && r.sum < c.fair {
+			c.setAside += min(r.waitingForPermits, c.fair-r.sum)
 		}
 	}
 	for i, taken := range c.taken {
@@ -191,21 +191,21 @@ func (c *modelCall) countAdapted() (all int) {
 }
 
 func (c *modelCall) adapted(i int, account string, p SemaphoreAdaptive) float64 {
-	state, met := c.adaptive[account], c.met[i]
+	state, samples := c.adaptive[account], c.samples[i]
 	switch {
-	case met == nil && state == nil:
+	case samples == nil && state == nil:
 		return float64(p.Initial)
-	case met == nil:
+	case samples == nil:
 		return state.limit
 	case state == nil:
 		state = &adaptiveModel{limit: float64(p.Initial), since: int64(c.now * 1e6)}
-		if met.Units > 0 {
-			state.limit = float64(max(p.Min, met.Units))
+		if samples.Units > 0 {
+			state.limit = float64(max(p.Min, samples.Units))
 		}
 		c.adaptive[account] = state
 	}
-	p.OK, p.Dropped, p.Total = met.OK, met.Dropped, met.For
-	used := int64(c.taken[i]-c.held[i]) + max(int64(c.held[i]), met.Peak)
+	p.OK, p.Dropped, p.Total = samples.OK, samples.Dropped, samples.For
+	used := int64(c.taken[i]-c.held[i]) + max(int64(c.held[i]), samples.Peak)
 	state.adapt(&p, used, int64(c.cfg.Concurrency), int64(c.now*1e6))
 	return state.limit
 }
@@ -225,9 +225,9 @@ func (c *modelCall) save(left int) {
 	s := modelSession{end: c.now + c.cfg.TTL.Seconds(), turn: c.turn, seq: c.call.Seq, want: left, held: held}
 	switch {
 	case c.binding == ConstraintPermits:
-		s.starved = left
+		s.waitingForPermits = left
 	case c.poll:
-		s.starved = 1
+		s.waitingForPermits = 1
 	}
 	switch {
 	case left > 0 || any:
@@ -243,51 +243,51 @@ func (c *modelCall) save(left int) {
 	}
 }
 
-// modelLane is a lane during one call.
-type modelLane struct {
+// modelTarget is a target during one call.
+type modelTarget struct {
 	modelCursor
-	name         string
-	account      int
-	blocks       []string
-	counters     []*modelCounter
-	keyNames     []string
-	weight       int
-	index        int
-	keys, trials []int
-	trial        bool // the lane itself is
-	claimed      bool
-	off          bool
-	back         float64
-	reason       string
-	opens, slot  float64
-	binding      int
+	name               string
+	account            int
+	blocks             []string
+	counters           []*modelCounter
+	keyNames           []string
+	weight             int
+	index              int
+	keys, trials       []int
+	trial              bool // the target itself is
+	reserved           bool
+	off                bool
+	back               float64
+	reason             string
+	bookableAt, sendAt float64
+	binding            int
 }
 
-func (l *modelLane) open() bool { return len(l.keys)+len(l.trials) > 0 }
+func (l *modelTarget) open() bool { return len(l.keys)+len(l.trials) > 0 }
 
-// family returns the lanes of a family, which are read when they are first needed.
-func (c *modelCall) family(index int) []*modelLane {
-	if lanes, ok := c.lanes[index]; ok {
-		return lanes
+// group returns the targets of a group, which are read when they are first needed.
+func (c *modelCall) group(index int) []*modelTarget {
+	if targets, ok := c.targets[index]; ok {
+		return targets
 	}
 	byKey := slices.ContainsFunc(c.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey })
 	for i, a := range c.cfg.Accounts {
 		switch {
 		case !byKey:
-			c.openLane(index, i, "", a.Keys)
+			c.openTarget(index, i, "", a.Keys)
 		default:
 			for _, k := range a.Keys {
-				c.openLane(index, i, k.ID, []PoolKeyWeight{k})
+				c.openTarget(index, i, k.ID, []PoolKeyWeight{k})
 			}
 		}
 	}
-	return c.lanes[index]
+	return c.targets[index]
 }
 
-func (c *modelCall) openLane(family, account int, key string, keys []PoolKeyWeight) {
-	f, a := c.cfg.ModelGroups[family], c.cfg.Accounts[account].ID
-	l := &modelLane{name: TargetName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
-	l.index, l.modelCursor = len(c.lanes[family]), c.poolModel.lanes[l.name]
+func (c *modelCall) openTarget(group, account int, key string, keys []PoolKeyWeight) {
+	f, a := c.cfg.ModelGroups[group], c.cfg.Accounts[account].ID
+	l := &modelTarget{name: TargetName(a, f.Name, key), account: account, weight: 1, back: math.Inf(1), off: true}
+	l.index, l.modelCursor = len(c.targets[group]), c.poolModel.targets[l.name]
 	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
 	for _, k := range keys {
 		l.keyNames, l.weight = append(l.keyNames, k.ID), max(l.weight, k.Weight)
@@ -296,10 +296,10 @@ func (c *modelCall) openLane(family, account int, key string, keys []PoolKeyWeig
 		l.counters = append(l.counters, c.counter(i, map[LimitScope]string{PerAccount: a, PerKey: key}[c.cfg.Limits[i].Scope]))
 	}
 	c.openKeys(l)
-	c.lanes[family] = append(c.lanes[family], l)
+	c.targets[group] = append(c.targets[group], l)
 }
 
-func (c *modelCall) openKeys(l *modelLane) {
+func (c *modelCall) openKeys(l *modelTarget) {
 	var whole modelBlock
 	for _, name := range l.blocks {
 		b, trial := c.block(name)
@@ -332,8 +332,8 @@ func (c *modelCall) openKeys(l *modelLane) {
 	}
 }
 
-// nextKey returns the lane's next key.
-func (c *modelCall) nextKey(l *modelLane) (key int, trial bool) {
+// nextKey returns the target's next key.
+func (c *modelCall) nextKey(l *modelTarget) (key int, trial bool) {
 	if len(l.trials) == 0 {
 		l.next++
 		return l.keys[(l.next-1)%len(l.keys)], false

@@ -2,33 +2,33 @@ package scripts
 
 import "time"
 
-// ReportKind says what a PoolReport reports.
+// ReportKind is what a PoolReport reports.
 type ReportKind int
 
-// Kinds of reports, and the fields of PoolReport that they use.
+// Values of ReportKind, and the fields of PoolReport that each uses.
 const (
 	CoolBlock     ReportKind = iota // Block isn't used until For is over. Block, For, Reason.
-	DisableBlock                    // The same, and then a single call tries it. Block, For, Reason.
+	DisableBlock                    // The same, and then a single call tests it. Block, For, Reason.
 	ClearBlock                      // Block is no longer disabled. Block.
 	SettleCounter                   // Units, actual less estimated, are charged or refunded. Limit, Owner, Units.
 	HoldCounter                     // The counter admits nothing until For is over. Limit, Owner, For.
 	UsedCounter                     // At least Units of a count are used. Limit, Owner, Units.
-	BookCounter                     // What is known of a counter that was lost: it is used up for For. Limit, Owner, For.
+	BookCounter                     // A counter that Redis lost is used up for For. Limit, Owner, For.
 	SlowCounter                     // Factor times slower, unless slowed within Quiet; whole again after For. Limit, Owner.
-	// UnlessRan: the reports that follow, to the next of this kind, count unless the session's call Seq, or a later one,
-	// ran: they were told by that call, and it is unknown what came of it. Seq 0: they always count. Seq.
+	// UnlessRan: the reports that follow, up to the next UnlessRan, repeat those of the session's call Seq, whose outcome is
+	// unknown. They take effect unless that call, or a later one, ran. Seq 0: they always do. Seq.
 	UnlessRan
-	// AdaptPermits: what an account's calls have met. Account, OK, Dropped, For (that the former took together), Peak (most
-	// of them in flight at a time), Units (permits to begin with if nothing better is known; 0: as the shape says).
+	// AdaptPermits: samples of an account. Account, OK, Dropped, For (the sum of the successes' latencies), Peak (most of its
+	// calls in flight at a time), Units (permits to begin with if Redis has no number; 0: as PoolConfig says).
 	AdaptPermits
 )
 
-// PoolReport is something that a process learned about a block or a counter.
+// PoolReport is what a process learned about a block, a counter or an account.
 type PoolReport struct {
 	Kind   ReportKind
 	Block  string // from KeyBlock or AccountBlock
 	Limit  int    // index in PoolConfig.Limits
-	Owner  string // whose: an account or key, by the limit's scope; empty: the pool's
+	Owner  string // the account or key that has the counter, by the limit's scope; empty: the pool
 	For    time.Duration
 	Quiet  time.Duration
 	Units  int64

@@ -1,4 +1,8 @@
--- Part of the pool's script: what this process reports.
+-- Part of the pool's script: what this process reports: the permits that it holds, and what it learned of blocks and
+-- counters.
+--
+-- Expects pool.lua (accounts, limits, ran, now), pool_counter.lua and pool_block.lua; reads their part of ARGV.
+-- Leaves held_here, the permits of this session; settled, whether it reported a settlement; account.samples.
 
 local held_here = 0
 if concurrency > 0 then
@@ -10,25 +14,25 @@ if concurrency > 0 then
 end
 
 local reports, settled = num(), false
-if reports > 0 then -- most calls have none, and don't need the functions either
+if reports > 0 then -- most calls have none, and making the functions has a cost
 
-  -- block keeps something out of use. The later deadline wins, and what is off isn't turned into what cools down.
+  -- block starts a cooldown, or disables. The later end wins, and a cooldown doesn't replace a block that disables.
   local function block(kind, name, till, reason)
-    local old, was_off, _, trial = read_block(name)
-    was_off = was_off or trial
-    if till > now and (till > old or (kind == 'off' and not was_off)) then
-      write_block(name, math.max(till, old), was_off and 'off' or kind, reason)
+    local old, was_disabled, _, trial = read_block(name)
+    was_disabled = was_disabled or trial
+    if till > now and (till > old or (kind == 'off' and not was_disabled)) then
+      write_block(name, math.max(till, old), was_disabled and 'off' or kind, reason)
     end
   end
 
-  -- clear takes back that something is off. What cools down does so by itself.
+  -- clear ends a block that disables. A cooldown ends at its own time.
   local function clear(name)
     if string.find(field[name] or '', ' off ', 1, true) then
       drop(name)
     end
   end
 
-  -- settle corrects what was charged. A refund never gives more than the whole burst.
+  -- settle corrects a charge. A refund leaves at most the whole burst.
   local function settle(c, units)
     if c.used then
       c.used = math.max(0, c.used + units)
@@ -38,7 +42,7 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     counter_changed(c)
   end
 
-  -- hold keeps the next unit of a counter off for some seconds.
+  -- hold delays the next unit of a counter by some seconds.
   local function hold(c, seconds)
     if not c.used then
       c.tat = math.max(c.tat, now + seconds + (c.limit.burst - 1) * c.limit.interval)
@@ -53,7 +57,7 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     end
   end
 
-  -- booked puts back what a session knows of a counter that Redis has lost.
+  -- booked restores a counter that Redis has lost.
   local function booked(c, seconds)
     if not c.used then
       c.tat = math.max(c.tat, now + seconds)
@@ -79,8 +83,8 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     local kind = arg()
     settled = settled or kind == 'settle'
     if kind == 'unless' then
-      local told = num()
-      counts = told == 0 or ran < told
+      local reported_by = num()
+      counts = reported_by == 0 or ran < reported_by
     elseif kind == 'clear' then
       local name = arg()
       if counts then
@@ -93,9 +97,9 @@ if reports > 0 then -- most calls have none, and don't need the functions either
       end
     elseif kind == 'adapt' then
       local account = accounts[num()]
-      local met = { ok = num(), dropped = num(), total = num(), peak = num(), first = num() }
+      local samples = { ok = num(), dropped = num(), total = num(), peak = num(), first = num() }
       if counts then
-        account.met = met
+        account.samples = samples
       end
     else
       local limit, owner, a, b, c = limits[num()], arg(), num()

@@ -38,11 +38,11 @@ func (d *dice) roll(n int) int {
 // poolRun is a random history of calls of three sessions on one pool.
 type poolRun struct {
 	*dice
-	now  int64
-	seq  int64
-	cfg  PoolConfig
-	held map[string][]int
-	mark StateVersion
+	now     int64
+	seq     int64
+	cfg     PoolConfig
+	held    map[string][]int
+	version StateVersion
 }
 
 func newPoolRun(data []byte) *poolRun {
@@ -64,13 +64,13 @@ func newPoolRun(data []byte) *poolRun {
 		r.cfg.Limits = append(r.cfg.Limits, l)
 	}
 	for i := range 1 + r.roll(3) {
-		family := PoolModelGroup{Name: []string{"", "model, a", "b"}[i]}
+		group := PoolModelGroup{Name: []string{"", "model, a", "b"}[i]}
 		for l := range r.cfg.Limits {
 			if r.roll(3) > 0 {
-				family.Limits = append(family.Limits, l)
+				group.Limits = append(group.Limits, l)
 			}
 		}
-		r.cfg.ModelGroups = append(r.cfg.ModelGroups, family)
+		r.cfg.ModelGroups = append(r.cfg.ModelGroups, group)
 	}
 	for i := range 1 + r.roll(4) {
 		account := PoolAccount{ID: fmt.Sprint("=", i)}
@@ -96,9 +96,9 @@ func (r *poolRun) limit() PoolLimit {
 	return l
 }
 
-// lanes returns how many lanes each family has.
-func (r *poolRun) lanes() int {
-	return len(EncodeConfig(&r.cfg).lanes)
+// targets returns how many targets each group has.
+func (r *poolRun) targets() int {
+	return len(EncodeConfig(&r.cfg).targets)
 }
 
 // next is the next call.
@@ -119,11 +119,11 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	}
 	switch r.roll(20) {
 	case 0, 1, 2:
-		c.Expected = r.mark
+		c.Expected = r.version
 	case 3:
-		c.Expected = StateVersion{r.mark.Generation, r.mark.Version + 1}
+		c.Expected = StateVersion{r.version.Generation, r.version.Version + 1}
 	case 4:
-		c.Expected = StateVersion{r.mark.Generation + 1, r.mark.Version}
+		c.Expected = StateVersion{r.version.Generation + 1, r.version.Version}
 	}
 	if r.roll(10) == 0 {
 		c.Deadline = r.now + int64(r.roll(3)) - 1
@@ -150,13 +150,13 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	for range r.roll(4) {
 		d := PoolDemand{Count: 1 + r.roll(12), ModelGroup: r.roll(len(cfg.ModelGroups)), Prefer: -1}
 		d.Ahead = cfg.Horizon / time.Duration(1<<r.roll(3))
-		if lanes := r.lanes(); lanes > 0 {
-			lane := func() int { return d.ModelGroup*lanes + r.roll(lanes) }
+		if targets := r.targets(); targets > 0 {
+			target := func() int { return d.ModelGroup*targets + r.roll(targets) }
 			if r.roll(3) == 0 {
-				d.Prefer = lane()
+				d.Prefer = target()
 			}
 			for range max(0, r.roll(6)-3) {
-				d.Exclude = append(d.Exclude, lane())
+				d.Exclude = append(d.Exclude, target())
 			}
 		}
 		for range cfg.Metrics {
@@ -201,15 +201,15 @@ func (r *poolRun) report() PoolReport {
 	return p
 }
 
-// accountOf returns the index of a lane's account.
-func (r *poolRun) accountOf(lane int) int {
-	lane %= r.lanes()
+// accountOf returns the index of a target's account.
+func (r *poolRun) accountOf(target int) int {
+	target %= r.targets()
 	if !slices.ContainsFunc(r.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey }) {
-		return lane
+		return target
 	}
 	at := 0
-	for lane >= len(r.cfg.Accounts[at].Keys) {
-		lane -= len(r.cfg.Accounts[at].Keys)
+	for target >= len(r.cfg.Accounts[at].Keys) {
+		target -= len(r.cfg.Accounts[at].Keys)
 		at++
 	}
 	return at
@@ -225,10 +225,10 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 		want, wantErr := m.admit(cfg, c)
 		got, err := Admit(t.Context(), rdb, pool, c)
 		if err == nil {
-			if got.Version.Generation != r.mark.Generation && r.mark.Generation > 0 || got.Version.Version < r.mark.Version {
-				t.Fatalf("%+v after %+v", got.Version, r.mark)
+			if got.Version.Generation != r.version.Generation && r.version.Generation > 0 || got.Version.Version < r.version.Version {
+				t.Fatalf("%+v after %+v", got.Version, r.version)
 			}
-			r.mark, m.mark, got.Version = got.Version, got.Version, StateVersion{}
+			r.version, m.version, got.Version = got.Version, got.Version, StateVersion{}
 		}
 		if !errors.Is(err, wantErr) || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v\ncall %+v\n got %+v, %v\nwant %+v, %v", *cfg, *c, got, err, want, wantErr)
@@ -261,7 +261,7 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string) {
 	for name := range m.bursts {
 		want = append(want, "b:"+name)
 	}
-	for name := range m.lanes {
+	for name := range m.targets {
 		want = append(want, "r:"+name)
 	}
 	for name := range m.blocks {
@@ -289,7 +289,8 @@ func FuzzPool(f *testing.F) {
 	})
 }
 
-func TestPoolMatchesTheModel(t *testing.T) {
+// The script and the model give equal replies and keep equal state through random histories of three sessions.
+func TestPool_MatchesTheModel(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for i := range 150 {
@@ -298,8 +299,8 @@ func TestPoolMatchesTheModel(t *testing.T) {
 	})
 }
 
-// A call that must not take some lanes takes the others, and hears whether there are any.
-func TestPoolExcept(t *testing.T) {
+// A call with excluded targets takes another, and the reply says whether there is one.
+func TestPool_ExcludesTargets(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		cfg := &PoolConfig{Session: "s", TTL: time.Second, Strategy: FirstAvailable, ModelGroups: make([]PoolModelGroup, 1), Accounts: []PoolAccount{
@@ -315,8 +316,8 @@ func TestPoolExcept(t *testing.T) {
 		cool := []PoolReport{{Kind: CoolBlock, Block: KeyBlock("b"), For: time.Hour}}
 		for name, test := range map[string]struct {
 			reports []PoolReport
-			except  []int
-			lane    int
+			exclude []int
+			target  int
 			blocked int
 			reason  string
 		}{
@@ -332,19 +333,19 @@ func TestPoolExcept(t *testing.T) {
 		} {
 			seq++
 			reply, err := Admit(t.Context(), rdb, name, &PoolCall{Config: shape, Seq: seq, Reports: test.reports, Demands: []PoolDemand{
-				{Count: 1, Prefer: 0, Exclude: test.except},
-				{Count: 1, Prefer: -1, Exclude: test.except},
+				{Count: 1, Prefer: 0, Exclude: test.exclude},
+				{Count: 1, Prefer: -1, Exclude: test.exclude},
 			}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			lanes := []int{}
+			targets := []int{}
 			for _, g := range reply.Grants {
-				lanes = append(lanes, g.Target)
+				targets = append(targets, g.Target)
 			}
-			want := []int{test.lane, test.lane}[:2*reply.Admitted[0]]
-			if !slices.Equal(lanes, want) || !slices.Equal(reply.Blocked, []int{test.blocked, test.blocked}) ||
-				reply.Constraint != test.blocked || reply.Reason != test.reason || (test.lane < 0) != (len(lanes) == 0) {
+			want := []int{test.target, test.target}[:2*reply.Admitted[0]]
+			if !slices.Equal(targets, want) || !slices.Equal(reply.Blocked, []int{test.blocked, test.blocked}) ||
+				reply.Constraint != test.blocked || reply.Reason != test.reason || (test.target < 0) != (len(targets) == 0) {
 				t.Errorf("%s: %+v", name, reply)
 			}
 		}

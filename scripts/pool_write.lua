@@ -1,6 +1,8 @@
--- Last part of the pool's script: the new state, messages, and the reply.
+-- Last part of the pool's script: writes the new state, sends messages, and returns the reply.
+--
+-- Expects all parts before it.
 
--- The HASH is kept for SPARE seconds longer than it is needed, so that its time needn't be written with every call.
+-- The HASH lives for SPARE seconds longer than it is needed, so that not every call must write its expiry.
 local SPARE = 60
 
 for i = 1, #charged do
@@ -26,15 +28,15 @@ local function held_now()
 end
 
 local function write_session(ends)
-  local starved = binding == PERMITS and left or poll and 1 or 0
-  local value = string.format('%.17g %.0f %d %d %.17g %s', ends, seq, left, starved, turn, held_now())
+  local waiting_for_permits = binding == PERMITS and left or poll and 1 or 0
+  local value = string.format('%.17g %.0f %d %d %.17g %s', ends, seq, left, waiting_for_permits, turn, held_now())
   put(session_field, value, ends)
 end
 
 if left > 0 or held_here > 0 then
   write_session(now + ttl)
 elseif turn > now or settled then
-  -- An idle session is gone once its turn has come round again, and nobody can ask any more whether this call ran.
+  -- An idle session ends when its turn has come, and when no later call can ask whether this one ran.
   write_session(settled and math.max(turn, now + ttl) or turn)
 elseif field[session_field] then
   drop(session_field)
@@ -55,13 +57,13 @@ if written > 0 then
   end
 end
 
--- Permits that came back wake those who wait for them and have least, each by a message of its own.
-if given_back > 0 and free > 0 and #starving > 0 then
-  table.sort(starving, function(a, b)
+-- For each permit that was returned, the waiting session that holds least gets a message.
+if given_back > 0 and free > 0 and #permit_waiters > 0 then
+  table.sort(permit_waiters, function(a, b)
     return a.sum < b.sum or (a.sum == b.sum and a.name < b.name)
   end)
-  for i = 1, math.min(free, #starving) do
-    redis.call('PUBLISH', KEYS[1] .. ':' .. starving[i].name, '')
+  for i = 1, math.min(free, #permit_waiters) do
+    redis.call('PUBLISH', KEYS[1] .. ':' .. permit_waiters[i].name, '')
   end
 end
 

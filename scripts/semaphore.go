@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-//go:embed share.lua
-var shareLua string
+//go:embed fair_share.lua
+var fairShareLua string
 
 //go:embed semaphore_adaptive.lua
 var semaphoreAdaptiveLua string
@@ -25,22 +25,22 @@ var semaphoreLua string
 var semaphoreScript = newSemaphoreScript("semaphore", semaphoreLua)
 
 func newSemaphoreScript(name, source string) *script {
-	return newScript(name, coreLua, shareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreStateLua, source)
+	return newScript(name, coreLua, fairShareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreStateLua, source)
 }
 
 // SemaphoreMost is the largest number of permits that a semaphore can have, and a session wait for.
 const SemaphoreMost = 1<<24 - 1
 
 // SemaphoreKey is the HASH that holds all the state of the semaphore. It is also the Pub/Sub channel on which all its
-// sessions are told that it is worth asking.
+// sessions are notified that a report may get more.
 func SemaphoreKey(name string) string { return "penstock:semaphore:{" + wireName(name) + "}" }
 
-// SemaphoreChannel is the Pub/Sub channel on which one session is told that it is worth asking.
+// SemaphoreChannel is the Pub/Sub channel on which one session is notified that a report may get more.
 func SemaphoreChannel(name, session string) string {
 	return SemaphoreKey(name) + ":" + wireName(session)
 }
 
-// SemaphoreReport is what a session has and wants of a semaphore. No number is negative or above SemaphoreMost.
+// SemaphoreReport is the state of a session: what it has and wants of a semaphore. No number is negative or above SemaphoreMost.
 type SemaphoreReport struct {
 	Session  string
 	Seq      int64              // grows with every report of the session
@@ -53,35 +53,35 @@ type SemaphoreReport struct {
 	Need     int64              // size of the next request; 0: none waits
 	Want     [3]int64           // permits that it could use, held ones included, by priority: high, normal, low
 	Name     string             // for people
-	Adaptive *SemaphoreAdaptive // nil: this process doesn't make the limit adapt
+	Adaptive *SemaphoreAdaptive // nil: this process doesn't adapt the limit
 	Now      int64              // for tests: the time, in microseconds since 2017; 0: Redis' own
 }
 
-// SemaphoreAdaptive is how the limit adapts, and what calls have met since the session's last report.
+// SemaphoreAdaptive is how the limit adapts, and the samples since the session's last report.
 type SemaphoreAdaptive struct {
 	Gradient  bool          // follow latency too, not just overloads
 	Min       int64         // permits that the limit never goes below
-	Initial   int64         // permits that it begins with
+	Initial   int64         // first permits
 	Backoff   float64       // factor by which an overload lowers it, between 0 and 1
 	Every     time.Duration // a window, and at least from one decrease to the next
-	Tolerance float64       // latency above the baseline that is still well, as a factor, at least 1
+	Tolerance float64       // latency that is still normal, as a factor of the baseline, at least 1
 	Smoothing float64       // part of a change that takes effect at once, above 0 and at most 1
-	Queue     float64       // permits beyond what latency tells, to try for more
-	OK        int64         // calls that ended well
-	Dropped   int64         // calls that met an overload
-	Total     time.Duration // that the calls took that ended well, together
+	Queue     float64       // permits above what latency suggests, to probe for more
+	OK        int64         // successes
+	Dropped   int64         // overloads
+	Total     time.Duration // the sum of the successes' latencies
 	Peak      int64         // the most permits that leases held at a time
 }
 
-// SemaphoreReply is the answer to a report.
+// SemaphoreReply is the script's reply to a report.
 type SemaphoreReply struct {
 	Now      int64         // Redis' time, in microseconds since 2017
 	Revoked  bool          // the session's permits are taken back; it must stop using them and report none
 	Alloc    int64         // permits that the session has now, until its end
-	Share    int64         // its fair share, if somebody has less than that; else -1
-	Again    time.Duration // until it is worth asking again for what wasn't given; negative: a poll or a message tells
-	Limit    int64         // permits, as they count now
-	Ceiling  int64         // the configured limit that counts
+	Share    int64         // its fair share, if some session has less than its share; else -1
+	Again    time.Duration // until another report may get what is lacking; negative: a poll or a message tells
+	Limit    int64         // permits in force
+	Ceiling  int64         // the configured limit in force
 	Version  int64         // of Ceiling
 	Sessions int64         // that hold or wait, this one included
 }

@@ -1,11 +1,13 @@
--- The adaptive limit, as pure functions over Lua tables: nothing here asks Redis. Times are microseconds.
+-- The adaptive limit. Pure functions over Lua tables, without a call of Redis. Times are microseconds.
 --
--- Additive increase, multiplicative decrease: successes raise the limit by one for as many as it has permits, an
--- overload lowers it by a factor, once for all the calls that were under way. The gradient (after Netflix's
--- concurrency-limits, Gradient2) also lowers it as latency rises above a baseline, before anything is refused.
+-- Additive increase, multiplicative decrease: as many successes as the limit has permits raise it by one. An overload
+-- multiplies it by a factor, once for all calls that were in flight. The gradient (Netflix concurrency-limits, Gradient2)
+-- also lowers it when latency rises above a baseline, before the provider refuses anything.
+--
+-- Expects nothing. Leaves read_adaptive, write_adaptive and adapt.
 
--- A baseline may rise to DRIFT_CAP times the lowest latency, which itself is forgotten at this rate: it doubles in
--- DRIFT_TIME. Without that, a baseline that follows the latency of a long overload would call it normal.
+-- The baseline is at most DRIFT_CAP times the lowest latency. The lowest latency doubles in DRIFT_TIME unless it is
+-- measured again. Without this cap, the baseline would follow the latency of a long overload.
 local DRIFT_CAP, DRIFT_TIME = 1.25, 21600000000
 
 -- read_adaptive returns the state in text, or nil.
@@ -27,12 +29,12 @@ local function write_adaptive(a)
     a.lowest, a.latency)
 end
 
--- passed returns whether so much time has passed since a moment, or the clock was set back.
+-- passed returns whether time has passed since a moment, or the clock was set back.
 local function passed(now, since, time)
   return now < since or now - since >= time
 end
 
--- follow_latency moves the limit by one window's mean latency.
+-- follow_latency moves the limit by the mean latency of one window.
 local function follow_latency(a, p, latency, window)
   if a.base == 0 then
     a.base, a.lowest = latency, latency
@@ -50,8 +52,13 @@ local function follow_latency(a, p, latency, window)
   a.limit = a.limit * (1 - p.smoothing) + (a.limit * gradient + p.queue) * p.smoothing
 end
 
--- adapt returns the state after the calls that a report tells of: ok successes that took total together, and dropped
--- that met an overload. used is how many permits were in use, most the configured limit.
+-- adapt returns the state after the calls of one report.
+--
+--   p        parameters: gradient, min, initial, backoff, every, tolerance, smoothing, queue
+--   ok       successes; total: their latencies' sum
+--   dropped  overloads
+--   used     permits in use
+--   most     the configured limit
 local function adapt(a, p, ok, dropped, total, used, most, now)
   if not a then
     a = { limit = p.initial, cut = 0, since = now, ok = 0, total = 0, base = 0, lowest = 0, latency = 0 }

@@ -43,7 +43,7 @@ func adaptiveDefaults(gradient bool) *SemaphoreAdaptive {
 }
 
 // The limit finds the provider's capacity from below and from above, and follows it when it changes.
-func TestAdaptiveFindsCapacity(t *testing.T) {
+func TestAdaptive_FindsTheCapacity(t *testing.T) {
 	for _, gradient := range []bool{false, true} {
 		a := adaptiveDefaults(gradient)
 		model := &adaptiveModel{limit: float64(a.Initial)}
@@ -59,7 +59,7 @@ func TestAdaptiveFindsCapacity(t *testing.T) {
 
 // A provider that never refuses and only grows slower: the gradient doesn't take the overload for normal, however long
 // it lasts.
-func TestAdaptiveBaselineDoesNotDrift(t *testing.T) {
+func TestAdaptive_KeepsItsBaselineInALongOverload(t *testing.T) {
 	a := adaptiveDefaults(true)
 	model := &adaptiveModel{limit: float64(a.Initial)}
 	p := &provider{workers: 50, queue: 1 << 40, latency: 100 * time.Millisecond}
@@ -69,7 +69,7 @@ func TestAdaptiveBaselineDoesNotDrift(t *testing.T) {
 }
 
 // A process that doesn't use the limit doesn't raise it, and a limit keeps its bounds.
-func TestAdaptiveBounds(t *testing.T) {
+func TestAdaptive_KeepsItsBounds(t *testing.T) {
 	for _, gradient := range []bool{false, true} {
 		a := adaptiveDefaults(gradient)
 		a.OK, a.Total = 100, time.Second

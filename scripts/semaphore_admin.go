@@ -44,13 +44,13 @@ func RevokeSemaphore(ctx context.Context, c Client, name, session string) (bool,
 	return v == int64(1), err
 }
 
-// SemaphoreState is who holds and who waits.
+// SemaphoreState is the state of a semaphore: its limit, and the sessions that hold or wait.
 type SemaphoreState struct {
-	Limit    int64         // permits, as they count now; -1: nobody has used the semaphore lately
+	Limit    int64         // permits in force; -1: the semaphore has no state
 	Ceiling  int64         // the configured limit
 	Version  int64         // of Ceiling
-	Latency  time.Duration // of late, as the adaptive limit knows it; 0: unknown
-	Baseline time.Duration // that the gradient measures Latency by; 0: unknown
+	Latency  time.Duration // last latency of the adaptive limit; 0: unknown
+	Baseline time.Duration // the gradient's baseline of Latency; 0: unknown
 	Sessions []SemaphoreSession
 }
 
@@ -66,7 +66,7 @@ type SemaphoreSession struct {
 	Revoked bool
 }
 
-// InspectSemaphore lists who holds and who waits. It changes nothing.
+// InspectSemaphore lists the sessions that hold or wait. It changes nothing.
 func InspectSemaphore(ctx context.Context, c Client, name string) (*SemaphoreState, error) {
 	keys := []string{SemaphoreKey(name)}
 	v, err := semaphoreInspectScript.run(ctx, c, keys, []any{""})

@@ -2,6 +2,7 @@ package scripts
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func (m *semModel) inspect(now int64) *SemaphoreState {
 
 // Many sessions, and numbers of several bytes: the columns are read in pieces, and are widened as need be. Not on
 // miniredis, whose Lua takes minutes for it under the race detector.
-func TestManySessions(t *testing.T) {
+func TestSemaphore_SharesAmongManySessions(t *testing.T) {
 	rdb := redistest.Client(t)
 	model, now := &semModel{}, int64(semStart)
 	for i := range 560 {
@@ -119,4 +120,30 @@ func TestManySessions(t *testing.T) {
 	if want := model.inspect(now / 1000); err != nil || !slices.Equal(state.Sessions, want.Sessions) {
 		t.Errorf("inspect: %v, or %d sessions aren't the model's %d", err, len(state.Sessions), len(want.Sessions))
 	}
+}
+
+// A number that isn't whole is refused before anything is written, so that the semaphore stays usable.
+func TestSemaphore_RefusesNumbersThatAreNotWhole(t *testing.T) {
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		keys := []string{SemaphoreKey("clock")}
+		h := &holder{t: t, rdb: rdb, id: "a"}
+		h.report(semStart, 0, 1)
+		before := rdb.HGetAll(t.Context(), keys[0]).Val()
+		for _, bad := range []string{"nan", "inf", "-1", "1.5", "1e300", "four", ""} {
+			if _, err := semaphoreLimitScript.run(t.Context(), rdb, keys, []any{"", bad, 0}); OutcomeOf(err) != Rejected {
+				t.Errorf("a limit of %q: got %v, want %v", bad, err, Rejected)
+			}
+			for arg := 4; arg <= 13; arg++ {
+				args := (&SemaphoreReport{Session: "b", Seq: 9, TTL: time.Second, Limit: 4, Need: 1, Now: semStart + 1e6}).args()
+				args[arg-1] = bad
+				if _, err := semaphoreScript.run(t.Context(), rdb, keys, args); err == nil {
+					t.Errorf("argument %d of a report is %q: got no error, want one", arg, bad)
+				}
+			}
+		}
+		if after := rdb.HGetAll(t.Context(), keys[0]).Val(); !maps.Equal(before, after) {
+			t.Errorf("the HASH: got %q, want %q", after, before)
+		}
+		h.report(semStart+2e6, 0, 1)
+	})
 }

@@ -32,7 +32,7 @@ func (h *holder) report(now, held, wanted int64) *SemaphoreReply {
 
 // When Redis' clock jumps ahead, sessions end before their time: the sum exceeds the limit by one limit at most, and
 // heals. When it is set back, the permits of a dead session come back a TTL later, and not when the old time returns.
-func TestSemaphoreClockJumps(t *testing.T) {
+func TestSemaphore_SurvivesClockJumps(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		a, b := &holder{t: t, rdb: rdb, id: "a"}, &holder{t: t, rdb: rdb, id: "b"}
 		const second, hour = int64(1e6), int64(3600e6)
@@ -62,7 +62,7 @@ func TestSemaphoreClockJumps(t *testing.T) {
 }
 
 // Dead sessions are gone after the TTL, however many they are.
-func TestSemaphoreForgetsTheDead(t *testing.T) {
+func TestSemaphore_DropsDeadSessionsAfterTheTTL(t *testing.T) {
 	rdb := redistest.Client(t)
 	now := int64(semStart)
 	for i := range 300 {

@@ -1,15 +1,16 @@
--- Lists who holds and who waits, and changes nothing. Stands behind the other
--- files of the semaphore.
+-- Lists the sessions that hold or wait. It changes nothing.
+--
+-- Expects the same parts as semaphore.lua.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty
--- Reply    1  limit that counts now; -1: nobody has used the semaphore lately
+-- Reply    1  limit in force; -1: the semaphore has no state
 --          2  ceiling: the configured limit
---          3  version of that
+--          3  its version
 --          4  sessions
---          5  last latency, and
---          6  its baseline, as the adaptive limit knows them (µs); 0: unknown
---          then for each session: name, id, milliseconds since its begin, milliseconds until its end, permits
+--          5  last latency of the adaptive limit (µs); 0: unknown
+--          6  its baseline (µs); 0: unknown
+--          then for each session: name, ID, milliseconds since its begin, milliseconds until its end, permits
 --          allocated, held, waited for, 1 if it is revoked else 0
 
 local now = milliseconds(server_now(ARGV[1]))

@@ -18,7 +18,7 @@ func (m *semModel) compare(have map[string]string) error {
 	for i, r := range m.rows {
 		got := rows[i]
 		if got.ends != r.ends || got.turn != r.turn || got.alloc != r.alloc || got.need != r.need && (r.need > 1 || got.need != 0) || got.want != r.want ||
-			got.told != 0 != r.told {
+			got.notified != 0 != r.notified {
 			return fmt.Errorf("session %d\nredis: %+v\nmodel: %+v", i, got, r)
 		}
 		want["s"+r.id] = r.encode(got.ticket)
@@ -71,8 +71,8 @@ func (r *reader) number() (n int64) {
 
 // sessionColumns is what q says of a session.
 type sessionColumns struct {
-	ends, turn, ticket, alloc, need, told int64
-	want                                  [3]int64
+	ends, turn, ticket, alloc, need, notified int64
+	want                                      [3]int64
 }
 
 // decodeSessions returns the sessions in text.
@@ -107,7 +107,7 @@ func decodeSessions(text string) ([]sessionColumns, error) {
 		for k := range size {
 			for i := range rows {
 				row := &rows[i]
-				of := []*int64{&row.alloc, &row.need, &row.want[0], &row.want[1], &row.want[2], &row.told}
+				of := []*int64{&row.alloc, &row.need, &row.want[0], &row.want[1], &row.want[2], &row.notified}
 				if b := r.next(1); b != "" {
 					*of[kind] += int64(b[0]) << (8 * k)
 				}

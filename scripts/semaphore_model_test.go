@@ -9,7 +9,7 @@ type semRow struct {
 	id                            string
 	ends, turn, alloc, held, need int64
 	want                          [3]int64
-	revoked, told                 bool // told to ask, and it hasn't done so yet
+	revoked, notified             bool // notified to ask, and it hasn't done so yet
 	seq, ttl, begin               int64
 	name                          string
 }
@@ -146,7 +146,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 		all = append(all, s)
 		used += o.alloc
 	}
-	pressed := fairShares(limit, all, now)
+	contended := fairShares(limit, all, now)
 	reply := &SemaphoreReply{Now: r.Now, Limit: limit, Ceiling: m.header.limit, Share: -1, Again: -1e6}
 	reply.Version = m.header.version
 	reply.Sessions = int64(len(all))
@@ -167,9 +167,9 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 		reply.Alloc = mine.alloc
 	}
 	for _, s := range all {
-		pressed = pressed || s.share > s.alloc
+		contended = contended || s.share > s.alloc
 	}
-	if pressed {
+	if contended {
 		reply.Share = 0
 		if me != nil {
 			reply.Share = me.share
@@ -182,7 +182,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 	return reply
 }
 
-// tell notes who is told of free permits.
+// tell notes who is notified of free permits.
 func tell(rows []*semRow, all []*sharer, me *sharer, free int64) {
 	for i, s := range all {
 		lacks := s.need
@@ -192,7 +192,7 @@ func tell(rows []*semRow, all []*sharer, me *sharer, free int64) {
 		if free <= 0 || s == me || s.share <= s.alloc || lacks > free-s.owed(all) {
 			continue
 		}
-		rows[i].told = true
+		rows[i].notified = true
 		free -= s.share - s.alloc
 		s.alloc = s.share
 	}

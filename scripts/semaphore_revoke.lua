@@ -1,8 +1,9 @@
--- Takes a session's permits back. Stands behind the other files of the
--- semaphore.
+-- Takes a session's permits back.
 --
--- The session isn't renewed any more. Its permits are free once it reports that it holds none, which it does at once
--- on the message, or else at its end.
+-- The session isn't renewed any more. Its permits are free once it reports that it holds none. It does so on the message,
+-- or its permits are free at its end.
+--
+-- Expects the same parts as semaphore.lua.
 --
 -- KEYS[1]  the semaphore's HASH
 -- ARGV     1  now      test override of Redis' time (seconds since 2017), or empty

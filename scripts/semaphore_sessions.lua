@@ -1,28 +1,30 @@
--- The sessions of a semaphore as one text, in the order of their turns: the one that has had, or lacked, what it has for
--- the longest time stands first. Pure functions, which ask Redis nothing. Stands behind core.lua.
+-- The sessions of a semaphore as one text, in the order of their turns (see fair_share.lua). Pure functions, without a
+-- call of Redis.
 --
--- Redis' Lua hashes every byte of a string that it makes, so the text has only what shares are made of, and a number
--- that names the session, its ticket. Numbers are columns of bytes, read by one call of string.byte for a hundred sessions.
+-- Redis' Lua hashes every byte of a string that it makes. So the text holds only what shares are made of, and a number that
+-- names the session, its ticket. Numbers are columns of bytes, which one call of string.byte reads for hundreds of sessions.
 --
---    1  5  no session ends before (ms since 2017)
---    6  5  none ends after
+--    1  5  no session ends before this time (ms since 2017)
+--    6  5  no session ends after this time
 --   11  5  the last ticket that was given
---   16  6  sizes of the numbers, in bytes: alloc, need, high, normal, low, told; 0: all of them are 0
---   22  5  the HASH is kept until (ms since 2017)
+--   16  6  sizes of the numbers, in bytes: alloc, need, high, normal, low, notified; 0: all of them are 0
+--   22  5  the HASH is kept until this time (ms since 2017)
 --   27     rows of three numbers of 5 bytes: end (ms since 2017), begin of the turn (ms), ticket
---          columns: the lowest byte of every alloc, the next higher one of every alloc, and so on; then of every need …
+--          columns: the lowest byte of every alloc, the next higher byte of every alloc, and so on; then of every need …
 --
--- Numbers of several bytes begin with the lowest.
+-- A number of several bytes begins with its lowest byte.
 --
--- A session's numbers: what it is allocated; the size of its next request if that is above 1, else 0; what it wants, held
--- ones included, with high, normal and low priority; and 1 if it was told to ask, and hasn't done so yet.
+-- A session's numbers: its allocation; the size of its next request if that is above 1, else 0; what it could use, held
+-- permits included, with high, normal and low priority; 1 if it was notified and hasn't reported since.
+--
+-- Expects core.lua. Leaves the column numbers (ALLOC …), the row positions (END …) and the functions on a text t.
 
 local HEADER, ROW, END, TURN, TICKET = 26, 15, 1, 6, 11
-local ALLOC, NEED, HIGH, NORMAL, LOW, TOLD = 1, 2, 3, 4, 5, 6
+local ALLOC, NEED, HIGH, NORMAL, LOW, NOTIFIED = 1, 2, 3, 4, 5, 6
 local LEAST = { 1, 0, 0, 1, 0, 0 } -- sizes of the numbers, before any is large
 
--- five_bytes returns n as bytes, and five the number in five bytes.
-local function five_bytes(n)
+-- encode_u40 returns n as five bytes, and decode_u40 the number in five bytes.
+local function encode_u40(n)
   local a = n % 256
   n = (n - a) / 256
   local b = n % 256
@@ -32,12 +34,12 @@ local function five_bytes(n)
   local d = n % 256
   return string.char(a, b, c, d, (n - d) / 256)
 end
-local function five(a, b, c, d, e)
+local function decode_u40(a, b, c, d, e)
   return (((e * 256 + d) * 256 + c) * 256 + b) * 256 + a
 end
 
--- strip returns n bytes of text from position from on as numbers.
-local function strip(text, from, n)
+-- read_bytes returns n bytes of text, from position from, as numbers.
+local function read_bytes(text, from, n)
   if n <= 500 then
     return { string.byte(text, from, from + n - 1) }
   end
@@ -61,12 +63,12 @@ local function read_sessions(text)
   local n = (#text - HEADER) / (ROW + sum)
   return {
     text = text, n = n, sizes = { a, b, c, d, e, f }, sum = sum, columns = HEADER + n * ROW,
-    earliest = five(string.byte(text, 1, 5)), latest = five(string.byte(text, 6, 10)),
-    ticket = five(string.byte(text, 11, 15)), kept = five(string.byte(text, 22, 26)),
+    earliest = decode_u40(string.byte(text, 1, 5)), latest = decode_u40(string.byte(text, 6, 10)),
+    ticket = decode_u40(string.byte(text, 11, 15)), kept = decode_u40(string.byte(text, 22, 26)),
   }
 end
 
--- column returns all sessions' numbers of a kind, or nil if all are 0.
+-- column returns the numbers of one kind of all sessions, or nil if all are 0.
 local function column(t, kind)
   local size, n, from = t.sizes[kind], t.n, t.columns + 1
   if size == 0 or n == 0 then
@@ -75,9 +77,9 @@ local function column(t, kind)
   for before = 1, kind - 1 do
     from = from + t.sizes[before] * n
   end
-  local all = strip(t.text, from, n)
+  local all = read_bytes(t.text, from, n)
   for k = 1, size - 1 do
-    local higher, factor = strip(t.text, from + k * n, n), 256 ^ k
+    local higher, factor = read_bytes(t.text, from + k * n, n), 256 ^ k
     for i = 1, n do
       all[i] = all[i] + higher[i] * factor
     end
@@ -88,12 +90,12 @@ end
 -- in_row returns the number that begins at byte from of the row at position i: END, TURN or TICKET.
 local function in_row(t, i, from)
   from = HEADER + (i - 1) * ROW + from
-  return five(string.byte(t.text, from, from + 4))
+  return decode_u40(string.byte(t.text, from, from + 4))
 end
 
--- position returns where the session with a ticket stands, or nil.
+-- position returns the position of the session with a ticket, or nil.
 local function position(t, ticket)
-  local bytes, from = five_bytes(ticket), HEADER
+  local bytes, from = encode_u40(ticket), HEADER
   repeat
     from = t.n > 0 and string.find(t.text, bytes, from + 1, true)
     if not from or from > t.columns then
@@ -103,8 +105,7 @@ local function position(t, ticket)
   return (from - HEADER - TICKET) / ROW + 1
 end
 
--- since returns how many of the sessions, from the first on, have had their turn since a moment (ms) or longer; at least
--- low.
+-- since returns how many sessions, from the first, have had their turn since a moment (ms) or longer; at least low.
 local function since(t, moment, low)
   local text, high, byte, floor = t.text, t.n, string.byte, math.floor
   while low < high do
@@ -120,9 +121,9 @@ local function since(t, moment, low)
   return low
 end
 
--- entries returns a session's row, and its byte in each column. A session has ends, turn, ticket, and its numbers.
-local function entries(session, sizes)
-  local out, count = { five_bytes(session.ends) .. five_bytes(session.turn) .. five_bytes(session.ticket) }, 1
+-- encode_entries returns a session's row, and its byte in each column. A session has ends, turn, ticket and its numbers.
+local function encode_entries(session, sizes)
+  local out, count = { encode_u40(session.ends) .. encode_u40(session.turn) .. encode_u40(session.ticket) }, 1
   for kind = 1, #sizes do
     local n = session[kind]
     for _ = 1, sizes[kind] do
@@ -135,11 +136,11 @@ local function entries(session, sizes)
 end
 
 local function header(earliest, latest, ticket, sizes, kept)
-  return five_bytes(earliest) .. five_bytes(latest) .. five_bytes(ticket) .. string.char(unpack(sizes))
-    .. five_bytes(kept)
+  return encode_u40(earliest) .. encode_u40(latest) .. encode_u40(ticket) .. string.char(unpack(sizes))
+    .. encode_u40(kept)
 end
 
--- write_sessions returns the text of a list of sessions, or false if it is empty.
+-- write_sessions returns the text of a list of sessions, or false if the list is empty.
 local function write_sessions(list, ticket, kept)
   local earliest, latest, sizes = math.huge, 0, { unpack(LEAST) }
   for _, session in ipairs(list) do
@@ -155,7 +156,7 @@ local function write_sessions(list, ticket, kept)
   end
   local columns, out = {}, { header(earliest, latest, ticket, sizes, kept) }
   for i = 1, #list do
-    columns[i] = entries(list[i], sizes)
+    columns[i] = encode_entries(list[i], sizes)
   end
   for k = 1, #columns[1] do
     for i = 1, #list do
@@ -180,8 +181,8 @@ local function list_sessions(t)
   return list
 end
 
--- live_sessions returns the sessions at now, and the tickets of those that have ended. No end lies further ahead than ttl
--- (ms), and no turn at all: both would say that Redis' clock was set back.
+-- live_sessions returns the sessions that haven't ended at now, and the tickets of those that have. An end further ahead
+-- than ttl (ms) or a turn ahead of now shows that Redis' clock was set back; both are corrected.
 local function live_sessions(t, now, ttl)
   if t.n == 0 or (now < t.earliest and t.latest <= now + ttl and in_row(t, t.n, TURN) <= now) then
     return t, {}
@@ -198,8 +199,8 @@ local function live_sessions(t, now, ttl)
   return read_sessions(write_sessions(live, t.ticket, t.kept)), dead
 end
 
--- splice returns the text under another header, with the session at position p, if any, left out, and own, the entries
--- of one, put in its place, or at the end if last or if there was none.
+-- splice returns the text with another header head. The session at position p, if any, is left out. own, the entries of a
+-- session, takes its place, or stands at the end if last or without p.
 local function splice(t, p, own, last, head)
   local text, n, sub = t.text, t.n, string.sub
   local out, count, from, done, size = { head }, 1, HEADER, HEADER, ROW
@@ -232,18 +233,18 @@ local function fits(t, session)
   return t.n > 0
 end
 
--- put_session returns the text with a session in the place of the one at position p, or at the end if last or if p is
--- nil, in a HASH that is kept until then.
+-- put_session returns the text with a session in the place of the one at position p, or at the end if last or without p.
+-- The HASH is kept until kept.
 local function put_session(t, p, session, last, kept)
   local ticket, latest = math.max(t.ticket, session.ticket), math.max(t.latest, session.ends)
   if fits(t, session) then
     local head
     if session.ends >= t.earliest and ticket == t.ticket and kept == t.kept then
-      head = string.sub(t.text, 1, 5) .. five_bytes(latest) .. string.sub(t.text, 11, HEADER)
+      head = string.sub(t.text, 1, 5) .. encode_u40(latest) .. string.sub(t.text, 11, HEADER)
     else
       head = header(math.min(t.earliest, session.ends), latest, ticket, t.sizes, kept)
     end
-    return splice(t, p, entries(session, t.sizes), last, head)
+    return splice(t, p, encode_entries(session, t.sizes), last, head)
   end
   local list = list_sessions(t)
   if p then
@@ -261,11 +262,11 @@ local function drop_session(t, p)
   return t.n > 1 and splice(t, p, nil, false, string.sub(t.text, 1, HEADER))
 end
 
--- put_told returns the text of n sessions with another last column.
-local function put_told(text, n, told)
+-- put_notified returns the text of n sessions with another column of notified.
+local function put_notified(text, n, notified)
   local out = { string.sub(text, 1, 20), '\1', string.sub(text, 22, -1 - n * string.byte(text, 21)) }
   for i = 1, n, 500 do
-    out[#out + 1] = string.char(unpack(told, i, math.min(i + 499, n)))
+    out[#out + 1] = string.char(unpack(notified, i, math.min(i + 499, n)))
   end
   return table.concat(out)
 end

@@ -1,19 +1,21 @@
--- The state of a semaphore: one HASH, shared by the semaphore's scripts. Stands behind core.lua, share.lua,
--- semaphore_adaptive.lua and semaphore_sessions.lua.
+-- The state of a semaphore: one HASH, which all scripts of the semaphore share.
 --
--- Fields   c      limit, version, until when a higher limit of the same version doesn't count (ms), longest TTL (ms)
+-- Fields   c      limit; its version; until when a higher limit of the same version doesn't count (ms); longest TTL (ms)
 --          a      the adaptive limit: limit, last decrease (µs), begin of the window (µs), its successes and their
 --                 latencies' sum (µs), baseline, lowest and last latency (µs)
---          q      the sessions that hold or wait, as far as others must know them: see semaphore_sessions.lua
---          sID    the rest of such a session: 1 if it is revoked, else 0; 1 if callers wait, else 0; the sequence number
---                 of its last report; its begin (ms since 2017); its ticket; the permits that its leases hold; its name
+--          q      the sessions that hold or wait, as far as other sessions need them: see semaphore_sessions.lua
+--          sID    the rest of a session: 1 if revoked, else 0; 1 if callers wait, else 0; the sequence number of its last
+--                 report; its begin (ms since 2017); its ticket; the permits that its leases hold; its name
 --          tN     the ID of the session with ticket N
 --
 -- A session that holds nothing and waits for nothing has no field.
+--
+-- Expects core.lua, fair_share.lua, semaphore_adaptive.lua and semaphore_sessions.lua. Leaves read_state, write_state and
+-- the functions between them on a state s.
 
 local MOST = 16777215
 
--- milliseconds cuts a time in seconds, which is a whole number of microseconds but for its rounding, to milliseconds.
+-- milliseconds cuts a time in seconds to milliseconds. The time is a whole number of microseconds but for its rounding.
 local function milliseconds(s)
   return math.floor(s * 1000 + 0.0005)
 end
@@ -35,16 +37,15 @@ local function ticket_field(ticket)
   return string.format('t%.0f', ticket)
 end
 
--- read_state returns the semaphore's state, with the sessions as they are written, and in mine what is known of one
--- session alone.
+-- read_state returns the semaphore's state, with the sessions as they are written. mine is the text of session id.
 local function read_state(id)
   local first = redis.call('HMGET', KEYS[1], 'c', 'a', 'q', 's' .. id)
   return {
     text = first[1], header = read_header(first[1]), adaptive = read_adaptive(first[2]), written = first[3],
     sessions = read_sessions(first[3]), mine = first[4],
     -- To be filled in; so that the table needn't grow.
-    gone = {}, n = 0, alloc = false, need = false, want = false, told = false, me = false, gap = false, used = 0, total = false, due = 0,
-    quick = 0, base = false, split = false, aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
+    gone = {}, n = 0, alloc = false, need = false, want = false, notified = false, me = false, gap = false, used = 0, total = false, due = 0,
+    quick = 0, base = false, split = false, set_aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
   }
 end
 
@@ -59,7 +60,7 @@ local function end_sessions(s, now)
   end
 end
 
--- decode_session returns what only the session itself asks for, up to its ticket.
+-- decode_session returns what only the session itself needs, up to its ticket.
 local function decode_session(text)
   local revoked, waits, seq, begin, ticket = string.match(text, '^(%d) (%d) (%d+) (%d+) (%d+)')
   return revoked == '1', waits == '1', tonumber(seq), tonumber(begin), tonumber(ticket)
@@ -80,19 +81,19 @@ local function id_of(ticket)
   return redis.call('HGET', KEYS[1], ticket_field(ticket)) or ''
 end
 
--- load_columns reads what shares are made of.
+-- load_columns reads the columns that shares are made of.
 local function load_columns(s)
   local t = s.sessions
   s.n, s.alloc, s.need = t.n, column(t, ALLOC) or {}, column(t, NEED)
-  s.want, s.told = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }, column(t, TOLD)
+  s.want, s.notified = { column(t, HIGH), column(t, NORMAL) or {}, column(t, LOW) }, column(t, NOTIFIED)
 end
 
--- place puts the session that reports into the columns, in the place of what stood at position p, if anything did: there,
--- or at the end if last. row is nil if the session leaves.
+-- place puts the session that reports into the columns. It takes the place of what stood at position p, or stands at the
+-- end if last or without p. row is nil if the session leaves.
 local function place(s, p, row, last)
-  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3], s.told }
+  local columns = { s.alloc, s.need, s.want[1], s.want[2], s.want[3], s.notified }
   if p and (last or not row) then
-    for kind = 1, TOLD do
+    for kind = 1, NOTIFIED do
       if columns[kind] then
         table.remove(columns[kind], p)
       end
@@ -108,7 +109,7 @@ local function place(s, p, row, last)
     p = s.n
   end
   s.me = p
-  for kind = 1, TOLD do
+  for kind = 1, NOTIFIED do
     local all = columns[kind]
     if not all and row[kind] > 0 then
       all = {}
@@ -127,7 +128,7 @@ local function place(s, p, row, last)
   end
 end
 
--- written_at returns where session i, of which another has left its place, stands in what is written.
+-- written_at returns where session i stands in the written text, from which one session may have been taken.
 local function written_at(s, i)
   return s.gap and i >= s.gap and i + 1 or i
 end
@@ -154,8 +155,8 @@ local function add_up(s, now)
   end
 end
 
--- configure takes in the limit that a process is configured with and returns the configuration that counts. A higher
--- version wins. Of several limits with the same version the lowest wins for as long as anybody reports it.
+-- configure takes in the limit that a process is configured with, and returns the configuration in force. A higher version
+-- wins. Of several limits with the same version, the lowest wins for as long as a process reports it.
 local function configure(h, now, limit, version, ttl)
   if not h or version > h.version then
     return { limit = limit, version = version, till = now + ttl, ttl = math.max(ttl, h and h.ttl or 0), changed = true }
@@ -172,13 +173,13 @@ local function configure(h, now, limit, version, ttl)
   return h
 end
 
--- wake tells a session, or all with id '', that it is worth asking. Nobody relies on the message, and where it may
--- not be sent, the writes before it stand.
+-- wake publishes to a session, or to all sessions with id '', that a report may get more. The message is a hint, and where
+-- publishing isn't permitted, the writes before it stand.
 local function wake(id, from)
   redis.pcall('PUBLISH', id == '' and KEYS[1] or KEYS[1] .. ':' .. id, from)
 end
 
--- How long a configuration that was given a version outlives the last session, and an adaptive limit, in milliseconds.
+-- How long a configuration with a version outlives the last session, and how long an adaptive limit does. Milliseconds.
 local KEEP, KEEP_ADAPTIVE = 86400000, 600000
 
 -- limit_of returns how many permits there are now.
@@ -189,7 +190,7 @@ local function limit_of(s)
   return s.header.limit
 end
 
--- is_under returns whether a session is due more than it has.
+-- is_under returns whether a session has less than its share.
 local function is_under(s)
   for i = 1, s.n do
     if share_of(s, i) > s.alloc[i] then
@@ -199,7 +200,7 @@ local function is_under(s)
   return false
 end
 
--- lacks returns how many more permits session i, another than the one that reports, needs for its next request.
+-- lacks returns how many more permits session i needs for its next request. Session i isn't the one that reports.
 local function lacks(s, i)
   if not s.need or s.need[i] <= 1 then
     return 1
@@ -208,8 +209,8 @@ local function lacks(s, i)
   return s.need[i] - (s.alloc[i] - (text and held_and_name(text) or 0))
 end
 
--- kept_until returns until when the HASH is kept whose last session ends at latest or before. As long as there are
--- sessions it is one TTL longer than needed, so that not every report has to say so.
+-- kept_until returns until when the HASH is kept if its last session ends at latest or before. With sessions that is one
+-- TTL longer than needed, so that few reports have to write it.
 local function kept_until(s, now, latest)
   if s.sessions.kept >= latest and s.header.version == 0 and not s.adaptive then
     return s.sessions.kept
@@ -217,8 +218,8 @@ local function kept_until(s, now, latest)
   return math.max(latest + s.header.ttl, s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
 end
 
--- write_state writes text as the sessions, puts the fields in puts, deletes those in s.gone, and keeps the HASH for as
--- long as needed: with sessions, until kept.
+-- write_state writes text as the sessions, puts the fields in puts and deletes the fields in s.gone. With sessions the HASH
+-- is kept until kept.
 local function write_state(s, now, text, kept, puts)
   local gone = s.gone
   if text and text ~= s.written then
@@ -243,5 +244,16 @@ local function write_state(s, now, text, kept, puts)
     redis.call('DEL', KEYS[1])
   elseif not text or kept ~= s.sessions.kept then
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(kept - now)))
+  end
+end
+
+-- check_integers returns an error reply if an argument from the first to the last is no whole number from 0 to 2^53, else
+-- nil. It goes before every write: such a number, above all nan, could be written and not be read again.
+local function check_integers(first, last)
+  for i = first, last do
+    local n = tonumber(ARGV[i])
+    if not (n and n >= 0 and n <= 9007199254740992 and n % 1 == 0) then
+      return redis.error_reply('ERR argument ' .. i .. " of the semaphore's script must be a whole number from 0 to 2^53")
+    end
   end
 end

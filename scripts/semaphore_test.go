@@ -99,7 +99,7 @@ func FuzzSemaphore(f *testing.F) {
 	})
 }
 
-func TestSemaphoreAgainstModel(t *testing.T) {
+func TestSemaphore_MatchesTheModel(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for seed := range 12 {
 			data := make([]byte, 12*150)
@@ -116,7 +116,7 @@ func TestSemaphoreAgainstModel(t *testing.T) {
 	})
 }
 
-func TestSemaphoreNames(t *testing.T) {
+func TestSemaphore_TakesAnyName(t *testing.T) {
 	seen := map[string]string{}
 	for _, n := range []string{"a", "{a}", "a}b", "a:b", "", "\xff", "a%", "A"} {
 		k := fmt.Sprint(SemaphoreKey(n), SemaphoreChannel(n, "x"))

@@ -1,11 +1,11 @@
-// Package batch does bulk work over any call: it reads a sequence of inputs, keeps a fixed number of calls going, and
-// hands each result to a sink as it comes. Memory doesn't grow with the length of the sequence.
+// Package batch does bulk work over any call: it reads a sequence of inputs, runs a fixed number of calls at a time, and
+// passes each result to a sink. Memory doesn't grow with the length of the sequence.
 //
 //	inputs ──▶ feeder ──▶ workers: call ──▶ sink
 //	           (one)      (Options.Workers)  (one at a time)
 //
-// [Run] is the engine. [Lines] reads JSON lines, [Journal] writes them so that a run that was killed can carry on, and
-// [IDs] knows which are done already. The package knows nothing of what a call does or whom it calls.
+// [Run] is the engine. [Lines] reads JSON lines, [Journal] writes them so that a later run can continue a killed one, and
+// [IDs] has the ids that are done. The package doesn't depend on what a call does.
 package batch
 
 import (
@@ -17,37 +17,37 @@ import (
 	"time"
 )
 
-// DefaultWorkers is how many calls are going at once unless Options say otherwise.
+// DefaultWorkers is the number of calls at a time unless Options has another.
 const DefaultWorkers = 64
 
-// MaxWorkers is the most that Options may ask for.
+// MaxWorkers is the largest number of calls at a time.
 const MaxWorkers = 1 << 16
 
-// ErrDrained is what Run returns when it stopped before the end of its inputs because Options.Drain was closed, and the
-// cause of the contexts of the calls that it gave up.
+// ErrDrained is the error of a run that Options.Drain stopped before the end of its inputs, and the cause of the contexts of
+// the calls that the drain ended.
 var ErrDrained = errors.New("batch: drained before the end of the inputs")
 
-// Options are the settings of a run. The zero value is ready for use.
+// Options are the settings of a run. The zero Options has the defaults.
 type Options struct {
-	// Workers is how many calls are going at once, waiting included; 1 to MaxWorkers. Defaults to DefaultWorkers.
+	// Workers is the number of calls at a time, waiting ones included. 1 to MaxWorkers. Defaults to DefaultWorkers.
 	Workers int
-	// Drain, once closed, stops the run gently: no new input is taken, calls that haven't begun (see [Begin]) are given
-	// up, and the others are finished. Optional.
+	// Drain stops the run when it is closed: the run takes no further input, ends calls that haven't begun (see [Begin]),
+	// and finishes the others. Optional.
 	Drain <-chan struct{}
-	// Progress counts what happens. Optional.
+	// Progress counts the run's events. Optional.
 	Progress *Progress
 }
 
-// Result is what became of one input.
+// Result is the result of one input.
 type Result[In, Out any] struct {
 	In  In
 	Out Out
-	// Err is the call's error, or an *InputError where the sequence had an error in place of an input. In is then
-	// what came with it.
+	// Err is the call's error, or an *InputError where the sequence had an error in place of an input. In is then the value
+	// beside that error.
 	Err error
 }
 
-// InputError is an error that came out of the sequence of inputs.
+// InputError is an error of the sequence of inputs.
 type InputError struct{ Err error }
 
 // Error returns the sequence's own message.
@@ -56,13 +56,13 @@ func (e *InputError) Error() string { return e.Err.Error() }
 // Unwrap returns the sequence's error.
 func (e *InputError) Unwrap() error { return e.Err }
 
-// Run calls call for each input, from Options.Workers goroutines, and sink for each result, from the caller's goroutine
-// only, in the order in which results come. An error in the sequence goes to the sink as a Result; the sequence decides
-// whether anything follows it.
+// Run calls call for each input, from Options.Workers goroutines, and sink for each result, from the goroutine of Run alone,
+// in the order of the results. An error in the sequence reaches the sink as a Result; the sequence decides whether inputs
+// follow.
 //
-// The end of ctx ends the contexts of all calls; their results, errors mostly, still reach the sink. An error from the
-// sink does the same, but then nothing more reaches it. Run returns when every call has returned: nil after the last
-// input's result, ErrDrained, the cause of ctx, or the sink's error. A sequence that blocks holds it up.
+// When ctx ends, the contexts of all calls end, and their results still reach the sink. After an error of the sink the
+// contexts end, too, and no result reaches it. Run returns when every call has returned: nil after the last input's result,
+// ErrDrained, the cause of ctx, or the sink's error. A sequence that blocks delays this.
 func Run[In, Out any](
 	ctx context.Context,
 	inputs iter.Seq2[In, error],
@@ -74,7 +74,7 @@ func Run[In, Out any](
 		opts.Workers = DefaultWorkers
 	}
 	if opts.Workers < 1 || opts.Workers > MaxWorkers {
-		return fmt.Errorf("batch: %d workers; choose 1 to %d", opts.Workers, MaxWorkers)
+		return fmt.Errorf("batch: Options.Workers is %d; use 1 to %d", opts.Workers, MaxWorkers)
 	}
 	if opts.Progress == nil {
 		opts.Progress = new(Progress)
@@ -126,10 +126,10 @@ type run[In, Out any] struct {
 	jobs    chan In
 	results chan Result[In, Out]
 	begun   admissions
-	drained bool // written by the feeder, read after it has ended
+	drained bool // set by feed, read after its end
 }
 
-// feed hands the inputs to the workers, and their errors to the sink.
+// feed passes the inputs to the workers, and their errors to the sink.
 func (r *run[In, Out]) feed(ctx context.Context, inputs iter.Seq2[In, error]) {
 	defer close(r.jobs)
 	for in, err := range inputs {

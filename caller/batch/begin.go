@@ -5,10 +5,10 @@ import (
 	"sync"
 )
 
-// Begin says that the call of this context is past its waiting and about to have an effect: call it right before a
-// request is sent. From then on a drain lets the call finish. Before, a drain gives it up: its context ends with the
-// cause ErrDrained, and Begin returns ErrDrained, after which the call must not go on. Begin may be called again, for
-// a further attempt. On any other context it returns nil.
+// Begin marks the call of this context as begun: call it right before a request is sent. A drain lets a call that has
+// begun finish. A drain ends a call that hasn't: its context ends with the cause ErrDrained, and Begin returns ErrDrained,
+// after which the call must not go on. Begin may be called again for a further attempt. On any other context it returns
+// nil.
 //
 // A call that never calls Begin counts as waiting for as long as it lasts.
 func Begin(ctx context.Context) error {
@@ -21,7 +21,7 @@ func Begin(ctx context.Context) error {
 
 type admissionKey struct{}
 
-// admissions are the calls that are going on.
+// admissions are the calls in progress.
 type admissions struct {
 	mu        sync.Mutex
 	waiting   map[*admission]struct{}
@@ -35,7 +35,7 @@ type admission struct {
 	begun  bool
 }
 
-// enter adds a call; the function that it returns takes the call out again.
+// enter adds a call. The function that it returns removes the call.
 func (s *admissions) enter(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	a := &admission{all: s, cancel: cancel}
@@ -51,7 +51,7 @@ func (s *admissions) enter(ctx context.Context) (context.Context, func()) {
 	return context.WithValue(ctx, admissionKey{}, a), a.leave
 }
 
-// abandon gives up every call that hasn't begun, now and from now on.
+// abandon ends every call that hasn't begun, now and from now on.
 func (s *admissions) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,16 +1,16 @@
 package batch
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 )
 
-// Filter rewrites the journal at path, keeping the lines that keep wants; a line that isn't JSON is dropped. The new file
-// replaces the old one at once, so that a crash leaves one or the other. A file that isn't there is left so; one that
-// another process writes is an error.
+// Filter rewrites the journal at path with the lines for which keep returns true. The new file replaces the old one at once,
+// so a crash leaves one or the other. Lines that a crash damaged are dropped, as OpenJournal drops them; a line that no
+// journal wrote is an error. A missing file stays missing. A file that another process writes is an error.
 func Filter(path string, keep func(line []byte) bool) error {
 	old, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -19,7 +19,7 @@ func Filter(path string, keep func(line []byte) bool) error {
 	if err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
-	defer func() { _ = old.Close() }() // and with it the lock, which must outlast the renaming
+	defer func() { _ = old.Close() }() // it holds the lock, which must outlast the renaming
 	if err := own(old); err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func Filter(path string, keep func(line []byte) bool) error {
 	return nil
 }
 
-// copy appends the lines of old that keep wants.
+// copy appends the lines of old for which keep returns true.
 func (j *Journal) copy(old *os.File, keep func([]byte) bool) error {
 	info, err := old.Stat()
 	if err != nil {
@@ -51,17 +51,20 @@ func (j *Journal) copy(old *os.File, keep func([]byte) bool) error {
 		if err != nil {
 			return fmt.Errorf("line %d: %w", line.Number, err)
 		}
-		if !json.Valid(line.Text) || !keep(line.Text) {
-			continue
-		}
-		if err := j.Append(line.Text); err != nil {
-			return err
+		switch {
+		case !isRecord(line.Text) && (zeroed(line.Text) || line.End == info.Size() && line.Text[0] == '{'):
+		case !isRecord(line.Text):
+			return fmt.Errorf("line %d: not a JSON object; is this the right file?", line.Number)
+		case keep(line.Text):
+			if err := j.Append(bytes.TrimLeft(line.Text, " \t")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// own locks the file, and makes sure that it still is the one under its name: Filter may have replaced it in between.
+// own locks the file, and checks that it still is the one under its name: Filter may have replaced it in between.
 func own(f *os.File) error {
 	err := lock(f)
 	if err == nil {

@@ -2,14 +2,14 @@ package batch
 
 import "crypto/sha256"
 
-// IDs knows which ids are done from earlier runs and which this run has taken. It keeps the first 16 bytes of each id's
-// SHA-256, about 40 bytes of memory an id with the map's own: 40 MB for a million. Two of n different ids share a hash
-// with a probability of n²/2¹²⁹: for a billion ids 1.5 × 10⁻²¹. It is not safe for concurrent use.
+// IDs is the set of ids that earlier runs have done and that this run has taken. It keeps the first 16 bytes of each id's
+// SHA-256, about 40 bytes of memory an id: 40 MB for a million. Two of n different ids share a hash with a probability of
+// n²/2¹²⁹: for a billion ids 1.5 × 10⁻²¹. It is not safe for concurrent use.
 type IDs struct {
 	taken map[[16]byte]bool // false: done by an earlier run
 }
 
-// State is what IDs knows of an id.
+// State is the state of an id in IDs.
 type State int
 
 const (
@@ -17,14 +17,14 @@ const (
 	Fresh State = iota
 	// Done by an earlier run.
 	Done
-	// Duplicate: this run has taken it already.
+	// Duplicate: taken by this run.
 	Duplicate
 )
 
-// Done notes that an earlier run did the id.
+// Done adds an id that an earlier run has done.
 func (s *IDs) Done(id string) { s.set(id, false) }
 
-// Take takes the id for this run, and says what was known of it before: only one that is Fresh is to be done.
+// Take takes the id for this run, and returns its state before: only a Fresh id is to be done.
 func (s *IDs) Take(id string) State {
 	taken, known := s.taken[hash(id)]
 	s.set(id, true)
@@ -38,7 +38,13 @@ func (s *IDs) Take(id string) State {
 	}
 }
 
-// Len is how many ids are known.
+// Known reports whether an earlier run has done the id, or this run has taken it.
+func (s *IDs) Known(id string) bool {
+	_, known := s.taken[hash(id)]
+	return known
+}
+
+// Len returns the number of ids.
 func (s *IDs) Len() int { return len(s.taken) }
 
 func (s *IDs) set(id string, taken bool) {

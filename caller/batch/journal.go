@@ -9,25 +9,31 @@ import (
 	"os"
 )
 
-// MaxRecord is how long a line of a Journal may be, in bytes.
+// MaxRecord is the length of the longest line of a Journal, in bytes.
 const MaxRecord = 64 << 20
 
-// Journal is a file of JSON lines that only grows, one whole line at a time. A process that is killed loses no line that
-// Append has written. It is locked while it is open, on systems that have flock. A Journal is for one goroutine: give it
-// to the sink of [Run].
+// Journal is a file of JSON objects, one a line, that only grows by whole lines. A process that is killed loses no line that
+// Append has written. The file is locked while it is open, on systems with flock. A Journal is for one goroutine: use it
+// in the sink of [Run].
 type Journal struct {
 	file    *os.File
-	end     int64 // what is known to be whole lines
+	end     int64 // of the last whole line
 	mended  int64
 	pending []byte
 }
 
-// OpenJournal opens the file, or creates it, and shows visit every line that is there. An error of visit says that the
-// line is not one of this journal's and ends the opening, with nothing changed.
+// OpenJournal opens the file, or creates it, and passes every line to visit. An error of visit means that the line isn't
+// one of this journal: the opening fails and the file stays as it is.
 //
-// A last line that was torn by a crash is mended: what isn't whole JSON is cut off, and a whole object that lacks only
-// its line break gets one. Broken JSON anywhere else, or a last line that no journal wrote, is an error: it is more
-// likely to be somebody's other file.
+// Damage of a crash is mended:
+//
+//	| damage | repair |
+//	|---|---|
+//	| the last line is the beginning of an object | it is cut off |
+//	| the last line is an object without its line break | it gets one |
+//	| a line has bytes 0, which a file system leaves after a power failure | it is overwritten with spaces |
+//
+// Any other line that isn't a JSON object is an error, because the file is more likely to be another program's.
 func OpenJournal(path string, visit func(line []byte) error) (_ *Journal, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
@@ -48,16 +54,19 @@ func OpenJournal(path string, visit func(line []byte) error) (_ *Journal, err er
 	return j, nil
 }
 
-// Mended is how many bytes of a torn last line were cut off when the journal was opened.
+// Mended returns the number of bytes of damaged lines that were removed when the journal was opened.
 func (j *Journal) Mended() int64 { return j.mended }
 
-// Empty says whether there is no line.
+// Empty reports whether the journal has no line.
 func (j *Journal) Empty() bool { return j.end == 0 }
 
-// Append writes one line. The record must be one JSON value without a line break. After an error the file ends with the
+// Append writes one line. The record must be a JSON object without a line break. After an error the file ends with the
 // last whole line.
 func (j *Journal) Append(record []byte) error {
-	if bytes.IndexByte(record, '\n') >= 0 {
+	switch {
+	case len(record) == 0 || record[0] != '{':
+		return fmt.Errorf("batch: a record for %s isn't a JSON object; wrap it in one", j.file.Name())
+	case bytes.IndexByte(record, '\n') >= 0:
 		return fmt.Errorf("batch: a record for %s has a line break in it; compact its JSON", j.file.Name())
 	}
 	j.pending = append(append(j.pending[:0], record...), '\n')
@@ -72,7 +81,7 @@ func (j *Journal) Append(record []byte) error {
 	return nil
 }
 
-// Close makes sure that the file is on the disk and closes it.
+// Close writes the file to the disk and closes it.
 func (j *Journal) Close() error {
 	if err := errors.Join(j.file.Sync(), j.file.Close()); err != nil {
 		return fmt.Errorf("batch: %w", err)
@@ -80,38 +89,56 @@ func (j *Journal) Close() error {
 	return nil
 }
 
-// recover visits the lines of the file and mends the last one.
+// span is a part of the file, as offsets.
+type span struct{ from, to int64 }
+
+// recover visits the lines of the file, and mends the damaged ones when all others are known to be the journal's.
 func (j *Journal) recover(visit func([]byte) error) error {
 	size, err := j.file.Seek(0, io.SeekEnd)
 	if err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
+	var damaged []span
+	unfinished := false // the last line lacks its line break
 	for line, err := range Lines(io.NewSectionReader(j.file, 0, size), MaxRecord) {
 		if err != nil {
 			return fmt.Errorf("batch: %s:%d: %w", j.file.Name(), line.Number, err)
 		}
-		if !json.Valid(line.Text) {
-			if line.End < size || !tornRecord(line.Text) {
-				return fmt.Errorf("batch: %s:%d: not JSON; is this the right file?", j.file.Name(), line.Number)
+		switch {
+		case isRecord(line.Text):
+			if err := visit(line.Text); err != nil {
+				return fmt.Errorf("batch: %s:%d: %w", j.file.Name(), line.Number, err)
 			}
-			j.mended = size - j.end
-			break
+			j.end, unfinished = line.End, line.Torn
+		case zeroed(line.Text):
+			damaged = append(damaged, span{line.Start, line.End})
+		case line.End == size && line.Text[0] == '{':
+			damaged = append(damaged, span{line.Start, size})
+		default:
+			return fmt.Errorf("batch: %s:%d: not a JSON object; is this the right file?", j.file.Name(), line.Number)
 		}
-		if err := visit(line.Text); err != nil {
-			return fmt.Errorf("batch: %s:%d: %w", j.file.Name(), line.Number, err)
+	}
+	return j.mend(damaged, unfinished)
+}
+
+// mend overwrites damaged lines with spaces, cuts off what follows the last record, and ends that record's line.
+func (j *Journal) mend(damaged []span, unfinished bool) error {
+	for _, d := range damaged {
+		j.mended += d.to - d.from
+		if d.to > j.end {
+			continue // the truncation removes it
 		}
-		j.end = line.End
-		if line.Torn {
-			return j.finishLine()
+		blank := append(bytes.Repeat([]byte(" "), int(d.to-d.from-1)), '\n')
+		if _, err := j.file.WriteAt(blank, d.from); err != nil {
+			return fmt.Errorf("batch: %w", err)
 		}
 	}
 	if err := j.file.Truncate(j.end); err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
-	return nil
-}
-
-func (j *Journal) finishLine() error {
+	if !unfinished {
+		return nil
+	}
 	if _, err := j.file.WriteAt([]byte("\n"), j.end); err != nil {
 		return fmt.Errorf("batch: %w", err)
 	}
@@ -119,9 +146,11 @@ func (j *Journal) finishLine() error {
 	return nil
 }
 
-// tornRecord says whether text may be the beginning of a record, or the zeros that a file system leaves after a power
-// failure.
-func tornRecord(text []byte) bool {
-	text = bytes.Trim(text, "\x00")
-	return len(text) == 0 || text[0] == '{'
+// isRecord reports whether a line is a JSON object.
+func isRecord(line []byte) bool {
+	line = bytes.TrimLeft(line, " \t")
+	return len(line) > 0 && line[0] == '{' && json.Valid(line)
 }
+
+// zeroed reports whether a line has bytes 0. No JSON has any outside of escapes.
+func zeroed(line []byte) bool { return bytes.IndexByte(line, 0) >= 0 }

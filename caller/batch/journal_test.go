@@ -29,7 +29,8 @@ func contents(t *testing.T, path string) string {
 	return string(b)
 }
 
-func TestJournalMendsItsLastLine(t *testing.T) {
+// A crash leaves a torn last line, or zeros in place of lines; all other lines stay.
+func TestOpenJournal_MendsWhatACrashLeft(t *testing.T) {
 	whole := `{"id":1}` + "\n"
 	for name, tc := range map[string]struct {
 		before, after string
@@ -43,6 +44,11 @@ func TestJournalMendsItsLastLine(t *testing.T) {
 		"zeros after power fails": {whole + strings.Repeat("\x00", 5000), whole, 1},
 		"torn inside a character": {whole + "{\"a\":\"\xc3", whole, 1},
 		"only a torn line":        {`{"i`, "", 0},
+		"zeros behind a record":   {whole + `{"id":2}` + "\x00\x00\x00", whole, 1},
+		"zeros in the middle":     {whole + "{\"b\"\x00\x00\n" + whole, whole + strings.Repeat(" ", 6) + "\n" + whole, 2},
+		"zeros before a record":   {whole + "\x00\x00{\"c\":1}\n" + whole, whole + strings.Repeat(" ", 9) + "\n" + whole, 2},
+		"zeros at the beginning":  {"\x00\x00\n" + whole, "  \n" + whole, 1},
+		"blank lines":             {whole + " \t\r\n\n" + whole + "  ", whole + " \t\r\n\n" + whole, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := put(t, tc.before)
@@ -52,19 +58,20 @@ func TestJournalMendsItsLastLine(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := contents(t, path); got != tc.after || lines != tc.lines {
-				t.Errorf("%d lines, file %q", lines, got)
+				t.Errorf("got %d lines, file %q, want %d, %q", lines, got, tc.lines, tc.after)
 			}
 			if err := errors.Join(j.Append([]byte(`{"id":9}`)), j.Close()); err != nil {
 				t.Fatal(err)
 			}
 			if got := contents(t, path); got != tc.after+`{"id":9}`+"\n" {
-				t.Errorf("after a line more: %q", got)
+				t.Errorf("got %q after one more line, want it at the end", got)
 			}
 		})
 	}
 }
 
-func TestJournalLeavesForeignFilesAlone(t *testing.T) {
+// A file that no journal wrote is an error, and stays as it is.
+func TestOpenJournal_LeavesForeignFilesAlone(t *testing.T) {
 	refuse := func([]byte) error { return errors.New("no custom_id") }
 	accept := func([]byte) error { return nil }
 	for name, tc := range map[string]struct {
@@ -72,24 +79,35 @@ func TestJournalLeavesForeignFilesAlone(t *testing.T) {
 		visit  func([]byte) error
 		where  string
 	}{
-		"text":             {"Dear diary", accept, ":1: not JSON"},
-		"broken in middle": {"{}\n{\n{}\n", accept, ":2: not JSON"},
+		"text":             {"Dear diary", accept, ":1: not a JSON object"},
+		"broken in middle": {"{}\n{\n{}\n", accept, ":2: not a JSON object"},
+		"lists":            {"[1,2]\n[3,", accept, ":1: not a JSON object"},
+		"numbers":          {"100\n20", accept, ":1: not a JSON object"},
+		"zeros, then text": {"{}\n\x00\nDear diary\n", accept, ":3: not a JSON object"},
 		"other JSON":       {"{}\n", refuse, ":1: no custom_id"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := put(t, tc.before)
 			_, err := batch.OpenJournal(path, tc.visit)
 			if err == nil || !strings.Contains(err.Error(), path+tc.where) {
-				t.Errorf("error %v", err)
+				t.Errorf("got error %v, want %s", err, tc.where)
 			}
 			if got := contents(t, path); got != tc.before {
-				t.Errorf("changed to %q", got)
+				t.Errorf("got file %q, want it unchanged", got)
+			}
+			if tc.where == ":1: no custom_id" {
+				return // Filter doesn't visit
+			}
+			err = batch.Filter(path, func([]byte) bool { return true })
+			if got := contents(t, path); err == nil || got != tc.before {
+				t.Errorf("got error %v and file %q of Filter, want an error and the file unchanged", err, got)
 			}
 		})
 	}
 }
 
-func TestJournalIsForOneProcess(t *testing.T) {
+// A second process that opens the file gets ErrInUse.
+func TestOpenJournal_LocksTheFile(t *testing.T) {
 	path := put(t, "")
 	accept := func([]byte) error { return nil }
 	j, err := batch.OpenJournal(path, accept)
@@ -97,20 +115,23 @@ func TestJournalIsForOneProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := batch.OpenJournal(path, accept); !errors.Is(err, batch.ErrInUse) {
-		t.Errorf("opened twice: %v", err)
+		t.Errorf("got %v from a second OpenJournal, want ErrInUse", err)
 	}
 	if err := batch.Filter(path, func([]byte) bool { return true }); !errors.Is(err, batch.ErrInUse) {
-		t.Errorf("filtered while open: %v", err)
+		t.Errorf("got %v from Filter of an open journal, want ErrInUse", err)
 	}
-	if err := j.Append([]byte("{}\n{}")); err == nil {
-		t.Error("two lines in one record accepted")
+	for _, record := range []string{"{}\n{}", "", "5", "[1]"} {
+		if err := j.Append([]byte(record)); err == nil {
+			t.Errorf("Append(%q): got no error, want one", record)
+		}
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestFilterKeepsTheRightLinesAndTheMode(t *testing.T) {
+// Filter keeps the chosen lines, and the permissions of the file.
+func TestFilter_KeepsLinesAndMode(t *testing.T) {
 	path := put(t, "{\"a\":1}\n{\"b\":2}\n{\"a\":3}\n{\"to")
 	if err := batch.Filter(path, func(l []byte) bool { return strings.Contains(string(l), "a") }); err != nil {
 		t.Fatal(err)
@@ -120,18 +141,19 @@ func TestFilterKeepsTheRightLinesAndTheMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := contents(t, path); got != "{\"a\":1}\n{\"a\":3}\n" || info.Mode().Perm() != 0o640 {
-		t.Errorf("%v %q", info.Mode(), got)
+		t.Errorf("got mode %v, file %q, want 0640 and the lines with a", info.Mode(), got)
 	}
 	missing := filepath.Join(t.TempDir(), "none")
 	if err := batch.Filter(missing, nil); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(missing); !errors.Is(err, os.ErrNotExist) {
-		t.Error("a file was made of nothing")
+		t.Error("got a new file, want none")
 	}
 }
 
-func TestIDs(t *testing.T) {
+// Take returns the state that an id had before.
+func TestIDs_TellFreshFromDoneAndTaken(t *testing.T) {
 	var ids batch.IDs
 	ids.Done("old")
 	for _, want := range []struct {
@@ -141,25 +163,26 @@ func TestIDs(t *testing.T) {
 		{"new", batch.Fresh}, {"new", batch.Duplicate}, {"old", batch.Done}, {"old", batch.Duplicate}, {"", batch.Fresh},
 	} {
 		if got := ids.Take(want.id); got != want.state {
-			t.Errorf("Take(%q) = %v, want %v", want.id, got, want.state)
+			t.Errorf("Take(%q): got %v, want %v", want.id, got, want.state)
 		}
 	}
 	if ids.Len() != 3 {
-		t.Errorf("Len() = %d", ids.Len())
+		t.Errorf("got %d ids, want 3", ids.Len())
 	}
 }
 
-func TestLines(t *testing.T) {
-	in := "\xef\xbb\xbf{\"a\":1}\r\n\n" + strings.Repeat("x", 200_000) + "\nlast"
+// Blank lines and a byte order mark are left out, and long lines are errors.
+func TestLines_SkipsBlankAndLongLines(t *testing.T) {
+	in := "\xef\xbb\xbf{\"a\":1}\r\n\n" + strings.Repeat("x", 200_000) + "\n   \n\t\r\nlast\n \r\n  "
 	var got []string
 	for line, err := range batch.Lines(strings.NewReader(in), 100_000) {
 		got = append(got, fmt.Sprintf("%d %s %v %v", line.Number, line.Text, line.Torn, err))
 	}
 	want := []string{
-		`1 {"a":1} false <nil>`, "3  false line 3 is longer than 100000 bytes", "4 last true <nil>",
+		`1 {"a":1} false <nil>`, "3  false line 3 is longer than 100000 bytes", "6 last false <nil>",
 	}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -192,7 +215,7 @@ func FuzzJournalAfterATear(f *testing.F) {
 		defer j.Close()
 		got := contents(t, path)
 		if !strings.HasPrefix(whole, got) || strings.Count(got, "\n") != lines || lines < strings.Count(whole[:at], "\n") {
-			t.Errorf("cut at %d: %d lines, %q", at, lines, got)
+			t.Errorf("cut at %d: got %d lines, file %q, want the whole lines before the cut", at, lines, got)
 		}
 	})
 }

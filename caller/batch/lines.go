@@ -12,26 +12,27 @@ import (
 // Line is one line of a file.
 type Line struct {
 	Number int   // from 1
-	End    int64 // offset of the byte after the line and its line break
+	Start  int64 // offset of its first byte
+	End    int64 // offset of the byte after its line break
 	Text   []byte
-	// Torn says that the file ends before the line's line break.
+	// Torn reports that the file ends before the line's line break.
 	Torn bool
 }
 
-// LineTooLongError is the error for a line above the limit given to Lines.
+// LineTooLongError is the error for a line longer than the limit of Lines.
 type LineTooLongError struct {
 	Number int // from 1
 	Max    int // bytes
 }
 
-// Error says which line is too long.
+// Error returns the number and the limit.
 func (e *LineTooLongError) Error() string {
 	return fmt.Sprintf("line %d is longer than %d bytes", e.Number, e.Max)
 }
 
-// Lines yields the lines of r, without their line breaks. Empty lines, and a byte order mark at the beginning, are left
-// out. Each Text is the receiver's to keep. A line longer than limit bytes is skipped with a *LineTooLongError; an error of
-// r ends the sequence. At most limit bytes and a buffer are held in memory.
+// Lines yields the lines of r, without their line breaks. It leaves out lines of white space alone, and a byte order mark at
+// the beginning. The receiver may keep each Text. A line longer than limit bytes is skipped with a *LineTooLongError. An
+// error of r ends the sequence. At most limit bytes and a buffer are in memory.
 func Lines(r io.Reader, limit int) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
 		s := lineScanner{r: bufio.NewReaderSize(r, 64<<10), max: limit}
@@ -45,7 +46,7 @@ func Lines(r io.Reader, limit int) iter.Seq2[Line, error] {
 			case err != nil:
 				yield(line, err)
 				return
-			case len(line.Text) == 0:
+			case len(bytes.TrimSpace(line.Text)) == 0:
 				continue
 			}
 			if !yield(line, err) {
@@ -80,8 +81,8 @@ func (s *lineScanner) next() (Line, error) {
 		if err != nil && (err != io.EOF || read == 0) {
 			return Line{Number: s.number}, err
 		}
-		s.offset += read
-		line := Line{Number: s.number, End: s.offset, Torn: err == io.EOF}
+		line := Line{Number: s.number, Start: s.offset, End: s.offset + read, Torn: err == io.EOF}
+		s.offset = line.End
 		if size > int64(s.max) {
 			return line, &LineTooLongError{Number: s.number, Max: s.max}
 		}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Progress counts what a run does. Its zero value is ready for use; it is safe for concurrent use, also during the run.
+// Progress counts the events of a run. Its zero value is ready for use. It is safe for concurrent use, also during the run.
 type Progress struct {
 	taken, succeeded, failed, rejected, abandoned atomic.Int64
 	blocked                                       atomic.Int64
@@ -14,20 +14,20 @@ type Progress struct {
 
 // Counts are a run's counts at one moment.
 type Counts struct {
-	// Taken is how many inputs were handed to a worker.
+	// Taken is the number of inputs that workers have taken.
 	Taken int64
-	// Succeeded and Failed are how many calls ended without and with an error.
+	// Succeeded and Failed are the numbers of calls that ended without and with an error.
 	Succeeded, Failed int64
-	// Abandoned is how many calls a drain gave up before they began. They aren't in Failed.
+	// Abandoned is the number of calls that a drain ended before they began. Failed leaves them out.
 	Abandoned int64
-	// Rejected is how many errors the sequence had in place of inputs.
+	// Rejected is the number of errors that the sequence had in place of inputs.
 	Rejected int64
-	// Blocked is for how long inputs stood ready while every worker was busy. Near the run's whole time, it says that
-	// more workers would help, unless the calls themselves wait for something.
+	// Blocked is the time for which an input was ready and every worker was busy. If it is near the run's whole time, more
+	// workers help, unless the calls themselves wait for something.
 	Blocked time.Duration
 }
 
-// InFlight is how many calls are going on, waiting included.
+// InFlight returns the number of calls in progress, waiting ones included.
 func (c Counts) InFlight() int64 { return c.Taken - c.Succeeded - c.Failed - c.Abandoned }
 
 // Counts returns the counts so far.

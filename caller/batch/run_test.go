@@ -30,12 +30,13 @@ func numbers(n int) iter.Seq2[int, error] {
 
 func double(_ context.Context, n int) (int, error) { return 2 * n, nil }
 
-func TestEveryInputHasOneResult(t *testing.T) {
+// Each input reaches the sink once, with its own result.
+func TestRun_GivesEachInputOneResult(t *testing.T) {
 	var got []int
 	p := new(batch.Progress)
 	err := batch.Run(t.Context(), numbers(1000), double, func(r batch.Result[int, int]) error {
 		if r.Err != nil || r.Out != 2*r.In {
-			t.Errorf("input %d: %d, %v", r.In, r.Out, r.Err)
+			t.Errorf("input %d: got %d, %v, want %d", r.In, r.Out, r.Err, 2*r.In)
 		}
 		got = append(got, r.In)
 		return nil
@@ -46,15 +47,16 @@ func TestEveryInputHasOneResult(t *testing.T) {
 	slices.Sort(got)
 	for i := range 1000 {
 		if got[i] != i {
-			t.Fatalf("result %d is of input %d", i, got[i])
+			t.Fatalf("got input %d, want %d", got[i], i)
 		}
 	}
 	if c := p.Counts(); c.Taken != 1000 || c.Succeeded != 1000 || c.InFlight() != 0 {
-		t.Errorf("counts %+v", c)
+		t.Errorf("got counts %+v, want those of the run", c)
 	}
 }
 
-func TestCallsInFlightAndInputsReadAheadAreBounded(t *testing.T) {
+// A run reads at most one input beyond its workers.
+func TestRun_BoundsCallsAndInputsReadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var read, going, most atomic.Int64
 		inputs := func(yield func(int, error) bool) {
@@ -75,17 +77,18 @@ func TestCallsInFlightAndInputsReadAheadAreBounded(t *testing.T) {
 		err := batch.Run(t.Context(), inputs, call, func(batch.Result[int, int]) error {
 			sunk++
 			if ahead := read.Load() - sunk; ahead > 2*10+1 {
-				t.Errorf("%d inputs read ahead", ahead)
+				t.Errorf("got %d inputs read ahead, want at most 1", ahead)
 			}
 			return nil
 		}, batch.Options{Workers: 10})
 		if err != nil || most.Load() != 10 {
-			t.Errorf("most in flight %d, %v", most.Load(), err)
+			t.Errorf("got %d calls in flight, error %v, want as many as workers, nil", most.Load(), err)
 		}
 	})
 }
 
-func TestErrorsAmongInputsAndOfCallsReachTheSink(t *testing.T) {
+// Errors of inputs and of calls reach the sink as results.
+func TestRun_PassesErrorsToTheSink(t *testing.T) {
 	broken, refused := errors.New("broken line"), errors.New("refused")
 	inputs := func(yield func(int, error) bool) {
 		_ = yield(1, nil) && yield(2, broken) && yield(3, nil)
@@ -107,14 +110,15 @@ func TestErrorsAmongInputsAndOfCallsReachTheSink(t *testing.T) {
 	}
 	_, rejected := errors.AsType[*batch.InputError](errs[2])
 	if errs[1] != nil || !rejected || !errors.Is(errs[2], broken) || !errors.Is(errs[3], refused) {
-		t.Errorf("errors %v", errs)
+		t.Errorf("got errors %v, want those of inputs and calls", errs)
 	}
 	if c := p.Counts(); c.Succeeded != 1 || c.Failed != 1 || c.Rejected != 1 {
-		t.Errorf("counts %+v", c)
+		t.Errorf("got counts %+v, want those of the run", c)
 	}
 }
 
-func TestDrainFinishesWhatHasBegunAndGivesUpTheRest(t *testing.T) {
+// A drain lets calls finish that have begun, and ends the others.
+func TestRun_FinishesBegunCallsOnDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		drain := make(chan struct{})
 		call := func(ctx context.Context, n int) (int, error) {
@@ -127,7 +131,7 @@ func TestDrainFinishesWhatHasBegunAndGivesUpTheRest(t *testing.T) {
 			}
 			<-ctx.Done() // waits for its turn
 			if err := batch.Begin(ctx); !errors.Is(err, batch.ErrDrained) {
-				t.Errorf("begun after the drain: %v", err)
+				t.Errorf("got %v from Begin after the drain, want ErrDrained", err)
 			}
 			return 0, context.Cause(ctx)
 		}
@@ -142,15 +146,16 @@ func TestDrainFinishesWhatHasBegunAndGivesUpTheRest(t *testing.T) {
 		}, batch.Options{Workers: 8, Drain: drain, Progress: p})
 		slices.Sort(done)
 		if !errors.Is(err, batch.ErrDrained) || !slices.Equal(done, []int{0, 1, 2}) {
-			t.Errorf("done %v, %v", done, err)
+			t.Errorf("got results %v, error %v, want the begun calls, ErrDrained", done, err)
 		}
 		if c := p.Counts(); c.Taken != 8 || c.Abandoned != 5 || c.Failed != 0 {
-			t.Errorf("counts %+v", c)
+			t.Errorf("got counts %+v, want those of the run", c)
 		}
 	})
 }
 
-func TestCancelEndsEveryCall(t *testing.T) {
+// When the context ends, all calls end and their results reach the sink.
+func TestRun_EndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		enough := errors.New("enough")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -164,12 +169,13 @@ func TestCancelEndsEveryCall(t *testing.T) {
 		err := batch.Run(ctx, numbers(100), call, func(batch.Result[int, int]) error { results++; return nil },
 			batch.Options{Workers: 5})
 		if !errors.Is(err, enough) || results != 5 {
-			t.Errorf("%d results, %v", results, err)
+			t.Errorf("got %d results, error %v, want one of each call, and the cause", results, err)
 		}
 	})
 }
 
-func TestSinkErrorEndsTheRun(t *testing.T) {
+// After an error of the sink, no result reaches it.
+func TestRun_EndsWithTheSinksError(t *testing.T) {
 	full := errors.New("disk full")
 	var sunk int
 	err := batch.Run(t.Context(), numbers(1_000_000), double, func(batch.Result[int, int]) error {
@@ -177,14 +183,15 @@ func TestSinkErrorEndsTheRun(t *testing.T) {
 		return full
 	}, batch.Options{Workers: 4})
 	if !errors.Is(err, full) || sunk != 1 {
-		t.Errorf("sunk %d, %v", sunk, err)
+		t.Errorf("got %d results, error %v, want none after the sink's error", sunk, err)
 	}
 }
 
-func TestOptionsOutOfRange(t *testing.T) {
+// Run refuses a number of workers out of range.
+func TestRun_RefusesOptionsOutOfRange(t *testing.T) {
 	for _, n := range []int{-1, batch.MaxWorkers + 1} {
 		if err := batch.Run(t.Context(), numbers(1), double, nil, batch.Options{Workers: n}); err == nil {
-			t.Errorf("%d workers accepted", n)
+			t.Errorf("%d workers: got no error, want one", n)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/penstock/penstock/concurrency"
 )
 
-// An adaptiveDraft is an adaptive limit while it is read.
+// adaptiveDraft is an adaptive limit while it is read.
 type adaptiveDraft struct {
 	concurrency.Adaptive
 
@@ -18,16 +18,17 @@ type adaptiveDraft struct {
 
 func (r *reader) adaptiveFields(d *adaptiveDraft) map[string]field {
 	return map[string]field{
-		"gradient": optional(r.yes(&d.Gradient), "Follow latency, too, not only what was refused. Default: false."),
+		"gradient": optional(r.boolean(&d.Gradient), "Follows latency as well as overloads. Default: false."),
 		"min":      optional(r.count(&d.least, math.MaxInt32, ""), "Calls in flight that are always allowed. Default: 1."),
 		"initial":  optional(r.count(&d.initial, math.MaxInt32, ""), "Calls in flight to begin with, from min to concurrency. Default: 20."),
-		"backoff":  optional(r.number(&d.Backoff, 0.01, 0.99), "Factor by which an overload lowers the limit. Default: 0.9."),
+		"backoff":  optional(r.number(&d.Backoff, 0.01, 0.99), "The factor by which an overload lowers the limit, 0.01 to 0.99. Default: 0.9."),
 		"window": optional(r.duration(&d.Window, 10*time.Millisecond, time.Hour),
-			"How often a process tells how its calls went, up to ttl. Default: 250ms."),
+			"The time between a process's reports of its calls' results, 10ms to session_ttl. Default: 250ms."),
 		"tolerance": optional(r.number(&d.Tolerance, 1, 1000),
-			"With gradient, how far latency may be above its baseline, as a factor. Default: 1.5."),
-		"smoothing": optional(r.number(&d.Smoothing, 0.001, 1), "With gradient, the part of a change that takes effect at once. Default: 0.2."),
-		"queue":     optional(r.number(&d.Queue, 0.001, 1e6), "With gradient, calls more than latency tells that are tried. Default: 4."),
+			"With gradient, the factor by which latency may exceed its baseline, 1 to 1000. Default: 1.5."),
+		"smoothing": optional(r.number(&d.Smoothing, 0.001, 1),
+			"With gradient, the share of a change that takes effect at once, 0.001 to 1. Default: 0.2."),
+		"queue": optional(r.number(&d.Queue, 0.001, 1e6), "With gradient, calls in flight above what latency suggests. Default: 4."),
 	}
 }
 
@@ -41,8 +42,8 @@ func (r *reader) adaptive(dst **concurrency.Adaptive) kind {
 	return kind{read, mappingJSON(r.adaptiveFields(new(adaptiveDraft)))}
 }
 
-// unfit complains of an adaptive limit that doesn't go with concurrency.
-func (r *reader) unfit(n ast.Node, p *Pool) {
+// checkAdaptive reports an adaptive limit that contradicts concurrency.
+func (r *reader) checkAdaptive(n ast.Node, p *Pool) {
 	a := p.Caller.Adaptive
 	if a == nil {
 		return
@@ -50,7 +51,7 @@ func (r *reader) unfit(n ast.Node, p *Pool) {
 	most := p.Caller.Concurrency
 	switch {
 	case most == 0:
-		r.problemf(n, "adaptive", "needs concurrency, the most calls in flight that an account may ever have; set it")
+		r.problemf(n, "adaptive", "needs concurrency, the highest number of calls in flight per account; set it")
 	case a.Min > most || a.Initial > most || a.Initial > 0 && a.Initial < a.Min:
 		r.problemf(n, "adaptive", "must have min <= initial <= concurrency")
 	}

@@ -19,7 +19,7 @@ func (r *reader) provider(p *Pool) kind {
 			return
 		}
 		profile, err := provider.ByName(name)
-		if err != nil { // not shown, since it shows the value
+		if err != nil { // err quotes the value, so the message leaves it out
 			r.problemf(n, path, "unknown provider; use one of %s", strings.Join(provider.Names(), ", "))
 			return
 		}
@@ -28,7 +28,7 @@ func (r *reader) provider(p *Pool) kind {
 	return kind{read, orVariable(object{"enum": provider.Names()}, object{"type": "string", "pattern": anyCase(provider.Names())})}
 }
 
-// anyCase is a pattern of words in small or capital letters.
+// anyCase returns a pattern that matches the words in lower or upper case.
 func anyCase(words []string) string {
 	var b strings.Builder
 	for _, c := range strings.Join(words, "|") {
@@ -41,23 +41,23 @@ func anyCase(words []string) string {
 	return "^(" + b.String() + ")$"
 }
 
-// smallest is about the smallest request there is, in the form that most providers of language models share.
+// smallest is about the smallest request that most providers of language models accept.
 const smallest = `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"a"}]}`
 
-// unmet complains of a limit on what the provider's requests don't have, which would never hold anything back, and of
-// one that even the smallest request is above.
-func (r *reader) unmet(p *Pool, limits []limitAt) {
+// checkEstimates reports a limit on a metric that the provider's requests have no estimate of, which would never delay a
+// call, and a limit that is lower than the cost of the smallest request.
+func (r *reader) checkEstimates(p *Pool, limits []limitAt) {
 	req := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/v1/chat/completions"}, Header: http.Header{}}
 	cost := p.Caller.Profile.Estimate(req, []byte(smallest))
 	for _, l := range limits {
 		units, counted := cost[l.Metric]
 		switch {
-		case l.Metric == "" || l.Limit.Rate == 0: // complained of already
+		case l.Metric == "" || l.Rate == 0: // reported before
 		case !slices.Contains(common(), l.Metric): // the program gives its cost
 		case !counted && l.Metric != caller.Requests:
-			r.problemf(l.node, l.path, "%s of a request aren't known before it is made with provider %s, so a limit on them "+
-				"would never hold one back; take it out, or change provider", l.Metric, p.Provider)
-		case units > l.Limit.Rate:
+			r.problemf(l.node, l.path, "provider %[2]s has no estimate of a request's %[1]s, so a limit on them would never delay a "+
+				"call; remove the limit, or change provider", l.Metric, p.Provider)
+		case units > l.Rate:
 			r.problemf(l.node, l.path, "no request could ever meet it: the smallest costs %d %s", units, l.Metric)
 		}
 	}

@@ -10,23 +10,24 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A reader turns YAML nodes into values and gathers every problem on the way.
+// reader turns YAML nodes into values and collects every problem.
 type reader struct {
 	file     string
 	lookup   func(string) (string, bool)
+	anchors  *anchors
 	problems []error
 }
 
-// A kind is how a value is read, and what the schema says of it.
+// kind is how a value is read, and its JSON Schema.
 type kind struct {
 	read func(n ast.Node, path string)
 	json object
 }
 
-// A field is one field of a mapping.
+// field is one field of a mapping.
 type field struct {
 	kind
-	about    string // for whoever edits the file
+	about    string // description in the schema
 	required bool
 }
 
@@ -46,24 +47,33 @@ func (r *reader) problemf(n ast.Node, path, format string, args ...any) {
 	r.problems = append(r.problems, r.at(n, path, format, args...))
 }
 
-// mapping reads the fields of a mapping, and complains of those that are unknown or missing.
+// mapping reads the fields of a mapping, and reports unknown, renamed and missing fields.
 func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
-	m, ok := n.(ast.MapNode)
+	v := r.resolve(n, path)
+	if v == nil {
+		return
+	}
+	m, ok := v.(ast.MapNode)
 	if !ok {
 		r.problemf(n, path, "must be a mapping with the fields %s", list(fields))
 		return
 	}
 	seen := make(map[string]bool, len(fields))
-	for it := m.MapRange(); it.Next(); {
-		key := it.KeyValue().Key
-		name := key.GetToken().Value
-		f, ok := fields[name]
-		if !ok {
-			r.problemf(key, path, "unknown field%s; known here: %s", shown(name), list(fields))
+	for _, e := range r.entries(m, path, 0) {
+		if f, ok := fields[e.name]; ok {
+			seen[e.name] = true
+			f.read(e.value, join(path, e.name))
 			continue
 		}
-		seen[name] = true
-		f.read(it.Value(), join(path, name))
+		if now, ok := newName(path, e.name); ok {
+			r.problemf(e.key, path, "%s is now %s; %s", e.name, now, map[bool]string{true: "rename it", false: "move it there"}[sibling(now)])
+			seen[now] = true
+			continue
+		}
+		if path == "" && r.holdsAnchor(e, fields) {
+			continue
+		}
+		r.problemf(e.key, path, "unknown field%s; known here: %s", shown(e.name), list(fields))
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if fields[name].required && !seen[name] {
@@ -72,23 +82,37 @@ func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 	}
 }
 
-// has reports whether a mapping has a field.
-func has(n ast.Node, name string) bool {
-	m, ok := n.(ast.MapNode)
-	if !ok {
-		return false
-	}
-	for it := m.MapRange(); it.Next(); {
-		if it.KeyValue().Key.GetToken().Value == name {
-			return true
+// holdsAnchor reports whether an unknown field of the document only defines what aliases use. A field whose name is
+// nearly a known one is a mistake, not such a field.
+func (r *reader) holdsAnchor(e entry, fields map[string]field) bool {
+	for name := range fields {
+		if distance(e.name, name) <= maxTypo {
+			return false
 		}
 	}
-	return false
+	return r.anchors.serves(e.value) || spare.MatchString(e.name)
 }
+
+// spare matches the names that the schema, too, accepts for fields that only hold anchors.
+var spare = regexp.MustCompile(`^(x-.*|defaults)$`)
+
+// has reports whether a mapping has a field.
+func (r *reader) has(n ast.Node, name string) bool {
+	quiet := r.quiet()
+	m, ok := quiet.resolve(n, "").(ast.MapNode)
+	return ok && slices.ContainsFunc(quiet.entries(m, "", 0), func(e entry) bool { return e.name == name })
+}
+
+// quiet returns a reader of the same document whose problems are dropped, for a node that was read before.
+func (r *reader) quiet() *reader { return &reader{anchors: r.anchors} }
 
 // sequence reads the items of a list.
 func (r *reader) sequence(n ast.Node, path string, item func(n ast.Node, path string)) {
-	s, ok := n.(*ast.SequenceNode)
+	v := r.resolve(n, path)
+	if v == nil {
+		return
+	}
+	s, ok := v.(*ast.SequenceNode)
 	if !ok {
 		r.problemf(n, path, "must be a list: one item a line, each after a dash")
 		return
@@ -98,27 +122,26 @@ func (r *reader) sequence(n ast.Node, path string, item func(n ast.Node, path st
 	}
 }
 
-// scalar returns a value's text with its variables replaced. It is the file's own text, not a number's or a boolean's
-// meaning: a secret of digits keeps its leading zeros.
+// scalar returns a value's text with its variables replaced. It is the text in the file, not what YAML makes of a number
+// or a boolean, so a secret of digits keeps its leading zeros.
 func (r *reader) scalar(n ast.Node, path string) (string, bool) {
-	switch v := n.(type) {
+	switch v := r.resolve(n, path).(type) {
+	case nil:
 	case *ast.StringNode:
 		return r.expand(n, path, v.Value)
 	case *ast.LiteralNode:
 		return r.expand(n, path, v.Value.Value)
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
-		return n.GetToken().Value, true
+		return v.GetToken().Value, true
 	case *ast.NullNode:
 		r.problemf(n, path, "is empty; give it a value or leave the field out")
-	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		r.problemf(n, path, "anchors, aliases and tags aren't supported; write the value out")
 	default:
 		r.problemf(n, path, "must be a single value")
 	}
 	return "", false
 }
 
-// withoutQuotes blanks what a message quotes from the source, unless it is a known kind of word: a name in lower case.
+// withoutQuotes replaces what a message quotes from the source, except names in lower case.
 func withoutQuotes(msg string) string {
 	return quoted.ReplaceAllStringFunc(msg, func(q string) string {
 		if fieldName.MatchString(strings.Trim(q, `"`)) {
@@ -133,7 +156,7 @@ var (
 	fieldName = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 )
 
-// shown is a field's name for a message, if it looks like one: a secret in its place is not shown.
+// shown is a field's name for a message if it has the form of one. A secret in its place is not shown.
 func shown(name string) string {
 	if len(name) > 24 || !fieldName.MatchString(name) {
 		return ""

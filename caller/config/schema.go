@@ -11,18 +11,20 @@ import (
 //go:embed penstock.schema.json
 var schemaFile []byte
 
-// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. It knows all fields, their forms and ranges;
-// what takes more than one field, or the environment, Parse alone can tell. What Parse takes, the schema takes.
+// Schema returns the JSON Schema (draft 2020-12) of the file, for editors. It has all fields with their forms and ranges.
+// Parse alone checks what depends on several fields or on the environment. A file that Parse accepts is valid by the
+// schema, as long as its fields that only hold anchors are named defaults or x-NAME.
 func Schema() []byte { return slices.Clone(schemaFile) }
 
 // object is a piece of a JSON Schema.
 type object map[string]any
 
-// writeSchema makes the schema from the reader's own fields.
+// writeSchema derives the schema from the reader's fields.
 func writeSchema() ([]byte, error) {
 	var d draft
 	s := mappingJSON((&reader{}).poolFields(&d))
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["patternProperties"] = object{spare.String(): object{"description": "Holds anchors for aliases and merge keys; it is not read."}}
 	s["title"] = "A pool of API keys"
 	s["description"] = "What package github.com/penstock/penstock/caller/config reads."
 	s["$defs"] = object{"variable": object{
@@ -64,7 +66,7 @@ func orVariable(s ...object) object {
 	return object{"anyOf": append(s, object{"$ref": "#/$defs/variable"})}
 }
 
-// textJSON allows what YAML takes for numbers, too: the reader takes the text as it stands.
+// textJSON also allows numbers and booleans, because the reader uses the plain text.
 func textJSON() object {
 	return object{"type": []string{"string", "number", "boolean"}, "pattern": `^\S+$`}
 }

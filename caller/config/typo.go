@@ -7,15 +7,15 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// common returns the metrics that have a meaning of their own.
+// common returns the metrics of package caller.
 func common() []caller.Metric {
 	return []caller.Metric{caller.Requests, caller.Tokens, caller.InputTokens, caller.OutputTokens, caller.MicroDollars}
 }
 
-// maxTypo is how many letters a mistyped name differs by at most.
+// maxTypo is the largest number of letters by which a mistyped name differs.
 const maxTypo = 2
 
-// meant returns the common metric that a name nearly is, if it is none itself.
+// meant returns the common metric that differs from a name by a few letters. The name of a common metric has none.
 func meant(name string) (caller.Metric, bool) {
 	if slices.Contains(common(), caller.Metric(name)) {
 		return "", false
@@ -28,7 +28,7 @@ func meant(name string) (caller.Metric, bool) {
 	return "", false
 }
 
-// distance is how many letters have to be put in, taken out or changed to make b of a (Levenshtein 1966).
+// distance is the number of letters to insert, remove or replace to turn a into b (Levenshtein 1966).
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

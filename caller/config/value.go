@@ -2,7 +2,6 @@ package config
 
 import (
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,23 +27,25 @@ func (r *reader) text(dst *string) kind {
 	return kind{read, textJSON()}
 }
 
-// choice reads one of a few words.
+// choice reads one of the given words.
 func (r *reader) choice(dst *string, words ...string) kind {
 	read := func(n ast.Node, path string) {
 		s, ok := r.scalar(n, path)
-		switch {
+		switch now := renamedWords[s]; {
 		case !ok:
-		case !slices.Contains(words, s):
-			r.problemf(n, path, "must be one of %s", strings.Join(words, ", "))
-		default:
+		case slices.Contains(words, s):
 			*dst = s
+		case slices.Contains(words, now):
+			r.problemf(n, path, "%s is now %s; rename it", s, now)
+		default:
+			r.problemf(n, path, "must be one of %s", strings.Join(words, ", "))
 		}
 	}
 	return kind{read, choiceJSON(words)}
 }
 
-// yes reads true or false.
-func (r *reader) yes(dst *bool) kind {
+// boolean reads true or false.
+func (r *reader) boolean(dst *bool) kind {
 	var word string
 	words := r.choice(&word, "true", "false")
 	read := func(n ast.Node, path string) {
@@ -130,7 +131,7 @@ func (r *reader) clock(dst *time.Duration) kind {
 	return kind{read, clockJSON()}
 }
 
-// zone reads the name of a time zone.
+// zone reads the name of a time zone of the IANA database.
 func (r *reader) zone(dst **time.Location) kind {
 	var name string
 	text := r.text(&name)
@@ -142,7 +143,7 @@ func (r *reader) zone(dst **time.Location) kind {
 		switch {
 		case name == "Local":
 			r.problemf(n, path, "Local differs from machine to machine; name the provider's zone, such as America/Los_Angeles")
-		case err != nil: // not shown, since it shows the value
+		case err != nil: // err quotes the value, so the message leaves it out
 			r.problemf(n, path, "no such time zone here; use a name of the IANA database, such as America/Los_Angeles, "+
 				`and see that the machine has that database (package tzdata) or the program imports _ "time/tzdata"`)
 		default:
@@ -152,7 +153,7 @@ func (r *reader) zone(dst **time.Location) kind {
 	return kind{read, text.json}
 }
 
-// texts reads a list of texts with at least one.
+// texts reads a list of at least one text.
 func (r *reader) texts(dst *[]string) kind {
 	read := func(n ast.Node, path string) {
 		r.sequence(n, path, func(n ast.Node, path string) {
@@ -165,35 +166,9 @@ func (r *reader) texts(dst *[]string) kind {
 	return kind{read, listJSON(textJSON())}
 }
 
+// notEmpty reports a list without items.
 func (r *reader) notEmpty(n ast.Node, path, hint string) {
-	if s, ok := n.(*ast.SequenceNode); ok && len(s.Values) == 0 {
+	if s, ok := r.quiet().resolve(n, path).(*ast.SequenceNode); ok && len(s.Values) == 0 {
 		r.problemf(n, path, "is empty; %s", hint)
 	}
 }
-
-var variable = regexp.MustCompile(`\$?\$\{[^}]*\}?`)
-
-// expand replaces ${NAME} by the environment's value and $${ by ${.
-func (r *reader) expand(n ast.Node, path, s string) (string, bool) {
-	ok := true
-	out := variable.ReplaceAllStringFunc(s, func(m string) string {
-		if strings.HasPrefix(m, "$$") {
-			return m[1:]
-		}
-		name := strings.TrimSuffix(m[2:], "}")
-		if !strings.HasSuffix(m, "}") || !variableName.MatchString(name) {
-			r.problemf(n, path, "a ${ without the name of a variable and }; write ${NAME}, or $${ for a plain ${")
-			ok = false
-			return ""
-		}
-		v, set := r.lookup(name)
-		if !set {
-			r.problemf(n, path, "environment variable %s is not set; export it before the start", name)
-			ok = false
-		}
-		return v
-	})
-	return out, ok
-}
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)

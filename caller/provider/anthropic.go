@@ -1,30 +1,31 @@
 package provider
 
 import (
+	"cmp"
 	"net/http"
-	"strings"
+	"time"
 
 	"github.com/penstock/penstock/caller"
 )
 
-// anthropicOutput is how much output is booked for a call whose length nobody knows yet.
+// anthropicOutput is the number of output tokens that are booked for a call before its length is known.
 const anthropicOutput = 1024
 
 // Anthropic is the profile of api.anthropic.com. An account is an organisation, or a workspace with limits of its own.
 //
-// Requests, input tokens and output tokens have limits of their own, which are buckets that refill continuously: give
-// them the algorithm bucket. Input is estimated by the provider when the call comes, and corrected afterwards; reading
-// cached prompts is free. Output counts as it is produced, and max_tokens isn't charged: so no more than 1,024 tokens of
-// it are booked, or max_tokens where that is less, and the rest is charged when the answer tells its usage. Prompts that are
-// read from the cache lower the estimate of those that follow, to a quarter at least.
+// Requests, input tokens and output tokens have limits of their own, which refill continuously: configure the algorithm
+// bucket. Anthropic estimates the input of a call at its start and corrects it afterwards. Cached prompts are free to read.
+// Output counts as it is produced, and max_tokens isn't charged. So at most 1,024 output tokens are booked, or max_tokens
+// if that is less, and the rest is charged by the usage in the answer. Prompts that are read from the cache lower the
+// estimate of later prompts, to a quarter at least.
 func Anthropic() caller.Profile {
 	return caller.Profile{
 		Name:       "anthropic",
 		Authorize:  inHeader("X-Api-Key"),
 		Estimate:   estimateAnthropic,
 		Model:      modelInBody,
-		Judge:      judgeAnthropic,
-		Idempotent: repeatable("/messages", "/messages/count_tokens", "/complete"),
+		Judge:      anthropicDialect.judge,
+		Idempotent: idempotent("/messages", "/messages/count_tokens", "/complete"),
 		Usage:      usageAnthropic,
 		Settled:    []caller.Metric{caller.InputTokens, caller.OutputTokens},
 		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
@@ -42,44 +43,16 @@ func estimateAnthropic(_ *http.Request, body []byte) caller.Cost {
 	return cost(s.input()+output, s.input(), output)
 }
 
-// anthropicCodes are the error types that Anthropic documents, and the code of a reached spending limit.
-var anthropicCodes = map[string]meaning{
-	"rate_limit_error":     throttled,
-	"overloaded_error":     overloaded,
-	"api_error":            transient,
-	"timeout_error":        transient,
-	"conflict_error":       transient,
-	"billing_error":        outOfCredit,
-	"authentication_error": revoked,
+var anthropicDialect = &dialect{
+	codes: map[string]meaning{
+		"api_error":     transient,
+		"timeout_error": transient,
 
-	"enforced_spend_limit_reached": outOfCredit,
-}
-
-// anthropicBroke are the beginnings of the messages by which alone an account without money differs from a bad request.
-var anthropicBroke = []string{
-	"Your credit balance is too low",
-	"You have reached your specified API usage limits",
-	"You have reached your specified workspace API usage limits",
-}
-
-func judgeAnthropic(r *http.Response, body []byte) caller.Verdict {
-	f := readFailure(body)
-	f.code = text(at(f.details, "error_code"))
-	v := byCode(r, f, anthropicCodes)
-	switch v.Outcome {
-	case caller.ClientError:
-		for _, beginning := range anthropicBroke {
-			if strings.HasPrefix(f.message, beginning) {
-				return means(v, outOfCredit)
-			}
-		}
-	case caller.Throttled:
-		if v.RetryAfter == 0 {
-			v.RetryAfter = nextSlot(reported(r, anthropicHeaders))
-		}
-	default:
-	}
-	return overruled(v, r)
+		"enforced_spend_limit_reached": outOfCredit,
+	},
+	phrases: []phrase{{begins: begins(`model: \S`), means: modelUnavailable, statuses: []int{http.StatusNotFound}}},
+	refine:  func(f *failure) { f.code = cmp.Or(text(at(f.details, "error_code")), f.code) },
+	wait:    func(r *http.Response) time.Duration { return nextUnit(reported(r, anthropicHeaders)) },
 }
 
 var anthropicHeaders = []header{
@@ -91,7 +64,7 @@ var anthropicHeaders = []header{
 
 func anthropicHeader(metric caller.Metric, name string) header {
 	name = "Anthropic-Ratelimit-" + name
-	return header{metric, name + "-Limit", name + "-Remaining", name + "-Reset"}
+	return header{metric, name + "-Limit", name + "-Remaining", name + "-Reset", 0}
 }
 
 // usageAnthropic reads the usage of a message, and of the events message_start and message_delta of a stream.

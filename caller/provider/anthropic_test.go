@@ -11,7 +11,8 @@ func anthropicError(kind, message string) string {
 	return `{"type":"error","error":{"type":"` + kind + `","message":"` + message + `"},"request_id":"req_1"}`
 }
 
-func TestAnthropicJudge(t *testing.T) {
+// Anthropic's error types, and the messages that differ where the type doesn't.
+func TestAnthropic_JudgesRecordedAnswers(t *testing.T) {
 	const limit = "This request would exceed the rate limit for your organization of 20,000 input tokens per minute."
 	judge(t, Anthropic(), []recorded{
 		{
@@ -51,7 +52,8 @@ func TestAnthropicJudge(t *testing.T) {
 	})
 }
 
-func TestAnthropicCosts(t *testing.T) {
+// Input and output are charged apart, and max_tokens isn't charged.
+func TestAnthropic_ChargesInputAndOutput(t *testing.T) {
 	p := Anthropic()
 	const prompt = `{"system":"1234","messages":[{"role":"user","content":[{"type":"text","text":"12345678"}]}],`
 	estimate(t, p, prompt+`"max_tokens":500}`,

@@ -7,7 +7,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestAzure(t *testing.T) {
+// Azure's answers, estimates and headers.
+func TestAzure_ReadsRecordedAnswers(t *testing.T) {
 	p := Azure()
 	limited := verdict(caller.Throttled, caller.ScopeAccount, 7*time.Second, "429")
 	const body = `{"error":{"code":"429","message":"Requests to the ChatCompletions_Create Operation have exceeded token ` +
@@ -35,7 +36,7 @@ func TestAzure(t *testing.T) {
 			"filtered", 400, "", `{"error":{"code":"content_filter","message":"x","innererror":{"code":"ResponsibleAIPolicyViolation"}}}`,
 			verdict(caller.ClientError, 0, 0, "content_filter"),
 		},
-		{"no deployment", 404, "", `{"error":{"code":"DeploymentNotFound","message":"x"}}`, verdict(caller.ClientError, 0, 0, "DeploymentNotFound")},
+		{"no deployment", 404, "", `{"error":{"code":"DeploymentNotFound","message":"x"}}`, unavailable("DeploymentNotFound")},
 	})
 	estimate(t, p, `{"messages":[{"role":"user","content":"12345678"}],"max_tokens":100,"n":2}`,
 		caller.Cost{caller.Requests: 1, caller.Tokens: 202, caller.InputTokens: 2, caller.OutputTokens: 200})

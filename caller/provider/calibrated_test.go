@@ -8,9 +8,9 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// A calibrated metric counts the prompt's tokens one for one, whatever else it counts; one that a provider charges by a
-// rule of its own, as OpenAI does, is not calibrated.
-func TestCalibrated(t *testing.T) {
+// A calibrated metric counts the prompt's tokens one for one. A metric that a provider charges by a rule of its own, as
+// OpenAI does, is not calibrated.
+func TestCalibrated_CountsThePromptOneForOne(t *testing.T) {
 	t.Parallel()
 	body := func(n int) []byte {
 		return []byte(`{"model":"m","max_tokens":500,"messages":[{"role":"user","content":"` + strings.Repeat("four", n) +
@@ -25,11 +25,11 @@ func TestCalibrated(t *testing.T) {
 		for _, m := range []caller.Metric{caller.InputTokens, caller.Tokens, caller.OutputTokens} {
 			grows := small[m] > 0 && large[m]-small[m] == large[caller.InputTokens]-small[caller.InputTokens]
 			if slices.Contains(p.Calibrated, m) && !grows {
-				t.Errorf("%s: %s is calibrated, and doesn't count the prompt one for one: %v, %v", name, m, small, large)
+				t.Errorf("%s: got %s calibrated, with costs %[3]v and %[4]v, want only metrics that grow with the prompt", name, m, small, large)
 			}
 		}
 		if (name == "openai" || p.Usage == nil) && len(p.Calibrated) > 0 {
-			t.Errorf("%s: nothing can be learned, or is to be, and yet %v are calibrated", name, p.Calibrated)
+			t.Errorf("%s: got %v calibrated, want none without usage", name, p.Calibrated)
 		}
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestDeepSeek(t *testing.T) {
+// DeepSeek's status decides, because its codes hardly differ.
+func TestDeepSeek_JudgesByStatus(t *testing.T) {
 	p := DeepSeek()
 	failure := func(message string) string {
 		return `{"error":{"message":"` + message + `","type":"unknown_error","param":null,"code":"invalid_request_error"}}`
@@ -23,7 +24,8 @@ func TestDeepSeek(t *testing.T) {
 		caller.Cost{caller.Tokens: 30, caller.InputTokens: 10, caller.OutputTokens: 20}) // after keep-alive lines
 }
 
-func TestZhipu(t *testing.T) {
+// Zhipu's codes decide, because the status is nearly always 429.
+func TestZhipu_JudgesByCode(t *testing.T) {
 	failure := func(code, message string) string {
 		return `{"error":{"code":"` + code + `","message":"` + message + `"}}`
 	}
@@ -31,8 +33,8 @@ func TestZhipu(t *testing.T) {
 		return verdict(caller.Throttled, caller.ScopeAccount, after, code)
 	}
 	judge(t, Zhipu(), []recorded{
-		{"in flight", 429, "", failure("1302", "您当前使用该 API 的并发数过高"), limited(0, "1302")},
-		{"rate", 429, "Retry-After: 3", failure("1303", "x"), limited(3*time.Second, "1303")},
+		{"in flight", 429, "", failure("1302", "您当前使用该 API 的并发数过高"), ofModel(limited(0, "1302"))},
+		{"rate", 429, "Retry-After: 3", failure("1303", "x"), ofModel(limited(3*time.Second, "1303"))},
 		// Noon is eight in the evening in Beijing.
 		{"today's limit", 429, "", failure("1304", "x"), limited(4*time.Hour, "1304")},
 		{"a window's limit", 429, "", failure("1308", "已达到 5 小时的使用上限。您的限额将在 2026-11-20 21:30:00 重置"), limited(90*time.Minute, "1308")},
@@ -46,7 +48,8 @@ func TestZhipu(t *testing.T) {
 	})
 }
 
-func TestQwen(t *testing.T) {
+// Qwen's codes in both of its forms.
+func TestQwen_JudgesBothForms(t *testing.T) {
 	p := Qwen()
 	native := func(code, message string) string {
 		return `{"code":"` + code + `","message":"` + message + `","request_id":"r"}`
@@ -54,15 +57,15 @@ func TestQwen(t *testing.T) {
 	compatible := func(code, message string) string {
 		return `{"error":{"message":"` + message + `","type":"` + code + `","param":null,"code":"` + code + `"},"request_id":"r"}`
 	}
-	of := func(m meaning, reason string) caller.Verdict { return verdict(m.outcome, m.scope, 0, reason) }
+	of := func(m meaning, reason string) caller.Verdict { return m.apply(caller.Verdict{Reason: reason}) }
 	judge(t, p, []recorded{
-		{"requests", 429, "", native("Throttling.RateQuota", "Requests rate limit exceeded"), of(throttled, "Throttling.RateQuota")},
-		{"requests", 429, "", compatible("limit_requests", "You exceeded your current requests list."), of(throttled, "limit_requests")},
-		{"tokens", 429, "", native("Throttling.AllocationQuota", "Allocated quota exceeded"), of(throttled, "Throttling.AllocationQuota")},
+		{"requests", 429, "", native("Throttling.RateQuota", "Requests rate limit exceeded"), of(throttledModel, "Throttling.RateQuota")},
+		{"requests", 429, "", compatible("limit_requests", "You exceeded your current requests list."), of(throttledModel, "limit_requests")},
+		{"tokens", 429, "", native("Throttling.AllocationQuota", "Allocated quota exceeded"), of(throttledModel, "Throttling.AllocationQuota")},
 		{
 			"tokens, in words of money", 429, "",
 			compatible("insufficient_quota", "You exceeded your current quota, please check your plan and billing details."),
-			of(throttled, "insufficient_quota"),
+			of(throttledModel, "insufficient_quota"),
 		},
 		{"slope", 429, "", native("Throttling.BurstRate", "Request rate increased too quickly"), of(slowDown, "Throttling.BurstRate")},
 		{"slope, in words only", 429, "", native("Throttling", "Request rate increased too quickly, slow down"), of(slowDown, "Throttling")},

@@ -1,29 +1,24 @@
 package provider
 
-import (
-	"net/http"
-
-	"github.com/penstock/penstock/caller"
-)
+import "github.com/penstock/penstock/caller"
 
 // DeepSeek is the profile of api.deepseek.com. It limits the calls in flight of an account, not their rate: configure
-// the pool's Concurrency. A call counts until its answer is complete, during which keep-alive lines may come.
+// Config.Concurrency. A call counts until its answer is complete. Keep-alive lines precede a late answer.
 func DeepSeek() caller.Profile {
 	return caller.Profile{
 		Name:       "deepseek",
 		Authorize:  bearer,
 		Estimate:   estimateSum,
 		Model:      modelInBody,
-		Judge:      judgeDeepSeek,
-		Idempotent: repeatable(append([]string{"/messages"}, openAIEndings...)...),
+		Judge:      deepSeekDialect.judge,
+		Idempotent: idempotentOpenAI(append([]string{"/messages"}, openAIEndings...)...),
 		Usage:      usageOpenAI,
 		Settled:    []caller.Metric{caller.Tokens, caller.InputTokens, caller.OutputTokens},
 		Calibrated: []caller.Metric{caller.InputTokens, caller.Tokens},
 	}
 }
 
-// judgeDeepSeek goes by the status: 402 is an empty account, 429 too many calls in flight, 503 an overloaded provider.
-// The codes in the bodies only say invalid_request_error.
-func judgeDeepSeek(r *http.Response, body []byte) caller.Verdict {
-	return byCode(r, readFailure(body), nil)
+// deepSeekDialect has no codes of its own: nearly all bodies say invalid_request_error, and the status tells them apart.
+var deepSeekDialect = &dialect{
+	phrases: []phrase{{begins: begins(`service is too busy`), means: overloaded}},
 }

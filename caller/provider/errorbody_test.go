@@ -6,8 +6,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// What a profile writes as an error reads as one to itself, and quotes what it is given.
-func TestErrorBodies(t *testing.T) {
+// A profile judges its own error body as an error, and keeps the message.
+func TestErrorBody_ReadsAsAnErrorToItsProfile(t *testing.T) {
 	t.Parallel()
 	for _, name := range Names() {
 		p, err := ByName(name)
@@ -19,10 +19,10 @@ func TestErrorBodies(t *testing.T) {
 		}
 		body := p.ErrorBody(429, "deadline", `pool "p": too late`)
 		if got := readFailure(body).message; got != `pool "p": too late` {
-			t.Errorf("%s: %s", name, body)
+			t.Errorf("%s: got %s, want the message in it", name, body)
 		}
 		if v := p.Judge(recorded{status: 429}.response(t), body); v.Outcome != caller.Throttled {
-			t.Errorf("%s: its own 429 means %v", name, v.Outcome)
+			t.Errorf("%s: got %v for its own 429, want throttled", name, v.Outcome)
 		}
 	}
 }

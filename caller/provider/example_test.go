@@ -12,7 +12,7 @@ func ExampleByName() {
 	_, err := provider.ByName("opnai")
 	fmt.Println(err)
 	// Output:
-	// provider "opnai" is unknown: use one of anthropic, azure, deepseek, gemini, generic, github, ietf, openai, qwen, zhipu
+	// provider "opnai" is unknown: use one of anthropic, azure, cerebras, cohere, deepseek, gemini, generic, github, groq, ietf, minimax, mistral, moonshot, openai, openrouter, qwen, together, vertex, xai, zhipu
 }
 
 // The same status means different things, and only some of them pass by waiting.

@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ func Gemini() caller.Profile {
 		Estimate:  estimateGemini,
 		Model:     modelInPath("models"),
 		Judge:     judgeGemini,
-		Idempotent: repeatable(append([]string{
+		Idempotent: idempotentOpenAI(append([]string{
 			":generateContent", ":streamGenerateContent", ":countTokens", ":embedContent", ":batchEmbedContents",
 		}, openAIEndings...)...),
 		Usage:      usageGemini,
@@ -48,49 +49,49 @@ func estimateGemini(_ *http.Request, body []byte) caller.Cost {
 	return cost(s.input(), s.input(), s.allOutput())
 }
 
-// geminiCodes are Google's status names, and the reasons in an error's details, which come first.
-var geminiCodes = map[string]meaning{
-	"RESOURCE_EXHAUSTED": throttled,
-	"UNAVAILABLE":        overloaded,
-	"INTERNAL":           transient,
-	"DEADLINE_EXCEEDED":  transient,
-	"UNAUTHENTICATED":    revoked,
+var geminiDialect = &dialect{
+	codes: map[string]meaning{ // Google's status names, and the reasons in an error's details
+		"UNAVAILABLE":       overloaded,
+		"INTERNAL":          transient,
+		"DEADLINE_EXCEEDED": transient,
 
-	"API_KEY_INVALID":               revoked,
-	"API_KEY_SERVICE_BLOCKED":       revoked,
-	"API_KEY_HTTP_REFERRER_BLOCKED": revoked,
-	"API_KEY_IP_ADDRESS_BLOCKED":    revoked,
-	"ACCESS_TOKEN_EXPIRED":          revoked,
-	"CONSUMER_SUSPENDED":            closed,
-	"CONSUMER_INVALID":              closed,
-	"SERVICE_DISABLED":              closed,
-	"BILLING_DISABLED":              outOfCredit,
-	"RATE_LIMIT_EXCEEDED":           throttled,
+		"API_KEY_SERVICE_BLOCKED":       revoked,
+		"API_KEY_HTTP_REFERRER_BLOCKED": revoked,
+		"API_KEY_IP_ADDRESS_BLOCKED":    revoked,
+		"CONSUMER_INVALID":              closed,
+		"SERVICE_DISABLED":              closed,
+	},
+	phrases: []phrase{{begins: begins(`.{0,80} has not been used in project`), means: closed, statuses: []int{http.StatusForbidden}}},
+	refine:  func(f *failure) { f.code = readDetails(f.details).reason }, // the code itself repeats the HTTP status
 }
 
 func judgeGemini(r *http.Response, body []byte) caller.Verdict {
-	f := readFailure(body)
-	d := readDetails(f.details)
-	f.code = d.reason // the code itself only repeats the HTTP status
-	v := byCode(r, f, geminiCodes)
-	switch {
-	case strings.HasPrefix(f.message, "Your API key was reported as leaked"):
-		return means(v, revoked)
-	case v.Outcome == caller.Success || v.Outcome == caller.ClientError:
+	v := geminiDialect.judge(r, body)
+	if v.Outcome != caller.Throttled && v.Outcome != caller.Overloaded && v.Outcome != caller.Transient {
 		return v
 	}
+	f := readFailure(body)
+	d := readDetails(f.details)
 	v.RetryAfter = max(v.RetryAfter, d.retryDelay)
-	if d.daily && v.Outcome == caller.Throttled {
+	if v.Outcome != caller.Throttled {
+		return v
+	}
+	v.ModelOnly = v.ModelOnly || d.model
+	if d.daily || perDay.MatchString(f.message) {
 		v.RetryAfter = untilMidnight(answered(r), pacific()) // the retryDelay beside it is that of a minute
 	}
 	return v
 }
 
-// geminiDetails is what the details of a Google error say.
+// perDay finds a daily quota in a message that has no details.
+var perDay = regexp.MustCompile(`(?i)\bquota exceeded for metric: \S*per_?day`)
+
+// geminiDetails is the content of a Google error's details.
 type geminiDetails struct {
 	reason     string        // of google.rpc.ErrorInfo
 	retryDelay time.Duration // of google.rpc.RetryInfo
 	daily      bool          // google.rpc.QuotaFailure names a limit per day
+	model      bool          // google.rpc.QuotaFailure names a limit of a model
 }
 
 func readDetails(details []byte) (d geminiDetails) {
@@ -103,7 +104,9 @@ func readDetails(details []byte) (d geminiDetails) {
 				d.retryDelay = parseReset(text(value), time.Now())
 			case "violations":
 				for violation := range elements(value) {
-					d.daily = d.daily || strings.Contains(text(at(violation, "quotaId")), "PerDay")
+					id := text(at(violation, "quotaId"))
+					d.daily = d.daily || strings.Contains(id, "PerDay")
+					d.model = d.model || strings.Contains(id, "PerModel") || at(violation, "quotaDimensions", "model") != nil
 				}
 			}
 		}
@@ -111,8 +114,8 @@ func readDetails(details []byte) (d geminiDetails) {
 	return d
 }
 
-// pacific is the time zone of Google's days; on a machine without time zone data, that of its winter, which is never too
-// early.
+// pacific is the time zone of Google's days. On a machine without time zone data it is that of winter, whose midnight is
+// never too early.
 func pacific() *time.Location {
 	if zone, err := time.LoadLocation("America/Los_Angeles"); err == nil {
 		return zone
@@ -124,31 +127,6 @@ func pacific() *time.Location {
 func untilMidnight(now time.Time, zone *time.Location) time.Duration {
 	year, month, day := now.In(zone).Date()
 	return capped(time.Date(year, month, day+1, 0, 0, 0, 0, zone).Sub(now))
-}
-
-// usageGemini reads the usage of an answer, of one event of a stream, or of a stream in the form of a list. Each event's
-// figures are those so far.
-func usageGemini(data []byte) caller.Cost {
-	for element := range elements(data) {
-		data = element // the last one counts
-	}
-	c := caller.Cost{}
-	for key, value := range members(at(data, "usageMetadata")) {
-		n, ok := count(value)
-		if !ok {
-			continue
-		}
-		switch string(key) {
-		case "promptTokenCount":
-			c[caller.InputTokens], c[caller.Tokens] = n, n
-		case "candidatesTokenCount", "thoughtsTokenCount":
-			c[caller.OutputTokens] = min(c[caller.OutputTokens]+n, most)
-		}
-	}
-	if len(c) == 0 {
-		return usageOpenAI(data) // the OpenAI-compatible endpoint
-	}
-	return c
 }
 
 // errorGemini is an error in Google's shape.

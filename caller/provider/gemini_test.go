@@ -8,7 +8,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestGeminiJudge(t *testing.T) {
+// Google's status names, reasons and quota IDs.
+func TestGemini_JudgesRecordedAnswers(t *testing.T) {
 	exhausted := func(quota string) string {
 		return `{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.",` +
 			`"status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[` +
@@ -23,10 +24,10 @@ func TestGeminiJudge(t *testing.T) {
 		return verdict(caller.Throttled, caller.ScopeAccount, after, "RESOURCE_EXHAUSTED")
 	}
 	judge(t, Gemini(), []recorded{
-		{"per minute", 429, "", exhausted("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), limited(31500 * time.Millisecond)},
+		{"per minute", 429, "", exhausted("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), ofModel(limited(31500 * time.Millisecond))},
 		// Noon is four in the morning in California, and midnight there 20 hours away.
-		{"per day", 429, "", exhausted("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), limited(20 * time.Hour)},
-		{"in a list", 429, "", "[" + exhausted("GenerateRequestsPerMinutePerProjectPerModel") + "]", limited(31500 * time.Millisecond)},
+		{"per day", 429, "", exhausted("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), ofModel(limited(20 * time.Hour))},
+		{"in a list", 429, "", "[" + exhausted("GenerateRequestsPerMinutePerProjectPerModel") + "]", ofModel(limited(31500 * time.Millisecond))},
 		{"no details", 429, "", `{"error":{"code":429,"message":"Resource has been exhausted","status":"RESOURCE_EXHAUSTED"}}`, limited(0)},
 		{
 			"overloaded", 503, "", `{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}`,
@@ -44,7 +45,7 @@ func TestGeminiJudge(t *testing.T) {
 }
 
 // Google's day ends at midnight in California, in summer and in winter.
-func TestGeminiDay(t *testing.T) {
+func TestGemini_EndsItsDayInCalifornia(t *testing.T) {
 	for now, want := range map[string]time.Duration{
 		"2026-01-15T07:59:00Z": time.Minute, "2026-07-15T06:59:00Z": time.Minute, "2026-07-15T07:00:00Z": 24 * time.Hour,
 	} {
@@ -53,12 +54,13 @@ func TestGeminiDay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := untilMidnight(at, pacific()); got != want {
-			t.Errorf("at %s: %v, want %v", now, got, want)
+			t.Errorf("at %s: got %v, want %v", now, got, want)
 		}
 	}
 }
 
-func TestGeminiCosts(t *testing.T) {
+// Gemini limits input alone.
+func TestGemini_ChargesInput(t *testing.T) {
 	p := Gemini()
 	estimate(t, p, `{"systemInstruction":{"parts":[{"text":"1234"}]},"contents":[{"role":"user","parts":[{"text":"12345678"},`+
 		`{"inlineData":{"mimeType":"","data":"AAAA"}}]}],"generationConfig":{"maxOutputTokens":100,"candidateCount":2}}`,
@@ -73,14 +75,15 @@ func TestGeminiCosts(t *testing.T) {
 	usage(t, p, `{"candidates":[]}`, nil)
 }
 
-func TestGeminiTakesTheKeyOutOfTheURL(t *testing.T) {
+// A key in the URL would stand in logs.
+func TestGemini_RemovesTheKeyFromTheURL(t *testing.T) {
 	r := request(http.MethodPost, "/v1beta/models/gemini:generateContent")
 	r.URL.RawQuery = "alt=sse&key=placeholder"
 	Gemini().Authorize(r, "canary")
 	if r.URL.RawQuery != "alt=sse" || r.Header.Get("X-Goog-Api-Key") != "canary" {
-		t.Errorf("query %q, headers %v", r.URL.RawQuery, r.Header)
+		t.Errorf("got query %q, headers %v, want the key in X-Goog-Api-Key alone", r.URL.RawQuery, r.Header)
 	}
 	if !Gemini().Idempotent(r) {
-		t.Error("generating again does no harm")
+		t.Error("got not idempotent, want idempotent")
 	}
 }

@@ -8,62 +8,93 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// githubPause is the least wait that GitHub asks for where it names none.
-const githubPause = time.Minute
+// gitHubPause is the wait that GitHub documents for a limit without one.
+const gitHubPause = time.Minute
 
 // GitHub is the profile of api.github.com. An account is a user or an app's installation: the tokens of one share its
-// limits. There may be 100 calls in flight; configure the pool's Concurrency, and 1 is what GitHub advises for changes.
+// limits. There may be 100 calls in flight: configure Config.Concurrency; GitHub advises 1 for changes.
+//
+// Search, code search and GraphQL have limits apart from all other calls. Each is a metric of its own (requests.search,
+// requests.code_search, requests.graphql), and a model of its own for cooldowns.
 func GitHub() caller.Profile {
 	return caller.Profile{
 		Name:      "github",
 		Authorize: bearer,
-		Estimate:  func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.Requests: 1} },
+		Estimate:  estimateGitHub,
+		Model:     func(r *http.Request, _ []byte) string { return resource(r) },
 		Judge:     judgeGitHub,
 		Quotas:    quotasGitHub,
 	}
 }
 
-// githubLimited are the beginnings of the messages by which a limit differs from a lack of permission.
-var githubLimited = []string{
-	"API rate limit exceeded",
-	"You have exceeded a secondary rate limit",
-	"You have triggered an abuse detection mechanism",
+// resource returns the GitHub resource that a request's path belongs to, empty for the common one.
+func resource(r *http.Request) string {
+	if r == nil || r.URL == nil {
+		return ""
+	}
+	path := strings.TrimPrefix(strings.TrimSuffix(r.URL.Path, "/"), "/api/v3") // as GitHub Enterprise has it
+	switch {
+	case path == "/graphql" || path == "/api/graphql":
+		return "graphql"
+	case path == "/search/code":
+		return "code_search"
+	case strings.HasPrefix(path, "/search/"):
+		return "search"
+	}
+	return ""
 }
 
-// judgeGitHub tells limits, which come as 403 or 429, in the order that GitHub documents: Retry-After, then an exhausted
-// limit's reset, then at least a minute.
-func judgeGitHub(r *http.Response, body []byte) caller.Verdict {
-	v := caller.JudgeStatus(r, nil)
-	if r.StatusCode != http.StatusForbidden && r.StatusCode != http.StatusTooManyRequests {
-		return v
+// estimateGitHub charges a request to the limit of its resource alone.
+func estimateGitHub(r *http.Request, _ []byte) caller.Cost {
+	if name := resource(r); name != "" {
+		return caller.Cost{caller.Requests: 0, caller.Requests + "." + caller.Metric(name): 1}
 	}
+	return caller.Cost{caller.Requests: 1}
+}
+
+var gitHubDialect = &dialect{foreign: true}
+
+// gitHubLimited are the beginnings of the messages by which a limit differs from a lack of permission.
+var gitHubLimited = begins(
+	`api rate limit (?:already )?exceeded`, `you have exceeded a secondary rate limit`, `you have triggered an abuse detection mechanism`,
+)
+
+// judgeGitHub recognises limits, which are a 403, a 429, or a GraphQL error in a 200. Their wait, in the order that GitHub
+// documents, is Retry-After, then an exhausted limit's reset, then a minute.
+func judgeGitHub(r *http.Response, body []byte) caller.Verdict {
+	v := gitHubDialect.judge(r, body)
 	quotas := quotasGitHub(r)
 	exhausted := len(quotas) > 0 && quotas[0].Remaining == 0
-	limited := r.StatusCode == http.StatusTooManyRequests || r.Header.Get("Retry-After") != "" || exhausted
-	message := readFailure(body).message
-	for _, beginning := range githubLimited {
-		limited = limited || strings.HasPrefix(message, beginning)
+	if r.StatusCode == http.StatusForbidden || r.StatusCode == http.StatusTooManyRequests {
+		limited := r.StatusCode == http.StatusTooManyRequests || r.Header.Get("Retry-After") != "" || exhausted ||
+			gitHubLimited.MatchString(readFailure(body).message)
+		if !limited {
+			return v
+		}
+		wait := byStatus(r).RetryAfter
+		v = throttled.apply(v)
+		v.RetryAfter = wait
 	}
-	if !limited {
+	if v.Outcome != caller.Throttled {
 		return v
 	}
-	v = means(v, throttled)
+	v.ModelOnly = exhausted && quotas[0].Metric != caller.Requests
 	switch {
 	case v.RetryAfter > 0:
 	case exhausted && quotas[0].Reset > 0:
 		v.RetryAfter = quotas[0].Reset
 	default:
-		v.RetryAfter = githubPause
+		v.RetryAfter = gitHubPause
 	}
 	return v
 }
 
 // quotasGitHub reads the limit of the resource that the call belongs to. Resources other than the common one (core) are
-// metrics of their own: requests.search, requests.graphql.
+// metrics of their own.
 func quotasGitHub(r *http.Response) []caller.Quota {
 	metric := caller.Requests
 	if resource := r.Header.Get("X-Ratelimit-Resource"); resource != "" && resource != "core" {
 		metric += caller.Metric("." + short(resource))
 	}
-	return reported(r, []header{{metric, "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"}})
+	return reported(r, []header{rateHeader(metric, "", 0)})
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestGitHub(t *testing.T) {
+// GitHub's limits come as 403 and 429.
+func TestGitHub_TellsLimitsFromPermissions(t *testing.T) {
 	const left, spent = "x-ratelimit-limit: 5000\nx-ratelimit-remaining: 4999\nx-ratelimit-reset: 1795177200\nx-ratelimit-resource: core",
 		"x-ratelimit-limit: 5000\nx-ratelimit-remaining: 0\nx-ratelimit-reset: 1795177200\nx-ratelimit-resource: core"
 	message := func(s string) string {

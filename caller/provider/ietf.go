@@ -11,19 +11,20 @@ import (
 
 // IETF is the profile of an API with the header fields of draft-ietf-httpapi-ratelimit-headers: RateLimit-Policy and
 // RateLimit. The fields of its earlier drafts are understood too: RateLimit as a dictionary, and RateLimit-Limit,
-// -Remaining and -Reset. Retry-After comes before them. A call costs one request.
+// -Remaining and -Reset. Retry-After has precedence over them. A call costs one request.
 func IETF() caller.Profile {
 	return caller.Profile{
 		Name:      "ietf",
 		Authorize: bearer,
-		Estimate:  func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.Requests: 1} },
-		Judge:     judgeIETF,
+		Estimate:  estimateOne,
+		Judge:     ietfDialect.judge,
 		Quotas:    quotasIETF,
 	}
 }
 
-func judgeIETF(r *http.Response, body []byte) caller.Verdict {
-	return orReset(byCode(r, readFailure(body), nil), quotasIETF(r))
+var ietfDialect = &dialect{
+	wait:    func(r *http.Response) time.Duration { return afterReset(quotasIETF(r)) },
+	foreign: true,
 }
 
 func quotasIETF(r *http.Response) []caller.Quota {
@@ -69,7 +70,7 @@ func quotasDraft(r *http.Response) []caller.Quota {
 	return []caller.Quota{q}
 }
 
-// unit is the metric that a quota unit stands for.
+// unit is the metric of a quota unit.
 func unit(qu string) caller.Metric {
 	if qu == "" || qu == "requests" {
 		return caller.Requests

@@ -8,7 +8,8 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-func TestIETF(t *testing.T) {
+// The headers of the current draft and of earlier ones.
+func TestIETF_ReadsAllDrafts(t *testing.T) {
 	const spent = `RateLimit-Policy: "burst";q=100;w=60, "daily";q=1000;w=86400;qu="content-bytes"` + "\n" +
 		`RateLimit: "burst";r=0;t=30, "daily";r=50;t=3600`
 	limited := verdict(caller.Throttled, caller.ScopeAccount, 30*time.Second, "429")
@@ -29,7 +30,8 @@ func TestIETF(t *testing.T) {
 	quotas(t, IETF(), recorded{status: 200, headers: `RateLimit: "burst";r=-1;t=30`})
 }
 
-func TestGeneric(t *testing.T) {
+// The reset has five forms.
+func TestGeneric_ReadsEveryFormOfReset(t *testing.T) {
 	limited := verdict(caller.Throttled, caller.ScopeAccount, 20*time.Second, "429")
 	judge(t, Generic(), []recorded{
 		{"seconds", 429, "X-RateLimit-Remaining: 0\nX-RateLimit-Reset: 20", "", limited},
@@ -44,7 +46,7 @@ func TestGeneric(t *testing.T) {
 }
 
 // The examples and the rules are those of RFC 9651, sections 3 and 4.2.
-func TestParseList(t *testing.T) {
+func TestParseList_FollowsRFC9651(t *testing.T) {
 	for field, want := range map[string][]member{
 		`sugar, tea, rum`:          {{name: "sugar"}, {name: "tea"}, {name: "rum"}},
 		`abc;a=1;b=2; cde_456`:     {{name: "abc", params: params{"a": "1", "b": "2", "cde_456": "?1"}}},
@@ -55,16 +57,16 @@ func TestParseList(t *testing.T) {
 	} {
 		got := parseList([]string{field})
 		if len(got) != len(want) {
-			t.Errorf("%q: %+v, want %+v", field, got, want)
+			t.Errorf("%q: got %+v, want %+v", field, got, want)
 			continue
 		}
 		for i := range want {
 			if got[i].name != want[i].name || got[i].value != want[i].value || !maps.Equal(got[i].params, want[i].params) {
-				t.Errorf("%q: %+v, want %+v", field, got[i], want[i])
+				t.Errorf("%q: got %+v, want %+v", field, got[i], want[i])
 			}
 		}
 	}
 	if got := parseList([]string{"a", "b"}); len(got) != 2 {
-		t.Errorf("two lines are one list: %+v", got)
+		t.Errorf("two lines: got %+v, want one list", got)
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"strconv"
 )
 
-// What follows reads JSON where it lies, without building it up in memory: request bodies may be megabytes, and of an
-// error's body only the beginning may be there. Nothing recurses, so that depth costs nothing. On text that isn't JSON
-// the functions find less, or nonsense, but always come to an end.
+// The functions of this file read JSON in place, without building it in memory: request bodies can have megabytes, and of
+// an error's body only the beginning may be there. None recurses, so depth costs nothing. On text that isn't JSON they
+// find less, or nonsense, but always end.
 
 // members yields an object's keys, undecoded and without quotes, and its values, undecoded. The last value of an object
 // that was cut off is what is there of it.
@@ -56,7 +56,8 @@ func elements(array []byte) iter.Seq[[]byte] {
 	}
 }
 
-// stringsIn yields every string in a value, undecoded and without quotes, that isn't a key, with the key before it.
+// stringsIn yields every string in a value, undecoded and without quotes, with the key before it. A string that is a key
+// itself is left out.
 func stringsIn(value []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, text []byte) bool) {
 		var key []byte
@@ -70,6 +71,23 @@ func stringsIn(value []byte) iter.Seq2[[]byte, []byte] {
 			if len(value) > 0 && value[0] == ':' {
 				key = text
 			} else if !yield(key, text) {
+				return
+			}
+		}
+	}
+}
+
+// keysIn yields every key in a value, undecoded and without quotes, at any depth.
+func keysIn(value []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for {
+			start := bytes.IndexByte(value, '"')
+			if start < 0 {
+				return
+			}
+			text, rest := cutString(value[start:])
+			value = bytes.TrimLeft(rest, whitespace)
+			if len(value) > 0 && value[0] == ':' && !yield(text) {
 				return
 			}
 		}

@@ -9,27 +9,28 @@ import (
 	"unicode/utf8"
 )
 
-func TestAt(t *testing.T) {
+// A path of keys leads to an undecoded value.
+func TestAt_FollowsAPath(t *testing.T) {
 	const doc = ` { "a" : [1, {"b":"no"}], "error": {"code": "x\"y", "n": 12.5, "deep": {"er": null}}, "z": true } `
 	for path, want := range map[string]string{
 		"a": `[1, {"b":"no"}]`, "error code": `"x\"y"`, "error n": "12.5", "error deep er": "null", "z": "true", "b": "", "a b": "",
 	} {
 		if got := string(at([]byte(doc), strings.Fields(path)...)); got != want {
-			t.Errorf("%s: %s, want %s", path, got, want)
+			t.Errorf("%s: got %s, want %s", path, got, want)
 		}
 	}
 	if got := text(at([]byte(doc), "error", "code")); got != `x"y` {
-		t.Errorf("text %q", got)
+		t.Errorf("got text %q, want x\"y", got)
 	}
 }
 
 // Of an error's body only the beginning may be there.
-func TestReadFailureOfTruncatedBody(t *testing.T) {
+func TestReadFailure_ReadsTruncatedBodies(t *testing.T) {
 	const body = `{"error":{"type":"rate_limit_error","code":"slow_down","message":"Too \"many\" requests"}}`
 	for n := range len(body) {
 		f := readFailure([]byte(body[:n]))
 		if n > strings.Index(body, `","code`) && f.kind != "rate_limit_error" {
-			t.Errorf("%s: %+v", body[:n], f)
+			t.Errorf("%s: got %+v, want its type", body[:n], f)
 		}
 	}
 }
@@ -46,14 +47,14 @@ func FuzzJSON(f *testing.F) {
 		keys := []string{}
 		for key, value := range members([]byte(doc)) {
 			if valid && !json.Valid(value) {
-				t.Errorf("value %s of %s", value, doc)
+				t.Errorf("%s: got value %s, want JSON", doc, value)
 			}
 			keys = append(keys, text(slices.Concat([]byte{'"'}, key, []byte{'"'})))
 		}
 		n := 0
 		for value := range elements([]byte(doc)) {
 			if valid && !json.Valid(value) {
-				t.Errorf("element %s of %s", value, doc)
+				t.Errorf("%s: got element %s, want JSON", doc, value)
 			}
 			n++
 		}
@@ -68,15 +69,15 @@ func FuzzJSON(f *testing.F) {
 		case map[string]any:
 			slices.Sort(keys)
 			if want := slices.Sorted(maps.Keys(v)); !slices.Equal(slices.Compact(keys), want) {
-				t.Errorf("keys %q, want %q", keys, want)
+				t.Errorf("got keys %q, want %q", keys, want)
 			}
 		case []any:
 			if n != len(v) {
-				t.Errorf("%d elements, want %d", n, len(v))
+				t.Errorf("got %d elements, want %d", n, len(v))
 			}
 		}
 		if want, exact := characters(doc); exact && s.chars != want {
-			t.Errorf("%d characters in %s, want %d", s.chars, doc, want)
+			t.Errorf("%s: got %d characters, want %d", doc, s.chars, want)
 		}
 	})
 }

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-func TestModel(t *testing.T) {
+// The model stands in the body or in the path.
+func TestModel_IsFoundInBodyAndPath(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ provider, path, body, want string }{
 		{"openai", "/v1/chat/completions", `{"messages":[{"model":"no"}],"model":"gpt-4o"}`, "gpt-4o"},
@@ -24,7 +25,7 @@ func TestModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := p.Model(request(http.MethodPost, c.path), []byte(c.body)); got != c.want {
-			t.Errorf("%s %s %s: %q, want %q", c.provider, c.path, c.body, got, c.want)
+			t.Errorf("%s %s %s: got %q, want %q", c.provider, c.path, c.body, got, c.want)
 		}
 	}
 }

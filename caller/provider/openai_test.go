@@ -11,14 +11,16 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-func TestOpenAIJudge(t *testing.T) {
+// OpenAI's codes, waits and headers.
+func TestOpenAI_JudgesRecordedAnswers(t *testing.T) {
 	const reached = `{"error":{"message":"Rate limit reached for gpt-4o in organization org-a on tokens per min (TPM): ` +
 		`Limit 30000, Used 29000, Requested 1500. Please try again in 1.2s. Visit https://example.com to learn more.",` +
 		`"type":"tokens","param":null,"code":"rate_limit_exceeded"}}`
 	billing := func(code string) string {
 		return `{"error":{"message":"You exceeded your current quota.","type":"insufficient_quota","param":null,"code":"` + code + `"}}`
 	}
-	limited := verdict(caller.Throttled, caller.ScopeAccount, 1200*time.Millisecond, "rate_limit_exceeded")
+	limited := ofModel(verdict(caller.Throttled, caller.ScopeAccount, 1200*time.Millisecond, "rate_limit_exceeded"))
+	plain := verdict(caller.Throttled, caller.ScopeAccount, 0, "rate_limit_exceeded")
 	after := func(v caller.Verdict, d time.Duration) caller.Verdict { v.RetryAfter = d; return v }
 	records := []recorded{
 		{"success", 200, "", "", caller.Verdict{}},
@@ -28,7 +30,7 @@ func TestOpenAIJudge(t *testing.T) {
 		{
 			"limit, wait in the reset", 429,
 			"x-ratelimit-limit-requests: 60\nx-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 1m0s",
-			`{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`, after(limited, time.Second),
+			`{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`, after(plain, time.Second),
 		},
 		{
 			"never fits", 429, "Retry-After: 2",
@@ -37,7 +39,7 @@ func TestOpenAIJudge(t *testing.T) {
 		},
 		{
 			"a large word", 429, "Retry-After: 2", `{"error":{"message":"Limit reached: Request too large?","code":"rate_limit_exceeded"}}`,
-			after(limited, 2*time.Second),
+			after(plain, 2*time.Second),
 		},
 		{
 			"spending limit of another type", 429, "", `{"error":{"message":"x","type":"requests","code":"team_spend_limit_exceeded"}}`,
@@ -63,7 +65,7 @@ func TestOpenAIJudge(t *testing.T) {
 		{"account closed", 401, "", `{"error":{"message":"x","code":"account_deactivated"}}`, verdict(caller.KeyRejected, caller.ScopeAccount, 0, "account_deactivated")},
 		{
 			"forbidden model", 403, "", `{"error":{"message":"Project x does not have access to model y","type":"invalid_request_error","code":"model_not_found"}}`,
-			verdict(caller.ClientError, 0, 0, "model_not_found"),
+			unavailable("model_not_found"),
 		},
 		{
 			"the caller's prompt quoted", 400, "", `{"error":{"message":"Invalid value: 'insufficient_quota: out of credit'","type":"invalid_request_error","code":null}}`,
@@ -80,7 +82,8 @@ func TestOpenAIJudge(t *testing.T) {
 	}
 }
 
-func TestOpenAIEstimate(t *testing.T) {
+// A call is charged with the larger of max_tokens and a quarter of its characters.
+func TestOpenAI_EstimatesByItsRule(t *testing.T) {
 	prompt := strings.Repeat("four", 100)
 	chat := `"messages":[{"role":"system","content":"` + prompt + `"},{"role":"user","content":[{"type":"text","text":"` + prompt + `"}]}]`
 	cost := func(tokens, in, out int64) caller.Cost {
@@ -112,7 +115,8 @@ func TestOpenAIEstimate(t *testing.T) {
 	estimate(t, p, `--boundary: no JSON at all`, cost(0, 0, 0))
 }
 
-func TestOpenAIUsage(t *testing.T) {
+// Usage stands in completions, responses and the last event of a stream.
+func TestOpenAI_ReadsUsage(t *testing.T) {
 	p := OpenAI()
 	want := caller.Cost{caller.Tokens: 30, caller.InputTokens: 10, caller.OutputTokens: 20}
 	usage(t, p, `{"id":"x","choices":[{"message":{"content":"\"usage\":{}"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,`+
@@ -124,7 +128,8 @@ func TestOpenAIUsage(t *testing.T) {
 	}
 }
 
-func TestOpenAIQuotas(t *testing.T) {
+// Headers of requests, tokens and the project's tokens.
+func TestOpenAI_ReadsQuotas(t *testing.T) {
 	quotas(t, OpenAI(), recorded{status: 200, headers: `x-ratelimit-limit-requests: 60
 		x-ratelimit-remaining-requests: 59
 		x-ratelimit-reset-requests: 1s
@@ -139,13 +144,14 @@ func TestOpenAIQuotas(t *testing.T) {
 	quotas(t, OpenAI(), recorded{status: 200, headers: "x-ratelimit-remaining-requests: -1\nx-ratelimit-remaining-tokens: many"})
 }
 
-func TestOpenAIRepeatsGenerations(t *testing.T) {
+// Generations may be sent twice, files and batches may not.
+func TestOpenAI_RepeatsGenerations(t *testing.T) {
 	for path, want := range map[string]bool{
 		"/v1/chat/completions": true, "/v1/responses": true, "/proxy/openai/v1/embeddings/": true,
 		"/openai/deployments/x/chat/completions": true, "/v1/files": false, "/v1/batches": false, "/v1/responses/resp_1/cancel": false,
 	} {
 		if got := OpenAI().Idempotent(request(http.MethodPost, path)); got != want {
-			t.Errorf("POST %s: %v", path, got)
+			t.Errorf("POST %s: got %v, want %v", path, got, want)
 		}
 	}
 }
@@ -178,8 +184,8 @@ func BenchmarkEstimate(b *testing.B) {
 	})
 }
 
-// The simulator counts by a method of its own.
-func TestOpenAIEstimateAgreesWithTheSimulator(t *testing.T) {
+// The simulator implements the rule by another method.
+func TestOpenAI_EstimatesAsTheSimulatorCounts(t *testing.T) {
 	for _, body := range []string{
 		`{"model":"m","messages":[{"role":"system","content":"Translate."},{"role":"user","content":"Hello, \"world\"\n\u00e9"}]}`,
 		`{"model":"m","max_tokens":3,"messages":[{"role":"user","name":"Anna","content":"请翻译这句话，谢谢 😀"}]}`,
@@ -190,7 +196,7 @@ func TestOpenAIEstimateAgreesWithTheSimulator(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := estimateOpenAI(nil, []byte(body))[caller.Tokens]; got != want {
-			t.Errorf("%s: %d tokens, the simulator counts %d", body, got, want)
+			t.Errorf("%s: got %d tokens, want the simulator's %d", body, got, want)
 		}
 	}
 }

@@ -1,16 +1,26 @@
-// Package provider says what the requests and answers of well-known APIs mean, as data and small functions. Nothing here
-// does I/O or keeps state; every profile is safe for concurrent use.
+// Package provider has the profiles of well-known APIs: what their requests and answers mean, as data and small functions.
+// The functions do no I/O and keep no state. Every profile is safe for concurrent use.
 //
 //	request ─► Authorize: where the secret goes
 //	        ─► Estimate: what the call will cost, from its body, before it is made
-//	        ─► Repeatable: may it be sent twice?
-//	answer  ─► Judge: success, or whose fault, and when to come back
+//	        ─► Idempotent: may it be sent twice?
+//	answer  ─► Judge: success, or whose fault, and when to try again
 //	        ─► Usage: what it really cost        ─► Quotas: what is left of the limits
 //
-// A provider is judged first by the codes in its error bodies, which are compared whole, and by its message texts only
-// where it has no code, and then from their first word on: a message may quote the caller's prompt. What no rule knows is
-// judged by its status alone. A [caller.Verdict]'s Reason is a code or a status, never a message:
-// messages quote keys.
+// Judge goes by these rules, in this order:
+//
+//	| rule | example |
+//	|---|---|
+//	| a request larger than its limit is at fault, whatever its status | "Limit 7000, Used 0, Requested 12903" |
+//	| codes in the body, the provider's own first; they are compared whole | insufficient_quota, model_not_found |
+//	| the beginning of the message; a later part may quote the prompt | "Your project has been denied access" |
+//	| the status | 402, 429, 503, 520 to 530 |
+//
+// A wait is that of Retry-After, else of the message ("try again in 9m38s"), else of the limits' headers. A limit that names a
+// model is that model's. A [caller.Verdict]'s Reason is a code or a status, never a message: messages quote keys.
+//
+// A status of 2xx is a success only if the body is an answer. Judge reads its beginning: an error object, an error in a
+// stream before any output, GraphQL's errors about limits.
 //
 // Profiles are plain values: take one, replace a function, and use the result.
 package provider
@@ -25,7 +35,7 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// ByName returns the profile of the provider of that name, in any case. The error for an unknown name says which there
+// ByName returns the profile of the provider of that name, in any case. The error for an unknown name lists those that there
 // are.
 func ByName(name string) (caller.Profile, error) {
 	profile, ok := profiles()[strings.ToLower(name)]
@@ -35,21 +45,31 @@ func ByName(name string) (caller.Profile, error) {
 	return profile(), nil
 }
 
-// Names returns the names that ByName knows, sorted.
+// Names returns the names that ByName accepts, sorted.
 func Names() []string { return slices.Sorted(maps.Keys(profiles())) }
 
 func profiles() map[string]func() caller.Profile {
 	return map[string]func() caller.Profile{
-		"anthropic": Anthropic,
-		"azure":     Azure,
-		"deepseek":  DeepSeek,
-		"gemini":    Gemini,
-		"generic":   Generic,
-		"github":    GitHub,
-		"ietf":      IETF,
-		"openai":    OpenAI,
-		"qwen":      Qwen,
-		"zhipu":     Zhipu,
+		"anthropic":  Anthropic,
+		"azure":      Azure,
+		"cerebras":   Cerebras,
+		"cohere":     Cohere,
+		"deepseek":   DeepSeek,
+		"gemini":     Gemini,
+		"generic":    Generic,
+		"github":     GitHub,
+		"groq":       Groq,
+		"ietf":       IETF,
+		"minimax":    MiniMax,
+		"mistral":    Mistral,
+		"moonshot":   Moonshot,
+		"openai":     OpenAI,
+		"openrouter": OpenRouter,
+		"qwen":       Qwen,
+		"together":   Together,
+		"vertex":     Vertex,
+		"xai":        XAI,
+		"zhipu":      Zhipu,
 	}
 }
 
@@ -58,24 +78,11 @@ func bearer(r *http.Request, secret string) {
 	r.Header.Set("Authorization", "Bearer "+secret)
 }
 
-// inHeader returns a function that puts the secret into a header of its own. An Authorization header would contradict
-// it, or name another key.
+// inHeader returns a function that puts the secret into a header of its own. It removes an Authorization header, which
+// would name another key.
 func inHeader(name string) func(*http.Request, string) {
 	return func(r *http.Request, secret string) {
 		r.Header.Del("Authorization")
 		r.Header.Set(name, secret)
-	}
-}
-
-// repeatable follows net/http's rule, and adds the POST requests whose paths end in one of the given ways: those that
-// compute an answer and leave nothing behind. Others, which create files or jobs, would create them twice.
-func repeatable(endings ...string) func(*http.Request) bool {
-	return func(r *http.Request) bool {
-		if caller.IsIdempotent(r) {
-			return true
-		}
-		return r.Method == http.MethodPost && r.URL != nil && slices.ContainsFunc(endings, func(ending string) bool {
-			return strings.HasSuffix(strings.TrimSuffix(r.URL.Path, "/"), ending)
-		})
 	}
 }

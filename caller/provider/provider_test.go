@@ -46,7 +46,7 @@ func judge(t *testing.T, p caller.Profile, records []recorded) {
 	for _, rec := range records {
 		got := p.Judge(rec.response(t), []byte(rec.body))
 		if got.Outcome == caller.ClientError {
-			got.Scope = rec.want.Scope // a fault says nothing about any scope
+			got.Scope = rec.want.Scope // which has no effect
 		}
 		if got != rec.want {
 			t.Errorf("%s: %s\n got %+v (%v)\nwant %+v (%v)", p.Name, rec.name, got, got.Outcome, rec.want, rec.want.Outcome)
@@ -58,17 +58,28 @@ func verdict(o caller.Outcome, s caller.Scope, after time.Duration, reason strin
 	return caller.Verdict{Outcome: o, Scope: s, RetryAfter: after, Reason: reason}
 }
 
+// ofModel narrows a verdict to the call's model.
+func ofModel(v caller.Verdict) caller.Verdict {
+	v.ModelOnly = true
+	return v
+}
+
+// unavailable is the verdict on an account that doesn't have the model.
+func unavailable(reason string) caller.Verdict {
+	return caller.Verdict{Outcome: caller.ClientError, ModelOnly: true, Elsewhere: true, Reason: reason}
+}
+
 func estimate(t *testing.T, p caller.Profile, body string, want caller.Cost) {
 	t.Helper()
 	if got := p.Estimate(request(http.MethodPost, "/v1/x"), []byte(body)); !maps.Equal(got, want) {
-		t.Errorf("%s: estimate of %.200s: %v, want %v", p.Name, body, got, want)
+		t.Errorf("%s: estimate of %.200s: got %v, want %v", p.Name, body, got, want)
 	}
 }
 
 func usage(t *testing.T, p caller.Profile, data string, want caller.Cost) {
 	t.Helper()
 	if got := p.Usage([]byte(data)); !maps.Equal(got, want) || (got == nil) != (want == nil) {
-		t.Errorf("%s: usage in %s: %v, want %v", p.Name, data, got, want)
+		t.Errorf("%s: usage in %s: got %v, want %v", p.Name, data, got, want)
 	}
 }
 
@@ -76,11 +87,11 @@ func quotas(t *testing.T, p caller.Profile, rec recorded, want ...caller.Quota) 
 	t.Helper()
 	got := p.Quotas(rec.response(t))
 	if len(got) != len(want) {
-		t.Fatalf("%s: quotas %+v, want %+v", p.Name, got, want)
+		t.Fatalf("%s: got quotas %+v, want %+v", p.Name, got, want)
 	}
 	for i := range want {
 		if got[i] != want[i] {
-			t.Errorf("%s: quota %+v, want %+v", p.Name, got[i], want[i])
+			t.Errorf("%s: got quota %+v, want %+v", p.Name, got[i], want[i])
 		}
 	}
 }
@@ -94,21 +105,21 @@ func all(t testing.TB) []caller.Profile {
 	t.Helper()
 	_, err := ByName("opnai")
 	if want := `provider "opnai" is unknown: use one of ` + strings.Join(Names(), ", "); err == nil || err.Error() != want {
-		t.Errorf("error %v, want %s", err, want)
+		t.Errorf("got error %v, want %s", err, want)
 	}
 	all := make([]caller.Profile, 0, len(Names()))
 	for _, name := range Names() {
 		p, err := ByName(strings.ToUpper(name))
 		if err != nil || p.Name != name {
-			t.Fatalf("%s: %q, %v", name, p.Name, err)
+			t.Fatalf("%s: got profile %q, error %v, want the profile of that name", name, p.Name, err)
 		}
 		all = append(all, p)
 	}
 	return all
 }
 
-// The secret is put where the provider reads it, replaces what a client library put there, and appears nowhere else.
-func TestAuthorize(t *testing.T) {
+// The secret stands in the provider's header alone, and replaces what a client library put there.
+func TestAuthorize_ReplacesThePlaceholder(t *testing.T) {
 	for _, p := range all(t) {
 		r := request(http.MethodPost, "/v1/x")
 		r.URL.RawQuery = "alt=sse&key=placeholder"
@@ -121,43 +132,45 @@ func TestAuthorize(t *testing.T) {
 			if strings.Contains(values[0], "canary") {
 				found++
 			} else if name == "Authorization" {
-				t.Errorf("%s: the placeholder stays in %s: %q", p.Name, name, values)
+				t.Errorf("%s: got %q in %s, want no placeholder", p.Name, values, name)
 			}
 		}
 		if found != 1 || strings.Contains(r.URL.String(), "canary") {
-			t.Errorf("%s: the secret is in %d headers; URL %s", p.Name, found, r.URL)
+			t.Errorf("%s: got the secret in %d headers and URL %s, want it in one header", p.Name, found, r.URL)
 		}
 	}
 }
 
-func TestRepeatable(t *testing.T) {
+// Reads, generations and requests with an idempotency key may be sent twice; POSTs that create something may not.
+func TestIdempotent_LeavesNothingBehind(t *testing.T) {
 	for _, p := range all(t) {
 		if p.Idempotent == nil {
 			continue // net/http's rule
 		}
 		if !p.Idempotent(request(http.MethodGet, "/v1/models")) {
-			t.Errorf("%s: GET isn't repeatable", p.Name)
+			t.Errorf("%s: GET got not idempotent, want idempotent", p.Name)
 		}
 		for _, path := range []string{"/v1/files", "/v1/batches", "/v1/fine_tuning/jobs", "/"} {
 			if p.Idempotent(request(http.MethodPost, path)) {
-				t.Errorf("%s: POST %s would be carried out twice", p.Name, path)
+				t.Errorf("%s: POST %s got idempotent, want not", p.Name, path)
 			}
 		}
 		keyed := request(http.MethodPost, "/v1/files")
 		keyed.Header.Set("Idempotency-Key", "1")
 		if !p.Idempotent(keyed) {
-			t.Errorf("%s: an idempotency key doesn't count", p.Name)
+			t.Errorf("%s: got no effect of an idempotency key, want idempotent", p.Name)
 		}
 	}
 }
 
-// Statuses without a body that helps, from a proxy for instance, mean the same everywhere.
-func TestEveryProfileJudgesPlainStatuses(t *testing.T) {
+// A status without a body that helps, from a proxy for instance, means the same in every profile.
+func TestJudge_AgreesOnPlainStatuses(t *testing.T) {
 	want := map[int]caller.Outcome{
 		200: caller.Success, 204: caller.Success, 304: caller.Success, 400: caller.ClientError, 401: caller.KeyRejected,
 		402: caller.OutOfCredit, 403: caller.ClientError, 404: caller.ClientError, 408: caller.Transient, 413: caller.ClientError,
 		422: caller.ClientError, 429: caller.Throttled, 500: caller.Transient, 501: caller.ClientError, 502: caller.Transient,
-		503: caller.Overloaded, 504: caller.Transient, 524: caller.Transient, 529: caller.Overloaded,
+		503: caller.Overloaded, 504: caller.Transient, 520: caller.Transient, 524: caller.Transient, 525: caller.Transient,
+		526: caller.Transient, 527: caller.Transient, 529: caller.Overloaded, 530: caller.Transient,
 	}
 	for _, p := range all(t) {
 		for status, outcome := range want {
@@ -167,22 +180,25 @@ func TestEveryProfileJudgesPlainStatuses(t *testing.T) {
 			}
 			v := p.Judge(r, []byte("<html>credit quota rate limit</html>"))
 			if v.Outcome != outcome {
-				t.Errorf("%s: status %d is %v, want %v", p.Name, status, v.Outcome, outcome)
+				t.Errorf("%s: status %d: got %v, want %v", p.Name, status, v.Outcome, outcome)
 			}
 			if waits := outcome == caller.Throttled || outcome == caller.Overloaded; waits && v.RetryAfter != 7*time.Second {
-				t.Errorf("%s: status %d: Retry-After is lost: %v", p.Name, status, v.RetryAfter)
+				t.Errorf("%s: status %d: got a wait of %v, want Retry-After's 7s", p.Name, status, v.RetryAfter)
 			}
 		}
 	}
 }
 
-// Whatever a server sends, nothing panics, and no figure is negative or overflows.
+// No answer makes a profile panic, or return a figure that is negative or overflows.
 func FuzzProfiles(f *testing.F) {
 	f.Add(429, "1", "1s", "2", `{"error":{"code":"rate_limit_exceeded","message":"try again in 6ms"}}`)
 	f.Add(403, "-1", "2026-11-20T12:00:00Z", "1795176010", `[{"error":{"code":429,"details":[{"retryDelay":"1e99s"}]}}]`)
 	f.Add(400, "9999999999", "99999999h", `"burst";r=-5;t=1`, `{"usage":{"total_tokens":1e400,"prompt_tokens":-1}}`)
 	f.Add(500, "", "", "", `{"error":{"code":"`+strings.Repeat("long", 99)+`"}}`)
 	f.Add(200, "", "", "", `{"messages":[{"content":"\ud83d\u4f60\\"}],"max_tokens":1e300,"n":1e300}`)
+	f.Add(200, "", "", "", "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n")
+	f.Add(200, "", "", "", `{"base_resp":{"status_code":1002},"errors":[{"type":"RATE_LIMITED"}],"choices":[{"error":{"code":502}}]}`)
+	f.Add(429, "", "", "", `{"error":{"message":"try again in 1d 2 hours, and 3 ms. Limit 9999999999999999999, Requested 1"}}`)
 	known := all(f)
 	f.Fuzz(func(t *testing.T, status int, number, reset, field, body string) {
 		h := http.Header{}
@@ -205,7 +221,7 @@ func FuzzProfiles(f *testing.F) {
 			}
 			for metric, n := range p.Estimate(request(http.MethodPost, "/"), []byte(body)) {
 				if n < 0 || n > most {
-					t.Errorf("%s: estimate %s %d", p.Name, metric, n)
+					t.Errorf("%s: got estimate %d of %s, want 0 to 2^53", p.Name, n, metric)
 				}
 			}
 		}
@@ -214,13 +230,16 @@ func FuzzProfiles(f *testing.F) {
 
 func checkAnswer(t *testing.T, p caller.Profile, r *http.Response, body []byte) {
 	t.Helper()
+	if r.StatusCode < 400 {
+		r.Request = request(http.MethodPost, "/v1/x")
+	}
 	if v := p.Judge(r, body); v.RetryAfter < 0 || v.RetryAfter > retry.MaxRetryAfter || len(v.Reason) > 64 {
 		t.Errorf("%s: %+v", p.Name, v)
 	}
 	if p.Usage != nil {
 		for metric, n := range p.Usage(body) {
 			if n < 0 || n > most {
-				t.Errorf("%s: usage %s %d", p.Name, metric, n)
+				t.Errorf("%s: got usage %d of %s, want 0 to 2^53", p.Name, n, metric)
 			}
 		}
 	}

@@ -9,10 +9,11 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// header says under which names a provider reports one limit.
+// header has the names of the headers in which a provider reports one limit.
 type header struct {
 	metric                  caller.Metric
 	limit, remaining, reset string
+	period                  time.Duration // of the limit; 0: unknown
 }
 
 // reported reads limits from headers. One whose remainder is missing or nonsense is left out.
@@ -23,7 +24,7 @@ func reported(r *http.Response, names []header) []caller.Quota {
 		if !ok {
 			continue
 		}
-		q := caller.Quota{Metric: n.metric, Remaining: remaining}
+		q := caller.Quota{Metric: n.metric, Remaining: remaining, Period: n.period}
 		q.Limit, _ = count([]byte(strings.TrimSpace(r.Header.Get(n.limit))))
 		q.Reset = parseReset(r.Header.Get(n.reset), answered(r))
 		quotas = append(quotas, q)
@@ -31,9 +32,8 @@ func reported(r *http.Response, names []header) []caller.Quota {
 	return quotas
 }
 
-// parseReset reads the time until a reset, at most retry.MaxRetryAfter: as a duration like 6m0s, in seconds, or as a time
-// in RFC 3339, as an HTTP date, or in seconds or milliseconds since 1970.
-// It is 0 for anything else.
+// parseReset reads the time until a reset, at most retry.MaxRetryAfter: as a duration like 6m0s, in seconds, as a time in
+// RFC 3339, as an HTTP date, or in seconds or milliseconds since 1970. It is 0 for anything else.
 func parseReset(s string, now time.Time) time.Duration {
 	s = strings.TrimSpace(s)
 	if d, ok := retry.ParseDelay(s, now); ok {
@@ -51,12 +51,19 @@ func parseReset(s string, now time.Time) time.Duration {
 
 func capped(d time.Duration) time.Duration { return min(max(d, 0), retry.MaxRetryAfter) }
 
-// answered is when an answer was sent, by the server's own clock if it says so: times in its headers are by that, too.
+// answered is the time at which an answer was sent, by the server's clock if it has a Date: times in its headers are by
+// that clock, too.
 func answered(r *http.Response) time.Time {
 	if date, err := http.ParseTime(r.Header.Get("Date")); err == nil {
 		return date
 	}
 	return time.Now()
+}
+
+// nextUnit returns the time until an exhausted limit has room for a unit again, where a reset is the time until the whole limit is
+// there and it refills evenly until then, as OpenAI's and Anthropic's do.
+func nextUnit(quotas []caller.Quota) time.Duration {
+	return longest(quotas, func(q caller.Quota) time.Duration { return q.Reset / time.Duration(max(q.Limit, 1)) })
 }
 
 // afterReset is the time until every exhausted limit among the quotas is reset.
@@ -73,17 +80,4 @@ func longest(quotas []caller.Quota, wait func(caller.Quota) time.Duration) time.
 		}
 	}
 	return d
-}
-
-// statedWait reads the wait that a message names behind the given words, in lower case: a number of seconds, or a duration like 1m2.5s.
-func statedWait(message, words string) time.Duration {
-	_, rest, ok := strings.Cut(strings.ToLower(message), words)
-	if !ok {
-		return 0
-	}
-	end := strings.IndexFunc(rest, func(r rune) bool { return !strings.ContainsRune("0123456789.hmsµu", r) })
-	if end >= 0 {
-		rest = rest[:end]
-	}
-	return parseReset(strings.TrimRight(rest, "."), time.Now())
 }

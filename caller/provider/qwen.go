@@ -1,11 +1,6 @@
 package provider
 
-import (
-	"net/http"
-	"strings"
-
-	"github.com/penstock/penstock/caller"
-)
+import "github.com/penstock/penstock/caller"
 
 // Qwen is the profile of Alibaba Cloud's Model Studio (DashScope), in its own form and OpenAI's. An account is the root
 // account: all its keys and sub-accounts share the limits of a model.
@@ -18,8 +13,8 @@ func Qwen() caller.Profile {
 		Authorize: bearer,
 		Estimate:  estimateSum,
 		Model:     modelInBody,
-		Judge:     judgeQwen,
-		Idempotent: repeatable(append([]string{
+		Judge:     qwenDialect.judge,
+		Idempotent: idempotentOpenAI(append([]string{
 			"/text-generation/generation", "/multimodal-generation/generation", "/text-embedding/text-embedding",
 			"/text-rerank/text-rerank",
 		}, openAIEndings...)...),
@@ -28,14 +23,14 @@ func Qwen() caller.Profile {
 	}
 }
 
-// qwenCodes are the codes of both forms. insufficient_quota isn't about money here: it is the limit on tokens.
+// qwenCodes are the codes of both forms. insufficient_quota is the limit on tokens here. Limits are those of a model.
 var qwenCodes = map[string]meaning{
-	"Throttling":                 throttled,
-	"Throttling.RateQuota":       throttled,
-	"Throttling.AllocationQuota": throttled,
-	"limit_requests":             throttled,
-	"insufficient_quota":         throttled,
-	"rate_limit_exceeded":        throttled,
+	"Throttling":                 throttledModel,
+	"Throttling.RateQuota":       throttledModel,
+	"Throttling.AllocationQuota": throttledModel,
+	"limit_requests":             throttledModel,
+	"insufficient_quota":         throttledModel,
+	"rate_limit_exceeded":        throttledModel,
 
 	"Throttling.BurstRate": slowDown,
 	"limit_burst_rate":     slowDown,
@@ -53,20 +48,13 @@ var qwenCodes = map[string]meaning{
 	"AccessDenied.Unpurchased":     outOfCredit,
 	"AllocationQuota.FreeTierOnly": outOfCredit,
 
-	"InvalidApiKey":   revoked,
-	"invalid_api_key": revoked,
+	"InvalidApiKey": revoked,
+
+	"Model.AccessDenied": modelUnavailable,
+	"ModelNotFound":      modelUnavailable,
 }
 
-func judgeQwen(r *http.Response, body []byte) caller.Verdict {
-	f := readFailure(body)
-	v := byCode(r, f, qwenCodes)
-	switch {
-	case v.Outcome != caller.Throttled:
-		return v
-	case strings.HasPrefix(f.message, "Request rate increased too quickly"):
-		return means(v, slowDown)
-	case strings.HasPrefix(f.message, "Free allocated quota exceeded"):
-		return means(v, outOfCredit)
-	}
-	return v
+var qwenDialect = &dialect{
+	codes:   qwenCodes,
+	phrases: []phrase{{begins: begins(`free allocated quota exceeded`), means: outOfCredit}},
 }

@@ -9,39 +9,72 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// fileTokens is what a picture or another file in a prompt is taken for: its bytes, in base64, are no text. A picture of
-// the usual size costs 700 to 1,600 tokens with the large providers.
+// fileTokens is the estimate for an image or another file in a prompt, whose base64 bytes are no text. An image of the usual
+// size costs 700 to 1,600 tokens at the large providers.
 const fileTokens = 1000
 
-// size is what a request's body says about its cost. All numbers are at most 2^53.
+// size is a request's cost as its body has it. All numbers are at most 2^53.
 type size struct {
 	chars  int64 // of text in the prompt
-	wide   int64 // those of them that are Chinese, Japanese or Korean: about a token each
+	wide   int64 // Chinese, Japanese or Korean characters among them: about a token each
 	files  int64 // in the prompt
-	output int64 // the most tokens that one answer may have; 0 where the request doesn't say
+	output int64 // the most tokens that one answer may have; 0 where the request has no bound
 	copies int64 // answers asked for; at least 1
 }
 
-// measure reads the body of a request to any of the providers here: their names for things don't contradict each other.
+// part is what a member of a request's body holds.
+type part int
+
+const (
+	bound  part = iota // a parameter that may bound the output
+	prompt             // text to read
+	schema             // definitions, whose names the model reads, too
+	nested             // parameters in an object of their own
+)
+
+// parts are the members of requests to any of the providers here. Their names don't contradict each other.
+var parts = map[string]part{
+	"messages": prompt, "input": prompt, "prompt": prompt, "instructions": prompt, "system": prompt, "suffix": prompt,
+	"contents": prompt, "systemInstruction": prompt, "system_instruction": prompt, "instances": prompt, // Gemini, Vertex
+	"content": prompt, "requests": prompt, "inputs": prompt, "texts": prompt, // embeddings
+	"query": prompt, "documents": prompt, // reranking
+	"message": prompt, "chat_history": prompt, "preamble": prompt, // Cohere
+
+	"tools": schema, "functions": schema, "response_format": schema, "text": schema, "output_config": schema, "output_format": schema,
+	"responseSchema": schema, "response_schema": schema, "responseJsonSchema": schema, "response_json_schema": schema,
+
+	"generationConfig": nested, "generation_config": nested, "parameters": nested,
+}
+
+// measure reads the body of a request to any of the providers here.
 func measure(body []byte) size {
 	s := size{copies: 1}
 	for key, value := range members(body) {
-		switch string(key) {
-		case "messages", "input", "prompt", "instructions", "system", "tools", "functions", // OpenAI's, Anthropic's, Qwen's
-			"contents", "systemInstruction", "system_instruction": // Gemini's
-			s.addPrompt(value)
-		case "generationConfig", "generation_config", "parameters": // Gemini's, Qwen's
-			for key, value := range members(value) {
-				s.addBound(key, value)
-			}
-		default:
-			s.addBound(key, value)
-		}
+		s.add(key, value)
 	}
 	return s
 }
 
-// addBound takes in a parameter that bounds the output.
+func (s *size) add(key, value []byte) {
+	switch parts[string(key)] {
+	case prompt:
+		s.addPrompt(value)
+	case schema:
+		s.addSchema(value)
+	case nested:
+		for key, value := range members(value) {
+			if parts[string(key)] == schema {
+				s.addSchema(value)
+			} else {
+				s.addBound(key, value)
+			}
+		}
+	default:
+		s.addBound(key, value)
+	}
+}
+
+// addBound reads a parameter that bounds the output.
 func (s *size) addBound(key, value []byte) {
 	n, ok := count(value)
 	if !ok {
@@ -55,8 +88,8 @@ func (s *size) addBound(key, value []byte) {
 	}
 }
 
-// addPrompt counts the text in part of a prompt. What has no text in it but is a list consists of tokens, as OpenAI's
-// older endpoints take them.
+// addPrompt counts the text in part of a prompt. A list without text consists of tokens, which OpenAI's older endpoints
+// accept.
 func (s *size) addPrompt(value []byte) {
 	if value[0] == '[' && bytes.IndexByte(value, '"') < 0 {
 		s.chars += 4 * int64(1+bytes.Count(value, []byte(",")))
@@ -64,7 +97,7 @@ func (s *size) addPrompt(value []byte) {
 	}
 	for key, text := range stringsIn(value) {
 		switch string(key) {
-		case "role", "type", "name":
+		case "role", "type", "name", "model":
 			continue
 		case "data", "file_data", "b64_json", "url", "image_url", "fileUri", "file_uri":
 			s.files++
@@ -75,6 +108,16 @@ func (s *size) addPrompt(value []byte) {
 			continue
 		}
 		s.addText(text)
+	}
+}
+
+// addSchema counts the texts and the names in definitions.
+func (s *size) addSchema(value []byte) {
+	for _, text := range stringsIn(value) {
+		s.addText(text)
+	}
+	for name := range keysIn(value) {
+		s.addText(name)
 	}
 }
 
@@ -96,8 +139,8 @@ func (s *size) addText(text []byte) {
 	}
 }
 
-// escaped reads the escape that text begins with: the character and how many bytes it takes. Only \u escapes are told
-// apart; of the others every one is a single narrow character.
+// escaped reads the escape that text begins with: the character, and its length in bytes. All escapes but \u are single
+// narrow characters.
 func escaped(text []byte) (rune, int) {
 	r, ok := hex(text)
 	if !ok {
@@ -132,7 +175,7 @@ func hex(text []byte) (r rune, ok bool) {
 	return r, true
 }
 
-// isWide says whether r is written in Chinese, Japanese or Korean: its blocks from the radicals to the ideographs,
+// isWide reports whether r belongs to Chinese, Japanese or Korean writing: the blocks from the radicals to the ideographs,
 // Hangul, the compatibility and full-width forms, and the supplementary ideographs.
 func isWide(r rune) bool {
 	switch {
@@ -144,8 +187,8 @@ func isWide(r rune) bool {
 	return r >= 0x20000 && r <= 0x3FFFF
 }
 
-// input is the prompt's size in tokens: a quarter of its characters, rounded up, with Chinese, Japanese and Korean ones
-// counted whole.
+// input is the prompt's size in tokens: a quarter of its characters, rounded up, and all of the Chinese, Japanese and
+// Korean ones.
 func (s *size) input() int64 {
 	return (s.chars-s.wide+3)/4 + s.wide + s.files*fileTokens
 }

@@ -8,28 +8,28 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-// result is what a child process tells at the end.
+// result is the JSON that a child process writes at the end.
 type result struct {
-	Calls      int64 `json:"calls"` // begun and ended
+	Calls      int64 `json:"calls"` // that have ended
 	Succeeded  int64 `json:"succeeded"`
 	Failed     int64 `json:"failed"`
-	InTime     int64 `json:"in_time"` // of those that succeeded, how many did so before "stop"
+	InTime     int64 `json:"in_time"` // calls that succeeded before "stop"
 	Attempts   int64 `json:"attempts"`
-	Throttled  int64 `json:"throttled"` // 429s, without those for a lack of credit
+	Throttled  int64 `json:"throttled"` // 429s, except those for lack of credit
 	RedisCalls int64 `json:"redis_calls"`
 	Missed     int64 `json:"missed"`
-	// Waits are the milliseconds from the beginning of each call to its first attempt, by priority.
+	// Waits are the times from the start of each call to its first attempt, in milliseconds, by priority.
 	Waits map[string][]float64 `json:"waits"`
-	Error string               `json:"error,omitempty"` // the first one of a call
+	Error string               `json:"error,omitempty"` // the first error of a call
 }
 
-// figures are what a run has shown. Their JSON is what -json prints.
+// figures are the result of a run. -json prints them as JSON.
 type figures struct {
 	Run         string          `json:"run"`
 	Elapsed     float64         `json:"elapsed_s"`
 	Calls       int64           `json:"calls"`
 	PerSecond   float64         `json:"calls_per_s"`
-	Utilization float64         `json:"utilization"` // of requests, the limit that binds, over the accounts that have credit
+	Utilization float64         `json:"utilization"` // of the requests that the accounts with credit allow; requests are the bottleneck
 	Tokens      float64         `json:"tokens_utilization"`
 	Throttled   int64           `json:"throttled"`
 	Share       float64         `json:"throttled_share"` // of the calls
@@ -47,7 +47,7 @@ type figures struct {
 	ours bool
 }
 
-// wait is how long calls waited for their first attempt, in milliseconds.
+// wait has the times that calls waited for their first attempt, in milliseconds.
 type wait struct {
 	Calls int     `json:"calls"`
 	P50   float64 `json:"p50_ms"`
@@ -55,19 +55,18 @@ type wait struct {
 	P99   float64 `json:"p99_ms"`
 }
 
-// account is what the provider says of one account.
+// account has the provider's figures of one account.
 type account struct {
 	ID          string  `json:"id"`
 	Admitted    int64   `json:"admitted"`
-	Utilization float64 `json:"utilization"` // of requests, less what others took
+	Utilization float64 `json:"utilization"` // of the requests that other clients left
 	Peak        int64   `json:"peak"`        // most requests within any window
 	Limit       int64   `json:"limit"`
 	Throttled   int64   `json:"throttled"`
 	MostFlight  int     `json:"most_in_flight"`
 }
 
-// figuresOf puts the processes' results and the provider's ledger together: as it was when the time was over, and in
-// the end.
+// figuresOf combines the processes' results and the provider's ledgers: that at the end of the time and the last one.
 func figuresOf(t *task, all []result, atStop, atEnd apisim.Ledger, elapsed time.Duration) *figures {
 	f := &figures{
 		Run: t.title(), Elapsed: elapsed.Seconds(), Doubled: atEnd.UnexplainedTwice, SlotMS: t.Scenario.slot().Seconds() * 1e3,
@@ -122,7 +121,7 @@ func accountOf(a *apisim.AccountLedger, atStop apisim.AccountLedger) account {
 	return out
 }
 
-// jain is Jain's index of fairness (Jain, Chiu and Hawe 1984): 1 where all shares are equal, 1/n where one has all.
+// jain is Jain's index of fairness (Jain, Chiu and Hawe 1984): 1 if all shares are equal, 1/n if one has all.
 func jain(shares []float64) float64 {
 	var squares float64
 	for _, x := range shares {

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-// childVariable tells this program that it is a child process.
+// childVariable is the environment variable that makes this program run as a child process.
 const childVariable = "PENSTOCK_ACCURACY_CHILD"
 
 // fleet is the child processes of one run.
@@ -72,7 +72,7 @@ func startChild(self string, t *task) (*child, error) {
 	return c, json.NewEncoder(in).Encode(t) // the task may hold a password, so it isn't an argument
 }
 
-// say writes a word to all processes.
+// say writes a line to all processes.
 func (f *fleet) say(word string) error {
 	var errs []error
 	for _, c := range f.children {
@@ -82,7 +82,7 @@ func (f *fleet) say(word string) error {
 	return errors.Join(errs...)
 }
 
-// results waits for all processes' results. If ctx ends, so do they.
+// results returns all processes' results. If ctx ends, it ends the processes.
 func (f *fleet) results(ctx context.Context) ([]result, error) {
 	stop := context.AfterFunc(ctx, func() {
 		for _, c := range f.children {
@@ -110,7 +110,7 @@ func (f *fleet) close() {
 	for _, c := range f.children {
 		_ = c.in.Close()
 		patience := time.AfterFunc(10*time.Second, func() { _ = c.cmd.Process.Kill() })
-		_ = c.cmd.Wait() // what matters is in its result
+		_ = c.cmd.Wait() // its result shows how it went
 		patience.Stop()
 	}
 }

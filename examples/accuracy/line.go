@@ -17,13 +17,13 @@ type call struct {
 	id       string
 	priority caller.Priority
 	tokens   int
-	sent     time.Time // when its first attempt was; zero: not yet
+	sent     time.Time // when its first attempt was sent; zero: not yet
 }
 
 type callKey struct{}
 
-// request returns the call as a request. It may be repeated, having an idempotency key, by which the provider knows a
-// call that it gets twice.
+// request returns the call as a request. Its idempotency key makes it safe to repeat, and shows the provider a call that it
+// gets twice.
 func (c *call) request(ctx context.Context, url string) (*http.Request, error) {
 	body := fmt.Appendf(nil, `{"model":"m","max_tokens":%d,"messages":[{"role":"user","content":"Hello"}]}`, c.tokens)
 	ctx = context.WithValue(ctx, callKey{}, c)
@@ -36,8 +36,7 @@ func (c *call) request(ctx context.Context, url string) (*http.Request, error) {
 	return req, nil
 }
 
-// line is the way to the provider, the same whoever decides when a call may take it. It counts, and bounds each
-// attempt's time.
+// line is the base transport of both senders. It counts attempts and bounds the time of each.
 type line struct {
 	base      http.RoundTripper
 	timeout   time.Duration
@@ -45,7 +44,7 @@ type line struct {
 	throttled atomic.Int64
 }
 
-// RoundTrip makes one attempt. The answer's body has been read when it returns.
+// RoundTrip makes one attempt, and reads the response's body before it returns.
 func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 	l.attempts.Add(1)
 	if c, ok := req.Context().Value(callKey{}).(*call); ok && c.sent.IsZero() {

@@ -3,17 +3,17 @@
 //	go run ./examples/accuracy [-redis redis://…] [-scenario steady|faults|all] [-redis_rate] [-json]
 //
 // It starts a simulated provider that enforces its limits strictly, and real processes that share a pool of ten keys in
-// six accounts, limited in requests, tokens and calls in flight. In each process many callers make bulk calls as
-// fast as they can; now and then there is a normal call, and an interactive one.
+// six accounts, limited in requests, tokens and calls in flight. In each process many callers make calls of PriorityLow as
+// fast as they can. Calls of PriorityNormal and PriorityHigh come from time to time.
 //
-//   - steady: limits per 10 seconds, and nothing goes wrong.
-//   - faults: limits per second; 2 % of the answers are 503, 1 % never come, a stranger uses half of one account, and
-//     after a third of the time a key is revoked and an account has no credit left.
+//   - steady: limits per 10 seconds, and no failures.
+//   - faults: limits per second; 2 % of the responses are 503, 1 % never come, another client uses half of one account,
+//     and after a third of the time a key is revoked and an account runs out of credit.
 //
-// With -redis_rate each scenario runs a second time by the common recipe for comparison: keys in turn, redis_rate
-// for each limit, sleeping for as long as it says.
+// With -redis_rate each scenario also runs by the common recipe, for comparison: keys in turn, redis_rate for each limit,
+// and a sleep for its RetryAfter.
 //
-// The processes share an embedded Redis, or the one of -redis. With -json the figures are printed as lines of JSON. The
+// The processes share an embedded Redis, or that of -redis. With -json the program prints the figures as lines of JSON. The
 // exit code is 0 unless Penstock lost a call or made one twice.
 package main
 

@@ -13,7 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// The program starts itself again: as the test binary, with the variable that says so.
+// The program starts itself again, here as the test binary with childVariable.
 func TestMain(m *testing.M) {
 	if os.Getenv(childVariable) != "" {
 		main()
@@ -25,10 +25,11 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// These tests check what holds on a machine of any speed: no call lost or made twice, and books that agree. How much of
-// the quota is used is for people to look at.
+// These tests check what holds on a machine of any speed: no call is lost or made twice, and the counts agree. They don't
+// check how much of the quota is used.
 
-func TestSteady(t *testing.T) {
+// The steady scenario loses no call and exceeds no limit.
+func TestAccuracy_SteadyLosesNoCall(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	for _, f := range runs(t, 1, "-redis", "redis://"+server.Addr(), "-scenario", "steady", "-callers", "8") {
@@ -36,14 +37,16 @@ func TestSteady(t *testing.T) {
 	}
 }
 
-func TestFaultsOnEmbeddedRedis(t *testing.T) {
+// The faults scenario on the embedded Redis loses no call.
+func TestAccuracy_FaultsLoseNoCall(t *testing.T) {
 	t.Parallel()
 	for _, f := range runs(t, 1, "-scenario", "faults", "-callers", "8") {
 		check(t, f)
 	}
 }
 
-func TestRecipe(t *testing.T) {
+// With -redis_rate each scenario has figures of both senders.
+func TestAccuracy_RecipeHasFigures(t *testing.T) {
 	t.Parallel()
 	both := runs(t, 2, "-scenario", "faults", "-redis_rate", "-callers", "2")
 	check(t, both[0])
@@ -96,11 +99,11 @@ func check(t *testing.T, f figures) {
 	}
 }
 
-// Interrupted in the middle, the program ends all of its processes and says why there are no figures.
-func TestInterrupted(t *testing.T) {
+// Interrupted in the middle, the program ends all of its processes and reports why there are no figures.
+func TestAccuracy_EndsItsProcessesOnInterrupt(t *testing.T) {
 	t.Parallel()
 	c := redistest.Process(t, "accuracy", "-scenario", "steady", "-processes", "2", "-callers", "4", "-duration", "1h")
-	time.Sleep(time.Second) // into the run; any moment will do
+	time.Sleep(time.Second) // so that the run has begun
 	c.Signal(os.Interrupt)
 	exit, ok := errors.AsType[*exec.ExitError](c.Wait(time.Minute))
 	if !ok || exit.ExitCode() != 1 || !strings.Contains(c.Stderr(), "interrupt") {
@@ -108,7 +111,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestBadFlags(t *testing.T) {
+// Flags that make no sense are errors.
+func TestAccuracy_RefusesBadFlags(t *testing.T) {
 	t.Parallel()
 	for want, args := range map[string][]string{
 		"-scenario":  {"-scenario", "calm"},
@@ -122,7 +126,8 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-func TestJain(t *testing.T) {
+// Jain's index is 1 for equal shares, and 1/n if one share is all.
+func TestJain_MeasuresFairness(t *testing.T) {
 	for _, c := range []struct {
 		shares []float64
 		want   float64
@@ -133,7 +138,8 @@ func TestJain(t *testing.T) {
 	}
 }
 
-func TestQuantile(t *testing.T) {
+// A quantile is the value of the nearest rank.
+func TestQuantile_ReturnsTheNearestRank(t *testing.T) {
 	values := []float64{1, 2, 3, 4}
 	for q, want := range map[float64]float64{0.5: 2, 0.95: 4, 0.25: 1, 0: 1, 1: 4} {
 		if got := quantile(values, q); got != want {

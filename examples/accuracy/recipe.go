@@ -15,9 +15,9 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// recipe is what people build of redis_rate: keys in turn, a check of each limit of the key's account, a sleep for as
-// long as redis_rate says where one is exceeded, and a semaphore for this process's part of the calls in flight. What the
-// provider says is heeded by this process alone. Retries are as good as Penstock's.
+// recipe is the common way to use redis_rate: keys in turn, a check of each limit of the key's account, a sleep for
+// redis_rate's RetryAfter if one is exceeded, and a semaphore for this process's part of the calls in flight. Only this
+// process obeys what the provider reports. Retries are the same as Penstock's.
 type recipe struct {
 	task    *task
 	line    *line
@@ -27,7 +27,7 @@ type recipe struct {
 
 	mu   sync.Mutex
 	turn int
-	off  map[string]time.Time // key or account: until when it isn't used
+	off  map[string]time.Time // by key or account: the time until which it isn't used
 }
 
 func newRecipe(rdb *redis.Client, l *line, t *task) *recipe {
@@ -79,10 +79,10 @@ func (r *recipe) attempt(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return r.heed(key, caller.CheckResponse(res))
+	return r.applyError(key, caller.CheckResponse(res))
 }
 
-// next returns the key whose turn it is, once there is one that is used.
+// next returns the next key in turn, and waits while none may be used.
 func (r *recipe) next(ctx context.Context) (caller.Key, error) {
 	for {
 		r.mu.Lock()
@@ -119,8 +119,8 @@ func (r *recipe) wait(ctx context.Context, account string, l caller.Limit, cost 
 	}
 }
 
-// heed leaves a key or account out for a while where an error says so, and says when to try again.
-func (r *recipe) heed(key caller.Key, err error) error {
+// applyError stops the use of a key or account for a while if the error calls for it, and adds the retry hint.
+func (r *recipe) applyError(key caller.Key, err error) error {
 	status, ok := err.(*caller.StatusError)
 	if !ok {
 		return err

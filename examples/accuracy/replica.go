@@ -21,11 +21,11 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// drainTime is how long the calls that have begun may take when the time is over; those of redis_rate's recipe sleep long.
+// drainTime is the time that calls in flight have at the end of a run. Calls of the recipe sleep for long.
 const drainTime = 60 * time.Second
 
-// replica is a child process: a replica of a service. On its standard input it reads its task and "go" and "stop", each
-// in a line; on its standard output it writes "ready", and its result at the end. It ends when its input does.
+// replica is a child process: a replica of a service. It reads its task, "go" and "stop" from standard input, a line each,
+// and writes "ready" and at the end its result to standard output. It ends when its input ends.
 type replica struct {
 	task   *task
 	sender sender
@@ -43,7 +43,7 @@ type replica struct {
 
 // serve is the child's main function.
 func serve(in io.Reader, out io.Writer) error {
-	signal.Ignore(os.Interrupt) // the parent hears it, too, and ends the input
+	signal.Ignore(os.Interrupt) // the parent gets it, too, and ends the input
 	logging.Disable()
 	lines := bufio.NewReader(in)
 	text, err := lines.ReadBytes('\n')
@@ -92,7 +92,7 @@ func (r *replica) prepare(rdb *redis.Client) (err error) {
 	return err
 }
 
-// obey runs from "go" to "stop", until all calls have ended. If the input ends, so do they.
+// obey runs from "go" to "stop" and until all calls have ended. If the input ends, it ends the calls.
 func (r *replica) obey(lines *bufio.Reader) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -102,7 +102,7 @@ func (r *replica) obey(lines *bufio.Reader) error {
 	r.start(ctx)
 	_, err := lines.ReadString('\n')
 	r.finish()
-	if err != nil { // the parent has gone, or was interrupted
+	if err != nil { // the parent has ended, or was interrupted
 		cancel()
 	}
 	go func() {
@@ -118,7 +118,7 @@ func (r *replica) obey(lines *bufio.Reader) error {
 	return r.sender.close(leave)
 }
 
-// start lets bulk callers work, one call after the other, and urgent calls come at random times.
+// start starts the callers of PriorityLow, which make one call after the other, and urgent calls at random times.
 func (r *replica) start(ctx context.Context) {
 	for range r.task.Callers {
 		r.calls.Go(func() {
@@ -145,7 +145,7 @@ func (r *replica) start(ctx context.Context) {
 	}
 }
 
-// finish keeps new calls from being made.
+// finish stops new calls.
 func (r *replica) finish() {
 	r.over.Store(true)
 	close(r.stop)

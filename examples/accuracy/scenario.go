@@ -11,8 +11,8 @@ import (
 	"github.com/penstock/penstock/retry"
 )
 
-// scenario is what a run is about: the limits of each account, the provider's temper, and what the callers want. Its
-// JSON is how a child process learns of it.
+// scenario describes a run: the limits of each account, the provider's failures, and the callers' load. A child process
+// gets it as JSON.
 type scenario struct {
 	Name        string          `json:"name"`
 	Per         time.Duration   `json:"per_ns"`
@@ -21,20 +21,20 @@ type scenario struct {
 	Concurrency int             `json:"concurrency"`
 	Latency     apisim.Latency  `json:"latency"`
 	Failures    apisim.Failures `json:"failures"`
-	// Trouble revokes a key, takes an account's credit, and lets a stranger use half of another account.
+	// Trouble revokes a key, ends an account's credit, and makes another client use half of another account.
 	Trouble bool `json:"trouble"`
 	// AttemptTimeout ends attempts that hang.
 	AttemptTimeout time.Duration `json:"attempt_timeout_ns"`
-	// Urgent is how many Interactive calls per second all processes make together, and as many Normal ones, beside
-	// the Bulk ones that keep every caller busy.
+	// Urgent is the number of calls of PriorityHigh that all processes make together, and also that of PriorityNormal, per
+	// second. The callers make calls of PriorityLow.
 	Urgent float64 `json:"urgent"`
 }
 
-// The cost of a call in tokens is evenly distributed between these. The limits on tokens leave some room, so that
-// requests are what binds.
+// Bounds of the cost of a call in tokens, which is evenly distributed. The limits on tokens are wide enough that requests
+// are the bottleneck.
 const leastTokens, mostTokens = 20, 60
 
-// scenarios are sized so that two cores are far from busy: what is measured is how exact admission is, not how fast.
+// scenarios are sized for two cores that are far from busy, because they measure how exact admission is, not how fast.
 var scenarios = []scenario{
 	{
 		Name: "steady", Per: 10 * time.Second, Requests: 150, Tokens: 150 * 52, Concurrency: 8,
@@ -55,7 +55,7 @@ var keys = []struct{ id, account string }{
 	{"d1", "org-d"}, {"d2", "org-d"}, {"e1", "org-e"}, {"f1", "org-f"},
 }
 
-// What the trouble of a scenario befalls.
+// The key and accounts of a scenario's trouble.
 const (
 	revokedKey     = "b2"
 	brokeAccount   = "org-e"
@@ -85,7 +85,7 @@ func (s *scenario) provider() apisim.Config {
 	return cfg
 }
 
-// pool returns the configuration of every process's Caller: the provider's figures, and defaults.
+// pool returns the configuration of every process's Pool: the provider's limits, and defaults.
 func (s *scenario) pool(name string) caller.Config {
 	cfg := caller.Config{
 		Name: name, Profile: provider.OpenAI(), Concurrency: s.Concurrency, Retry: s.retries(),
@@ -99,15 +99,15 @@ func (s *scenario) pool(name string) caller.Config {
 	return cfg
 }
 
-// retries is the policy of both ways to make calls.
+// retries is the retry policy of both senders.
 func (s *scenario) retries() retry.Policy { return retry.Policy{Attempts: 10} }
 
-// slot is the time between two calls on one account, as the pool spaces them.
+// slot is the time between two send times on one account.
 func (s *scenario) slot() time.Duration {
 	return (s.Per + caller.DefaultArrivalJitter) / time.Duration(s.Requests)
 }
 
-// task is what a child process is to do.
+// task is a child process's part of a run.
 type task struct {
 	Scenario  scenario `json:"scenario"`
 	Redis     string   `json:"redis"`    // URL
@@ -119,7 +119,7 @@ type task struct {
 	RedisRate bool     `json:"redis_rate"`
 }
 
-// poolName is new for each run, where the Redis outlives it.
+// poolName is new for each run, because the Redis may outlive it.
 func poolName() string { return "accuracy-" + rand.Text() }
 
 // chosen returns the scenarios of a name.

@@ -9,15 +9,15 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// sender makes calls, by whatever means, and tries them again.
+// sender makes calls and retries them.
 type sender interface {
 	send(ctx context.Context, c *call) error
-	// missed returns how many slots went unused because the machine held the process up.
+	// missed returns the number of send times that the process was too late for.
 	missed() int64
 	close(ctx context.Context) error
 }
 
-// pooled sends by Penstock.
+// pooled makes calls by a Penstock pool.
 type pooled struct {
 	url    string
 	caller *caller.Pool

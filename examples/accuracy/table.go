@@ -8,7 +8,7 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// write shows the runs side by side.
+// write writes the runs side by side.
 func write(w io.Writer, runs []*figures) {
 	head := []string{""}
 	align := "<" + strings.Repeat(">", len(runs))
@@ -37,7 +37,7 @@ func write(w io.Writer, runs []*figures) {
 	add("attempts per call", func(f *figures) string { return fmt.Sprintf("%.3f", float64(f.Attempts)/float64(max(f.Calls, 1))) })
 	add("fairness over processes (Jain's index)", func(f *figures) string { return fmt.Sprintf("%.4f", f.Fairness) })
 	add("Redis commands per call", func(f *figures) string { return fmt.Sprintf("%.2f", f.RedisCalls) })
-	add("slots missed on a busy machine", func(f *figures) string { return report.Count(f.Missed) })
+	add("send times missed", func(f *figures) string { return report.Count(f.Missed) })
 	for _, name := range []string{"interactive", "normal", "bulk"} {
 		for _, q := range []struct {
 			name string

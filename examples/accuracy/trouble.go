@@ -8,17 +8,17 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-// foreignTick is how often the stranger comes.
+// foreignTick is the time between two requests of the other client.
 const foreignTick = 20 * time.Millisecond
 
-// trouble lets a stranger take half of what an account allows, from the start; after a third of the time it revokes a key
-// and takes an account's credit. It returns a function that ends it.
+// trouble makes another client use half of an account from the start. After a third of the time it revokes a key and ends
+// an account's credit. It returns a function that ends the trouble.
 func trouble(ctx context.Context, sim *apisim.Server, s *scenario, duration time.Duration) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	var gone sync.WaitGroup
 	gone.Go(func() {
 		if pause(ctx, duration/3) == nil {
-			_ = sim.Revoke(revokedKey) // there are such a key and account
+			_ = sim.Revoke(revokedKey) // the key and the account exist
 			_ = sim.OutOfCredit(brokeAccount)
 		}
 	})
@@ -33,7 +33,7 @@ func trouble(ctx context.Context, sim *apisim.Server, s *scenario, duration time
 				return
 			}
 			due := int64(time.Since(began).Seconds() / s.Per.Seconds() * float64(s.Requests) / 2)
-			_, _ = sim.ForeignUse(foreignAccount, apisim.Requests, due-taken) // what doesn't fit, the stranger goes without
+			_, _ = sim.ForeignUse(foreignAccount, apisim.Requests, due-taken) // the other client does without what doesn't fit
 			taken = due
 		}
 	})

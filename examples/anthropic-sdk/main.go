@@ -1,50 +1,74 @@
-// Command anthropic-sdk asks questions through Anthropic's own client library, over a pool of keys. It brings a provider
-// and a Redis of its own:
+// Command anthropic-sdk asks questions through Anthropic's client library over a pool of API keys:
 //
-//	go run .
+//	ANTHROPIC_API_KEYS=sk-a,sk-b REDIS_URL=redis://localhost:6379/0 go run .
+//
+// ANTHROPIC_BASE_URL names another provider with the same API. It defaults to https://api.anthropic.com.
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	"github.com/anthropics/anthropic-sdk-go/option"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/provider"
-	"github.com/penstock/penstock/examples/internal/bench"
 )
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	if err := run(context.Background(), os.Getenv, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context) error {
-	b, err := bench.New(provider.Anthropic(), nil)
+func run(ctx context.Context, env func(string) string, out io.Writer) error {
+	options, err := redis.ParseURL(env("REDIS_URL"))
+	if err != nil {
+		return fmt.Errorf("REDIS_URL: %w", err)
+	}
+	rdb := redis.NewClient(options)
+	defer rdb.Close()
+	pool, err := caller.New(rdb, config(env("ANTHROPIC_API_KEYS")))
 	if err != nil {
 		return err
 	}
-	defer b.Close()
-	client := newClient(b.Pool, b.Sim.URL())
-	for _, question := range []string{"How are you?", "What is the capital of France?"} {
-		answer, err := ask(ctx, client, question)
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s\n\t%s\n", question, answer)
+	defer pool.Close(ctx)
+	client := newClient(pool, cmp.Or(env("ANTHROPIC_BASE_URL"), "https://api.anthropic.com"))
+	answer, err := ask(ctx, client, "What is the capital of France?")
+	if err != nil {
+		return err
 	}
-	fmt.Println("As it comes:")
-	return stream(ctx, client, "Tell me a story of a rate limit.", func(part string) { fmt.Printf("\t%s\n", part) })
+	fmt.Fprintln(out, answer)
+	return stream(ctx, client, "Tell me a story of a rate limit.", func(part string) { fmt.Fprint(out, part) })
 }
 
-// newClient returns a client whose requests are calls of the pool. Whatever key it is given is replaced by the one that
-// the pool grants.
+// config returns the configuration of a pool whose keys belong to one organization, with the limits of its tier.
+func config(secrets string) caller.Config {
+	cfg := caller.Config{
+		Name:    "anthropic",
+		Profile: provider.Anthropic(),
+		Limits: []caller.Limit{
+			{Metric: caller.Requests, Rate: 50, Period: time.Minute, Algorithm: caller.Bucket},
+			{Metric: caller.InputTokens, Rate: 30_000, Period: time.Minute, Algorithm: caller.Bucket},
+			{Metric: caller.OutputTokens, Rate: 8_000, Period: time.Minute, Algorithm: caller.Bucket},
+		},
+	}
+	for i, secret := range strings.Split(secrets, ",") {
+		cfg.Keys = append(cfg.Keys, caller.Key{ID: fmt.Sprint("key-", i+1), Account: "org", Secret: caller.NewSecret(secret)})
+	}
+	return cfg
+}
+
+// newClient returns a client whose requests are calls of the pool. The pool replaces the client's key by the granted one.
 func newClient(pool *caller.Pool, url string) anthropic.Client {
 	return anthropic.NewClient(
 		option.WithBaseURL(url),
@@ -70,7 +94,7 @@ func ask(ctx context.Context, client anthropic.Client, question string) (string,
 	return answer.Content[0].Text, nil
 }
 
-// stream gives each part of the answer to show as it comes. The permit is held until the stream is closed.
+// stream calls show with each part of the answer. The permit is held until the stream is closed.
 func stream(ctx context.Context, client anthropic.Client, question string, show func(string)) error {
 	events := client.Messages.NewStreaming(ctx, params(question))
 	defer events.Close()

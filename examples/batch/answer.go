@@ -14,10 +14,10 @@ import (
 
 // answer is one line of a Batch output or error file.
 type answer struct {
-	ID       string    `json:"id"`
-	CustomID *string   `json:"custom_id"` // nil where the request's line couldn't be read
-	Response *response `json:"response"`  // nil where there was no answer
-	Error    *failure  `json:"error"`     // nil where there was one, of whatever status
+	ID       string    `json:"id"`        // empty in the output of some other tools
+	CustomID *string   `json:"custom_id"` // nil: the request's line could not be read
+	Response *response `json:"response"`  // nil: there is none
+	Error    *failure  `json:"error"`     // nil where there was an answer, of any status
 }
 
 type response struct {
@@ -31,15 +31,20 @@ type failure struct {
 	Message string `json:"message"`
 }
 
-// refusal is an answer that isn't a success.
+// refusal is an answer that isn't a success, and doesn't become one.
 type refusal struct{ response *response }
 
 func (e *refusal) Error() string {
 	return fmt.Sprintf("the provider answered %d", e.response.StatusCode)
 }
 
-// settled says whether sending the request again would be of no use: the provider has answered it, or has refused it
-// for a reason that isn't the key, the quota or the moment.
+// succeeded reports whether the line has an answer.
+func (a *answer) succeeded() bool {
+	return a.Response != nil && a.Error == nil && a.Response.StatusCode/100 == 2
+}
+
+// settled reports whether another attempt is of no use: the provider has answered the request, or has refused it for a
+// reason other than the key, the quota or the moment.
 func (a *answer) settled() bool {
 	if a.Response == nil {
 		return false
@@ -53,7 +58,7 @@ func (a *answer) settled() bool {
 	}
 }
 
-// newAnswer returns the line for a result.
+// newAnswer returns the output line of a result.
 func newAnswer(req request, resp *response, err error) *answer {
 	a := &answer{ID: batchID(req), Response: resp}
 	if req.CustomID != "" {
@@ -67,10 +72,10 @@ func newAnswer(req request, resp *response, err error) *answer {
 	return a
 }
 
-// noAnswer is the code of an attempt that ended without an answer of the provider, or wasn't admitted.
+// noAnswer is the code of a request that has no answer of the provider.
 const noAnswer = "no_answer"
 
-// code is a word for programs for an error that is no answer of the provider.
+// code returns the code of an error that is no answer of the provider.
 func code(err error) string {
 	if e, ok := errors.AsType[*lineError](err); ok {
 		return e.code
@@ -84,7 +89,7 @@ func code(err error) string {
 	return noAnswer
 }
 
-// batchID is a request's name in the output. It is the same in every run.
+// batchID returns a request's name in the output, which is the same in every run.
 func batchID(req request) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", req.Line, req.CustomID))
 	return fmt.Sprintf("batch_req_%x", sum[:12])
@@ -101,17 +106,17 @@ func (a *answer) line() ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// oneLine returns a body as JSON on one line: itself where it is JSON, or else as a string.
+// oneLine returns a body as one line of JSON: compacted if it is JSON, else as a string.
 func oneLine(body []byte) json.RawMessage {
 	var buf bytes.Buffer
 	if json.Compact(&buf, body) == nil {
 		return buf.Bytes()
 	}
-	text, _ := json.Marshal(string(body)) // strings can't fail
+	text, _ := json.Marshal(string(body)) // strings can always be encoded
 	return text
 }
 
-// learn returns what OpenJournal shows a file's lines to: it notes the requests that are done, and counts them.
+// learn returns a visitor of OpenJournal that marks the requests of a file as done, and counts them.
 func learn(ids *batch.IDs, count *int64) func(line []byte) error {
 	return func(line []byte) error {
 		a, err := readAnswer(line)
@@ -128,7 +133,7 @@ func learn(ids *batch.IDs, count *int64) func(line []byte) error {
 
 func readAnswer(line []byte) (*answer, error) {
 	var a answer
-	if err := json.Unmarshal(line, &a); err != nil || a.ID == "" || a.Response == nil && a.Error == nil {
+	if err := json.Unmarshal(line, &a); err != nil || a.ID == "" && a.CustomID == nil || a.Response == nil && a.Error == nil {
 		return nil, errors.New("not a line of Batch output; is this the right file?")
 	}
 	return &a, nil

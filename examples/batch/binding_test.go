@@ -6,8 +6,8 @@ import (
 	"github.com/penstock/penstock/examples/internal/machine"
 )
 
-// What held a run back, for each thing that can.
-func TestBinding(t *testing.T) {
+// The figures name what held the run back.
+func TestBatch_NamesItsBottleneck(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		provider, pool string
@@ -17,7 +17,7 @@ func TestBinding(t *testing.T) {
 	}{
 		"tokens": {
 			"limits: [{metric: tokens, limit: 4000, per: 1s}]",
-			"limits:\n  - {metric: requests, limit: 2000, per: 1s}\n  - {metric: tokens, limit: 4000, per: 1s}\n", 600, "200", 1,
+			"limits:\n  - {metric: requests, rate: 2000, period: 1s}\n  - {metric: tokens, rate: 4000, period: 1s}\n", 600, "200", 1,
 		},
 		"concurrency": {"concurrency: 10", "concurrency: 10\n", 1000, "200", 1},
 		"workers":     {"concurrency: 50", "concurrency: 50\n", 200, "5", 0.2},

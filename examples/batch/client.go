@@ -12,58 +12,141 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/batch"
+	"github.com/penstock/penstock/caller/config"
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// maxBody is the longest answer, in bytes.
+// maxBody is the longest response body, in bytes.
 const maxBody = batch.MaxRecord / 2
+
+// maxBroken is the number of attempts of a request whose answers break off, stall, or are none.
+const maxBroken = 5
 
 // client sends requests through the pool.
 type client struct {
-	http *http.Client
-	base *url.URL
+	http    *http.Client
+	pool    *config.Pool
+	profile caller.Profile
+	outage  *outage
+	timeout time.Duration // without a byte of an answer
 }
 
-func newClient(c *caller.Pool, base *url.URL, wire http.RoundTripper) *client {
-	return &client{base: base, http: &http.Client{
+func newClient(c *caller.Pool, pool *config.Pool, wire http.RoundTripper, o *outage, timeout time.Duration) *client {
+	profile := pool.Caller.Profile
+	if profile.Idempotent == nil {
+		profile.Idempotent = caller.IsIdempotent
+	}
+	return &client{pool: pool, profile: profile, outage: o, timeout: timeout, http: &http.Client{
 		Transport: c.Transport(wire, caller.TransportConfig{ReturnErrors: true}),
-		// Another host would be sent the API key.
+		// Another host would get the API key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// do sends one request and reads its answer. An answer that isn't a success is a *refusal.
+// do sends one request until it is answered or refused for good, and waits out what passes. A refusal is a *refusal; any
+// other error means that the request has no answer.
 func (c *client) do(ctx context.Context, req request) (*response, error) {
-	r, err := http.NewRequestWithContext(ctx, req.Method, endpoint(c.base, req.URL), bytes.NewReader(req.Body))
+	var first time.Time // of the request's own trouble
+	for broken := 0; ; {
+		probe, err := c.outage.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
+		answer, err := c.send(ctx, req)
+		t, isTrouble := errors.AsType[*trouble](err)
+		if _, refused := errors.AsType[*refusal](err); err == nil || refused {
+			c.outage.answered()
+			return answer, err
+		}
+		if !isTrouble {
+			c.outage.released(probe)
+			return nil, err
+		}
+		own := !c.outage.failed(began, probe, t)
+		if t.broken {
+			broken++
+		}
+		if own && first.IsZero() {
+			first = began
+		}
+		if broken == maxBroken || own && time.Since(first) >= c.outage.patience {
+			return nil, err
+		}
+		if own {
+			pause := max(c.outage.firstPause()<<min(broken, 5), min(t.retryAfter, maxPause))
+			if err := c.outage.sleep(ctx, pause, nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// send makes one attempt: it sends the request through the pool and reads the whole answer.
+func (c *client) send(ctx context.Context, req request) (*response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r, err := http.NewRequestWithContext(ctx, req.Method, c.pool.URL(req.URL).String(), bytes.NewReader(req.Body))
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Client-Request-Id", batchID(req)) // the same in every attempt and run
-	resp, err := c.http.Do(r)
+	res, err := c.http.Do(r)
 	if err != nil {
-		// The URL says nothing that the configuration and the request don't say.
+		// The URL repeats the configuration and the request.
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
 		}
+		if t := troubleOf(ctx, err, c.outage.patience); t != nil {
+			return nil, t
+		}
 		return nil, err
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil {
+	defer res.Body.Close()
+	body, err := c.read(ctx, cancel, res.Body)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errStalled), !c.profile.Idempotent(r):
 		return nil, fmt.Errorf("reading the answer: %w", err)
+	default:
+		return nil, &trouble{reason: "an answer broke off: " + err.Error(), broken: true, err: err}
 	}
 	if len(body) > maxBody {
 		return nil, fmt.Errorf("the answer is longer than %d MiB", maxBody>>20)
 	}
-	answer := &response{StatusCode: resp.StatusCode, RequestID: resp.Header.Get("X-Request-Id"), Body: oneLine(body)}
-	if resp.StatusCode/100 != 2 {
-		return nil, &refusal{answer}
-	}
-	return answer, nil
+	answer := &response{StatusCode: res.StatusCode, RequestID: res.Header.Get("X-Request-Id"), Body: oneLine(body)}
+	res.Request = r
+	return answer, c.judge(res, answer, body)
 }
 
-// wire is the lowest layer: what passes it is sent.
+// read reads a body, and ends the attempt after the timeout without a byte.
+func (c *client) read(ctx context.Context, cancel context.CancelCauseFunc, body io.Reader) ([]byte, error) {
+	idle := time.AfterFunc(c.timeout, func() { cancel(errStalled) })
+	defer idle.Stop()
+	text, err := io.ReadAll(&resetting{io.LimitReader(body, maxBody+1), idle, c.timeout})
+	if err != nil && errors.Is(context.Cause(ctx), errStalled) {
+		err = fmt.Errorf("%w: no byte for %v", errStalled, c.timeout)
+	}
+	return text, err
+}
+
+// resetting is a reader that starts a timer anew with each byte.
+type resetting struct {
+	io.Reader
+
+	idle    *time.Timer
+	timeout time.Duration
+}
+
+// Read implements io.Reader.
+func (r *resetting) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.idle.Reset(r.timeout)
+	return n, err
+}
+
+// wire is the base transport, which sends the attempts.
 type wire struct {
 	base     http.RoundTripper
 	tally    *report.Tally

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock/penstock/examples/internal/machine"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
 // exitCode waits for a program's end.
@@ -22,11 +23,12 @@ func exitCode(t *testing.T, c *redistest.Child) int {
 	return exit.ExitCode()
 }
 
-func TestAKilledProcessCarriesOn(t *testing.T) {
+// A process that was killed continues with the same files.
+func TestBatch_ContinuesAfterAKill(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 3, "latency: {min: 100ms, max: 200ms}", "concurrency: 4")
-	config := p.pool(3, "concurrency: 4\nttl: 2s\n")
+	config := p.pool(3, "concurrency: 4\ntuning: {session_ttl: 2s}\n")
 	var tasks []*task
 	var children []*redistest.Child
 	for _, name := range []string{"a", "b", "c"} {
@@ -46,24 +48,25 @@ func TestAKilledProcessCarriesOn(t *testing.T) {
 			t.Errorf("after the kill: %+v", s)
 		}
 	}
-	// What was in flight when the process died is asked again; nothing else is.
+	// Only the requests in flight at the process' death are sent again.
 	l := p.ledger()
 	if l.Throttled() != 0 || l.UnexplainedTwice > 12 {
 		t.Errorf("%d 429s, %d answered twice", l.Throttled(), l.UnexplainedTwice)
 	}
 }
 
-func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
+// Another process gets the permits of a killed one after its session's TTL.
+func TestBatch_GetsThePermitsOfAKilledProcess(t *testing.T) {
 	t.Parallel()
 	const ttl = 2 * time.Second
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 1, "latency: {min: 5m}", "concurrency: 4")
-	config := p.pool(1, "concurrency: 4\nttl: 2s\n")
+	config := p.pool(1, "concurrency: 4\ntuning: {session_ttl: 2s}\n")
 	holder, waiter := newTask(t, config, sampleRequests("a", 20)), newTask(t, config, sampleRequests("b", 20))
 	holder.redis, waiter.redis = "redis://"+server.Addr(), "redis://"+server.Addr()
 
 	held := holder.start()
-	waitFor(t, "the first process holds every permit", func() bool { return p.ledger().Accounts[0].MostInFlight == 4 })
+	testkit.Eventually(t, "the first process holds every permit", func() bool { return p.ledger().Accounts[0].MostInFlight == 4 })
 	waiting := waiter.start()
 	p.order("latency", `{"min": "10ms"}`)
 	held.Kill9()
@@ -82,16 +85,17 @@ func TestPermitsOfAKilledProcessComeBack(t *testing.T) {
 	}
 }
 
-func TestRedisRestartsEmpty(t *testing.T) {
+// A run outlives a Redis that restarts without its data.
+func TestBatch_OutlivesARestartOfRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	p := startProvider(t, 2, "latency: {min: 20ms}", "limits: [{metric: requests, limit: 50, per: 1s}]")
-	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, limit: 50, per: 1s}\n"), sampleRequests("r", 400))
+	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, rate: 50, period: 1s}\n"), sampleRequests("r", 400))
 	k.redis = "redis://" + server.Addr()
 	c := k.start()
 	waitForLines(t, k.out, 50)
 	server.Kill()
-	waitFor(t, "the program tells of it", func() bool { return strings.Contains(c.Stderr(), "Redis doesn't answer") })
+	testkit.Eventually(t, "the program tells of it", func() bool { return strings.Contains(c.Stderr(), "Redis doesn't answer") })
 	server.Restart()
 	if s := k.finish(c, exitAllSucceeded); s.Succeeded != 400 || len(answers(t, k.out)) != 400 {
 		t.Errorf("%+v", s)
@@ -101,11 +105,12 @@ func TestRedisRestartsEmpty(t *testing.T) {
 	}
 }
 
-func TestCtrlCFinishesWhatWasSent(t *testing.T) {
+// Ctrl-C lets the calls finish that were sent.
+func TestBatch_FinishesSentCallsOnCtrlC(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "latency: {min: 300ms}", "limits: [{metric: requests, limit: 40, per: 1s}]")
-	// At this pace all the requests would take 8 s.
-	k := newTask(t, p.pool(1, "limits:\n  - {metric: requests, limit: 40, per: 1s}\n"), sampleRequests("r", 300))
+	// At this pace all requests take 8 s.
+	k := newTask(t, p.pool(1, "limits:\n  - {metric: requests, rate: 40, period: 1s}\n"), sampleRequests("r", 300))
 	c := k.start()
 	waitForLines(t, k.out, 20)
 	c.Signal(os.Interrupt)
@@ -122,14 +127,15 @@ func TestCtrlCFinishesWhatWasSent(t *testing.T) {
 	}
 }
 
-func TestCtrlCTwiceGivesUp(t *testing.T) {
+// A second Ctrl-C ends the calls in flight.
+func TestBatch_EndsCallsOnTheSecondCtrlC(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "latency: {min: 5m}", "concurrency: 10")
 	k := newTask(t, p.pool(1, "concurrency: 10\n"), sampleRequests("r", 100))
 	c := k.start()
-	waitFor(t, "calls are in flight", func() bool { return p.ledger().Accounts[0].MostInFlight == 10 })
+	testkit.Eventually(t, "calls are in flight", func() bool { return p.ledger().Accounts[0].MostInFlight == 10 })
 	c.Signal(os.Interrupt)
-	waitFor(t, "the first Ctrl-C is noticed", func() bool { return c.Stderr() != "" })
+	testkit.Eventually(t, "the first Ctrl-C is noticed", func() bool { return c.Stderr() != "" })
 	c.Signal(os.Interrupt)
 	if s := k.finish(c, exitInterrupted); s.Succeeded != 0 || s.Failed != 0 || s.left() != 100 {
 		t.Errorf("%+v", s)

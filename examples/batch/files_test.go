@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-func TestBrokenLinesGoToTheErrorsFile(t *testing.T) {
+// Lines that can't be sent go to -errors, with their place.
+func TestBatch_ReportsBrokenLines(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "", "concurrency: 50")
 	good := sampleRequests("r", 10)
@@ -24,7 +25,7 @@ func TestBrokenLinesGoToTheErrorsFile(t *testing.T) {
 		`{"custom_id":"elsewhere-2","method":"POST","url":"//example.org/steal","body":{}}`,
 		"", first, `[1, 2]`, sampleRequests("s", 10),
 	}, "\n"))
-	for run := range 2 { // the second finds the good ones done, and the bad ones as bad as before
+	for run := range 2 { // the second run finds the good lines done and refuses the bad lines again
 		s := k.run(exitSomeFailed)
 		if s.Succeeded+s.Resumed != 20 || s.Resumed != int64(20*run) || s.Failed != 8 || s.left() != 0 {
 			t.Errorf("run %d: %+v", run, s)
@@ -36,7 +37,7 @@ func TestBrokenLinesGoToTheErrorsFile(t *testing.T) {
 		for _, want := range []string{
 			"in.jsonl:11: not a request in JSON", "in.jsonl:12: body must be an object", "in.jsonl:13: custom_id is missing",
 			`in.jsonl:14: method must be \"POST\"`, "in.jsonl:15: url must be a path", "in.jsonl:16: url must be a path",
-			`in.jsonl:18: custom_id \"r-0\" stands on an earlier line`, "in.jsonl:19: not a request in JSON",
+			`in.jsonl:18: custom_id \"r-0\" is on an earlier line, too`, "in.jsonl:19: not a request in JSON",
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("run %d: %q is missing in\n%s", run, want, text)
@@ -48,7 +49,8 @@ func TestBrokenLinesGoToTheErrorsFile(t *testing.T) {
 	}
 }
 
-func TestATornLastLineIsAskedAgain(t *testing.T) {
+// A request whose line was torn is asked again.
+func TestBatch_AsksAgainAfterATear(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "", "concurrency: 50")
 	k := newTask(t, p.pool(1, ""), sampleRequests("r", 50))
@@ -65,7 +67,7 @@ func TestATornLastLineIsAskedAgain(t *testing.T) {
 	}
 }
 
-// answering starts a provider that answers as told: a status, and perhaps a body that isn't JSON.
+// answering starts a provider whose responses have a status and a body, which may not be JSON.
 func answering(t *testing.T, status *atomic.Int64, body string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -80,10 +82,11 @@ func answering(t *testing.T, status *atomic.Int64, body string) string {
 	return s.URL
 }
 
-func TestWhatTheProviderRefuses(t *testing.T) {
+// A refusal for good is kept in -errors; others are asked again in the next run.
+func TestBatch_KeepsRefusals(t *testing.T) {
 	t.Parallel()
 	var status atomic.Int64
-	const body = "{\n  \"error\": {\"message\": \"no\"}\n}\n"
+	const body = "{\n  \"message\": \"no\"\n}\n"
 	p := &provider{t, answering(t, &status, body)}
 	k := newTask(t, p.pool(1, "retry: {attempts: 2, base: 1ms, max: 2ms}\n"), sampleRequests("r", 3))
 
@@ -92,8 +95,8 @@ func TestWhatTheProviderRefuses(t *testing.T) {
 		exit                                int
 		succeeded, failed, resumed, written int64
 	}{
-		{http.StatusInternalServerError, exitSomeFailed, 0, 3, 0, 3}, // worth asking again
-		{http.StatusFound, exitSomeFailed, 0, 3, 0, 3},               // not followed: the key would go elsewhere
+		{http.StatusInternalServerError, exitSomeFailed, 0, 3, 0, 3}, // sent again by the next run
+		{http.StatusFound, exitSomeFailed, 0, 3, 0, 3},               // not followed: another host would get the key
 		{http.StatusBadRequest, exitSomeFailed, 0, 3, 0, 3},          // settled
 		{http.StatusOK, exitSomeFailed, 0, 0, 3, 3},
 	} {
@@ -108,29 +111,39 @@ func TestWhatTheProviderRefuses(t *testing.T) {
 		}
 		for id, a := range lines {
 			if a.Response == nil || int64(a.Response.StatusCode) != step.status || a.Error != nil || a.Response.RequestID != "req-7" ||
-				string(a.Response.Body) != `{"error":{"message":"no"}}` {
+				string(a.Response.Body) != `{"message":"no"}` {
 				t.Errorf("status %d, %s: %+v %+v", step.status, id, a.Response, a.Error)
 			}
 		}
 	}
 }
 
-func TestAnAnswerThatIsNotJSON(t *testing.T) {
+// An answer that is none is asked again, and fails the request when it stays so.
+func TestBatch_FailsWhatIsNoAnswer(t *testing.T) {
 	t.Parallel()
-	var status atomic.Int64
-	status.Store(http.StatusOK)
-	p := &provider{t, answering(t, &status, "<p>a\nb")}
-	k := newTask(t, p.pool(1, ""), sampleRequests("r", 1))
-	k.run(exitAllSucceeded)
-	if a := answers(t, k.out)["r-0"]; string(a.Response.Body) != `"<p>a\nb"` && string(a.Response.Body) != `"\u003cp\u003ea\nb"` {
-		t.Errorf("body %s", a.Response.Body)
+	for name, body := range map[string]string{
+		"a page": "<p>a\nb", "an error": `{"error":{"message":"x"}}`, "a list": `[1]`, "nothing": "", "half": `{"choices":[{"mess`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var status atomic.Int64
+			status.Store(http.StatusOK)
+			p := &provider{t, answering(t, &status, body)}
+			k := newTask(t, p.pool(1, ""), sampleRequests("r", 1))
+			k.run(exitSomeFailed, "-patience", "5s")
+			a := answers(t, k.errors)["r-0"]
+			if a.Response != nil || a.Error == nil || a.Error.Code != noAnswer || read(t, k.out) != "" {
+				t.Errorf("got %+v in -errors and %q in -out, want no answer", a, read(t, k.out))
+			}
+		})
 	}
 }
 
-func TestNoKeyLeft(t *testing.T) {
+// A run without a usable key ends, and a later one continues.
+func TestBatch_EndsWithoutKeys(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 2, "", "limits: [{metric: requests, limit: 100, per: 1s}]")
-	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, limit: 100, per: 1s}\n"), sampleRequests("r", 300))
+	k := newTask(t, p.pool(2, "limits:\n  - {metric: requests, rate: 100, period: 1s}\n"), sampleRequests("r", 300))
 	c := k.start("-workers", "20")
 	waitForLines(t, k.out, 50)
 	p.order("revoke", `{"key": "k1"}`)
@@ -146,22 +159,12 @@ func TestNoKeyLeft(t *testing.T) {
 	}
 }
 
-func TestAProviderThatIsNotThere(t *testing.T) {
-	t.Parallel()
-	p := &provider{t, "http://127.0.0.1:1"}
-	k := newTask(t, p.pool(1, "retry: {attempts: 1}\n"), sampleRequests("r", 1000))
-	c := k.start("-workers", "10")
-	s := k.finish(c, exitBroken)
-	if s.Succeeded != 0 || s.Failed >= 200 || !strings.Contains(c.Stderr(), "requests in a row had no answer") {
-		t.Errorf("%+v\n%s", s, c.Stderr())
-	}
-}
-
-func TestARequestThatNeverFits(t *testing.T) {
+// A request above the limit fails alone.
+func TestBatch_FailsRequestsAboveTheLimit(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 1, "", "concurrency: 50")
 	large := `{"custom_id":"large","method":"POST","url":"/v1/chat/completions","body":{"model":"m","max_tokens":5000,"messages":[]}}`
-	k := newTask(t, p.pool(1, "limits:\n  - {metric: tokens, limit: 1000, per: 1s}\n"), large+"\n"+sampleRequests("r", 2))
+	k := newTask(t, p.pool(1, "limits:\n  - {metric: tokens, rate: 1000, period: 1s}\n"), large+"\n"+sampleRequests("r", 2))
 	s := k.run(exitSomeFailed)
 	if a := answers(t, k.errors)["large"]; s.Succeeded != 2 || s.Failed != 1 || a.Error == nil || a.Error.Code != "exceeds_limit" {
 		t.Errorf("%+v %s", s, read(t, k.errors))

@@ -18,9 +18,10 @@ import (
 	"github.com/penstock/penstock/examples/data"
 	"github.com/penstock/penstock/internal/apisim"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 )
 
-// Every secret holds the canary, which must not turn up anywhere.
+// canary stands in every secret, and must not appear in any output.
 const canary = "canary"
 
 func secret(i int) string { return fmt.Sprintf("sk-%s-%d", canary, i) }
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-// patience is how long a test waits for what takes seconds on a quiet machine.
+// patience bounds a run, which takes seconds on a quiet machine.
 const patience = 2 * time.Minute
 
 var buildSim = sync.OnceValues(func() (string, error) {
@@ -100,10 +101,10 @@ func (p *provider) order(path, body string) {
 	}
 }
 
-// pool writes a configuration for the provider; more is added to it as it is.
+// pool writes a configuration for the provider; more is appended.
 func (p *provider) pool(keys int, more string) string {
 	var config strings.Builder
-	fmt.Fprintf(&config, "pool: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)
+	fmt.Fprintf(&config, "name: test\nbase_url: %s\nprovider: openai\nkeys:\n", p.url)
 	for i := 1; i <= keys; i++ {
 		fmt.Fprintf(&config, "  - {id: k%d, secret: \"${BATCH_KEY_%d}\", account: a%d}\n", i, i, i)
 	}
@@ -211,22 +212,8 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
-// lines waits until the file has at least n lines.
+// waitForLines waits until the file has at least n lines.
 func waitForLines(t *testing.T, path string, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); strings.Count(read(t, path), "\n") < n; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s has no %d lines", path, n)
-		}
-	}
-}
-
-// wait waits until ok.
-func waitFor(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
+	testkit.Eventually(t, fmt.Sprintf("%s has %d lines", path, n), func() bool { return strings.Count(read(t, path), "\n") >= n })
 }

@@ -1,31 +1,40 @@
-// Command batch sends the requests of a file in OpenAI's Batch input format through a pool of API keys, and writes their
-// answers in OpenAI's Batch output format.
+// Command batch sends the requests of a file in OpenAI's Batch input format through a pool of API keys, and writes the
+// responses in OpenAI's Batch output format.
 //
 //	go run ./examples/batch -config pool.yaml -in requests.jsonl -out results.jsonl \
-//	    [-errors failed.jsonl] [-redis redis://…] [-workers 200] [-json]
+//	    [-errors failed.jsonl] [-redis redis://…] [-workers 200] [-timeout 10m] [-patience 30m] [-json]
 //
-// It reads the requests as it goes, so that memory doesn't grow with the file, except for 40 bytes a request that tell
-// which are done. It writes each answer as it comes: answers of 200 to 299 to -out, everything else to -errors, in the
-// same format; without such there is no -errors file.
+// A -config without a directory that isn't in the current one is that of examples/batch, if it is there.
 //
-// Started again with the same files it carries on where it stopped: what is in -out is done, and so is what the provider
-// refused for good (400 and the like) in -errors; everything else in -errors is tried again. Remove -errors to try those
-// again too.
+// The program streams the input: its memory doesn't grow with the file, except for 40 bytes a request for the set of
+// those that are done. It writes each answer at once. A success is a JSON object without an error in it, of status 200 to 299; it
+// goes to -out. Requests that failed go to -errors, in the same format; without any there is no -errors file.
 //
-// Several processes with the same -redis and the same pool share its quota; give each files of its own. Without -redis
-// the quota is this process's alone.
+// What ends a request, and what doesn't:
 //
-// Ctrl-C finishes the calls that have been sent and writes their answers; Ctrl-C again gives them up.
+//	| event | effect |
+//	|---|---|
+//	| the provider refuses the request (400 and its like) | it goes to -errors |
+//	| overload, throttling, a gateway or network without an answer | the run waits for up to -patience, with one probe at a time |
+//	| an answer that breaks off, stalls for -timeout, or is none | it is asked again, 5 times in all |
+//	| every key is revoked or out of credit | the run ends |
+//	| -patience runs out | the run ends |
+//
+// Started again with the same files, the program continues: what is in -out is done, and so is what the provider refused
+// for good in -errors. Everything else is asked again. Remove -errors to ask that again, too. Files of other tools in the
+// Batch output format work as -out; failures in them move to -errors, or are asked again.
+//
+// Several processes with the same -redis and the same pool share its quota; give each its own files. Without -redis the
+// quota is this process's alone.
+//
+// Ctrl-C finishes the calls that have been sent and writes their answers. A second Ctrl-C ends them.
 //
 // With -json the last line of standard output is one JSON object: the figures of [report.Summary], resumed (requests that
-// were done already) and binding (what held the run back: a limit's metric, concurrency, cooldown, workers or latency).
+// were done already) and binding (the bottleneck: a limit's metric, concurrency, cooldown, workers or latency).
 // Progress and messages go to standard error.
 //
-// The run ends early, for another day, when every key is revoked or out of credit, or a hundred requests in a row have
-// had no answer at all.
-//
-// The exit code is 0 if every request has its answer in -out, 1 if some failed, 2 if the run could not be started or was
-// cut short by an error, 130 if Ctrl-C stopped it.
+// The exit code is 0 if every request has its answer in -out, 1 if some failed, 2 if the run could not start or ended early,
+// 130 if Ctrl-C stopped it.
 package main
 
 import (
@@ -47,7 +56,7 @@ import (
 type options struct {
 	config, in, out, errors, redis string
 	workers                        int
-	timeout                        time.Duration
+	timeout, patience              time.Duration
 	json                           bool
 }
 
@@ -56,7 +65,7 @@ const (
 	exitAllSucceeded = 0
 	exitSomeFailed   = 1
 	exitBroken       = 2
-	exitInterrupted  = 130 // as a shell says it of SIGINT
+	exitInterrupted  = 130 // as shells have it for SIGINT
 )
 
 func main() { os.Exit(command(os.Args[1:])) }
@@ -67,13 +76,13 @@ func command(args []string) (exitCode int) {
 		return exitAllSucceeded
 	}
 	if err != nil {
-		return exitBroken // parse has said why
+		return exitBroken // parse has printed why
 	}
 	ctx, drain := interrupts()
 	return run(ctx, drain, opts)
 }
 
-// run runs the job and tells how it ended.
+// run runs the job, prints its figures, and returns the exit code.
 func run(ctx context.Context, drain <-chan struct{}, opts options) int {
 	job, err := newJob(ctx, opts)
 	if err != nil {
@@ -87,7 +96,7 @@ func run(ctx context.Context, drain <-chan struct{}, opts options) int {
 	} else {
 		s.Write(os.Stdout)
 	}
-	again := fmt.Sprintf("%d requests are left; run the same command again to carry on", s.left())
+	again := fmt.Sprintf("%d requests are left; run the same command again to continue", s.left())
 	switch {
 	case errors.Is(err, batch.ErrDrained), errors.Is(err, errCut):
 		fmt.Fprintln(os.Stderr, "batch: interrupted;", again)
@@ -109,11 +118,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.SetOutput(stderr)
 	fs.StringVar(&o.config, "config", "", "the pool's `file`, in YAML; see pool.yaml beside this program")
 	fs.StringVar(&o.in, "in", "", "`file` of requests, OpenAI Batch JSONL")
-	fs.StringVar(&o.out, "out", "", "`file` for the answers; carried on if it exists")
+	fs.StringVar(&o.out, "out", "", "`file` for the answers; continued if it exists")
 	fs.StringVar(&o.errors, "errors", "", "`file` for requests that failed (default: -out with .errors before its extension)")
 	fs.StringVar(&o.redis, "redis", "", "`URL` of the Redis that processes share (default: one embedded in this process)")
 	fs.IntVar(&o.workers, "workers", 200, "`calls` going at once, those that wait for quota included")
-	fs.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest `time` from sending a request to the beginning of its answer")
+	fs.DurationVar(&o.timeout, "timeout", 10*time.Minute, "longest `time` without a byte of an answer")
+	fs.DurationVar(&o.patience, "patience", 30*time.Minute,
+		"longest `time` to wait for a provider that is overloaded, throttles or doesn't answer")
 	fs.BoolVar(&o.json, "json", false, "print the figures as one line of JSON")
 	if err := fs.Parse(args); err != nil {
 		return o, err
@@ -135,6 +146,8 @@ func (o *options) check(rest []string) error {
 		return fmt.Errorf("-workers must be from 1 to %d", batch.MaxWorkers)
 	case o.timeout <= 0:
 		return errors.New("-timeout must be a positive time, such as 90s")
+	case o.patience <= 0:
+		return errors.New("-patience must be a positive time, such as 30m")
 	}
 	if o.errors == "" {
 		base, found := strings.CutSuffix(o.out, ".jsonl")
@@ -149,7 +162,8 @@ func (o *options) check(rest []string) error {
 // errCut is the cause of a second Ctrl-C.
 var errCut = errors.New("interrupted twice")
 
-// interrupts returns a channel that the first Ctrl-C closes and a context that the second one ends. A third one kills.
+// interrupts returns a channel that the first Ctrl-C closes and a context that the second one ends. A third one ends the
+// process.
 func interrupts() (context.Context, <-chan struct{}) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	drain := make(chan struct{})
@@ -157,7 +171,7 @@ func interrupts() (context.Context, <-chan struct{}) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() { // until the process ends
 		<-signals
-		fmt.Fprintln(os.Stderr, "\nbatch: finishing the calls that have been sent; Ctrl-C again gives them up")
+		fmt.Fprintln(os.Stderr, "\nbatch: finishing the calls that have been sent; Ctrl-C again ends them")
 		close(drain)
 		<-signals
 		signal.Stop(signals)
@@ -166,5 +180,5 @@ func interrupts() (context.Context, <-chan struct{}) {
 	return ctx, drain
 }
 
-// plain drops the package's name, which says nothing to a user of this program.
+// plain drops the package's name, which means nothing to a user of this program.
 func plain(err error) string { return strings.TrimPrefix(err.Error(), "batch: ") }

@@ -14,14 +14,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The provider of the acceptance: three keys at 200 requests per 4 s each, 2 % of the answers are 503.
+// A provider with three keys of 200 requests per 4 s each, of whose responses 2 % are 503.
 const (
 	busySettings = "latency: {min: 20ms, max: 80ms}\nfailures: {overloaded: 0.02}"
 	busyLimits   = "limits: [{metric: requests, limit: 200, per: 4s}]"
-	busyPool     = "limits:\n  - {metric: requests, limit: 200, per: 4s}\n"
+	busyPool     = "limits:\n  - {metric: requests, rate: 200, period: 4s}\n"
 )
 
-func TestTheWholeQuotaAndNoMore(t *testing.T) {
+// A run uses the whole quota, and gets no 429.
+func TestBatch_UsesTheWholeQuota(t *testing.T) {
 	t.Parallel()
 	p := startProvider(t, 3, busySettings, busyLimits)
 	k := newTask(t, p.pool(3, busyPool), sampleRequests("r", 2000))
@@ -40,8 +41,8 @@ func TestTheWholeQuotaAndNoMore(t *testing.T) {
 	audit(t, p, busy)
 }
 
-// audit checks what the provider saw: no limit exceeded, none left unused unless the machine was busy, nothing answered
-// twice.
+// audit checks the provider's ledger: no limit is exceeded, each is used unless the machine was busy, and no request is
+// served twice.
 func audit(t *testing.T, p *provider, busy bool) {
 	t.Helper()
 	l := p.ledger()
@@ -55,7 +56,8 @@ func audit(t *testing.T, p *provider, busy bool) {
 	}
 }
 
-func TestThreeProcessesShareTheQuota(t *testing.T) {
+// Processes with one Redis share the quota fairly.
+func TestBatch_SharesTheQuota(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	monitored := monitor(t, server.Addr())
@@ -82,7 +84,7 @@ func TestThreeProcessesShareTheQuota(t *testing.T) {
 		total += s.Utilization
 	}
 	busy := watch.Busy(t)
-	// With the same number of requests each, equal shares mean that all take equally long.
+	// All send the same number of requests. With equal shares all take the same time.
 	if shortest < 0.8*longest && !busy {
 		t.Errorf("unfair: one took %.1f s, another %.1f s", shortest, longest)
 	}

@@ -25,7 +25,7 @@ type request struct {
 	Body     json.RawMessage `json:"body"`
 }
 
-// lineError is a line that can't be sent. Its request has what is known of it.
+// lineError is a line that can't be sent.
 type lineError struct {
 	file string
 	line int
@@ -37,7 +37,7 @@ func (e *lineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.file, e.l
 
 func (e *lineError) Unwrap() error { return e.err }
 
-// requests yields the requests in r that no earlier run has done. done counts the others.
+// requests yields the requests in r that no earlier run has done, and calls done for each of the others.
 func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[request, error] {
 	return func(yield func(request, error) bool) {
 		for line, err := range batch.Lines(r, maxLine) {
@@ -47,7 +47,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 			}
 			more := true
 			if _, long := errors.AsType[*batch.LineTooLongError](err); err != nil && !long {
-				fail("unreadable", err) // and nothing follows
+				fail("unreadable", err) // no line follows
 				return
 			}
 			if err == nil {
@@ -63,7 +63,7 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 			case batch.Done:
 				done()
 			case batch.Duplicate:
-				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q stands on an earlier line too; give each request its own", req.CustomID))
+				more = fail("duplicate_custom_id", fmt.Errorf("custom_id %q is on an earlier line, too; give each request its own", req.CustomID))
 			case batch.Fresh:
 				more = yield(req, nil)
 			}
@@ -74,20 +74,20 @@ func requests(file string, r io.Reader, ids *batch.IDs, done func()) iter.Seq2[r
 	}
 }
 
-// parse reads a line and says what is wrong with it.
+// parse parses a line. Its error says what is wrong with the line.
 func (r *request) parse(text []byte) error {
 	if err := json.Unmarshal(text, r); err != nil {
 		return fmt.Errorf("not a request in JSON: %w", err)
 	}
 	switch {
 	case r.CustomID == "":
-		return errors.New("custom_id is missing; answers come in any order and are told apart by it")
+		return errors.New("custom_id is missing; answers are written in any order, and it identifies them")
 	case r.Method != "POST":
 		return errors.New(`method must be "POST"`)
 	case len(r.Body) == 0 || r.Body[0] != '{':
 		return errors.New("body must be an object: what is sent to the provider")
 	}
-	// Another host would be sent the API key.
+	// Another host would get the API key.
 	u, err := url.Parse(r.URL)
 	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(r.URL, "/") || strings.HasPrefix(r.URL, "//") {
 		return errors.New("url must be a path such as /v1/chat/completions; the host is base_url's in the configuration")
@@ -96,22 +96,18 @@ func (r *request) parse(text []byte) error {
 	return nil
 }
 
-// endpoint is the URL of a request. A base URL that ends in /v1, as SDKs want it, isn't followed by a second one.
-func endpoint(base *url.URL, path string) string {
-	if base.Path != "" && strings.HasPrefix(path, base.Path+"/") {
-		path = strings.TrimPrefix(path, base.Path)
-	}
-	return base.String() + path
-}
-
-// countLines returns how many lines that aren't empty r has.
+// countLines returns the number of lines in r that aren't white space alone.
 func countLines(r io.Reader) (n int64, err error) {
 	buf := make([]byte, 1<<20)
-	blank := true
+	blank, start := true, true
 	for {
 		k, err := r.Read(buf)
-		for _, part := range bytes.SplitAfter(buf[:k], []byte("\n")) {
-			if len(bytes.TrimRight(part, "\r\n")) > 0 {
+		text := buf[:k]
+		if start && k > 0 {
+			text, start = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), false
+		}
+		for _, part := range bytes.SplitAfter(text, []byte("\n")) {
+			if len(bytes.TrimSpace(part)) > 0 {
 				blank = false
 			}
 			if bytes.HasSuffix(part, []byte("\n")) {

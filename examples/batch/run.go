@@ -12,12 +12,12 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// maxSilence is how many requests in a row may be without any answer before the run ends: a wrong base_url or a dead
-// network shouldn't fail a million requests one by one.
+// maxSilence is the number of requests in a row that may fail without an answer before the run ends, for reasons that
+// waiting doesn't help: a million requests shouldn't fail one by one.
 const maxSilence = 100
 
-// run sends the requests and writes the answers, until the last one, until drain is closed, or until there is no use in
-// going on: no key is left, or nobody answers.
+// run sends the requests and writes the answers until the last one, until drain is closed, or until going on is of no use:
+// no key is left, or the provider is out of reach for longer than -patience.
 func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	going, stop := context.WithCancel(ctx)
 	defer stop()
@@ -28,6 +28,7 @@ func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 		case <-going.Done():
 		}
 	}()
+	j.outage.stopping = going.Done()
 	meter := report.StartMeter(os.Stderr, j.total, j.sample)
 	start := time.Now()
 	sink := func(r batch.Result[request, *response]) error { return j.write(ctx, r, stop) }
@@ -43,8 +44,8 @@ func (j *job) run(ctx context.Context, drain <-chan struct{}) error {
 	return err
 }
 
-// write writes a result to the file where it belongs. A request that wasn't sent, or was cut short, has none: the next
-// run sends it.
+// write writes a result to -out or -errors. A request that wasn't sent, or was cut short, is in neither: the next run sends
+// it.
 func (j *job) write(ctx context.Context, r batch.Result[request, *response], stop context.CancelFunc) error {
 	_, answered := errors.AsType[*refusal](r.Err)
 	_, broken := errors.AsType[*batch.InputError](r.Err)
@@ -54,6 +55,9 @@ func (j *job) write(ctx context.Context, r batch.Result[request, *response], sto
 		j.silence = 0
 		return appendTo(j.out, newAnswer(r.In, r.Out, nil))
 	case !answered && !broken && (errors.Is(r.Err, batch.ErrDrained) || ctx.Err() != nil):
+		return nil
+	case errors.Is(r.Err, errPatience):
+		j.giveUp(stop, r.Err)
 		return nil
 	case errors.Is(r.Err, caller.ErrNoKeys):
 		j.giveUp(stop, fmt.Errorf("no key is usable any more: %w", r.Err))
@@ -71,7 +75,7 @@ func (j *job) write(ctx context.Context, r batch.Result[request, *response], sto
 	return appendTo(j.failures, newAnswer(r.In, r.Out, r.Err))
 }
 
-// giveUp ends the run gently. The first reason counts.
+// giveUp ends the run as a drain does. The first reason counts.
 func (j *job) giveUp(stop context.CancelFunc, why error) {
 	if j.hopeless == nil {
 		j.hopeless = why
@@ -87,7 +91,7 @@ func appendTo(j *batch.Journal, a *answer) error {
 	return j.Append(line)
 }
 
-// redisFailed tells of it, once in a while.
+// redisFailed writes a message, every few seconds at most.
 func (j *job) redisFailed(err error) {
 	const seldom = 5 // seconds
 	last, now := j.complaint.Load(), time.Now().Unix()
@@ -97,7 +101,7 @@ func (j *job) redisFailed(err error) {
 }
 
 func (j *job) sample() report.Sample {
-	s := report.Sample{Skipped: j.resumed.Load(), Failed: j.failed.Load(), Retries: j.tally.Retries()}
+	s := report.Sample{Skipped: j.resumed.Load(), Failed: j.failed.Load(), Retries: j.tally.Retries(), Note: j.outage.note()}
 	s.Done = s.Skipped + s.Failed + j.succeeded.Load()
 	return s
 }

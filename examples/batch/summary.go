@@ -8,17 +8,17 @@ import (
 	"github.com/penstock/penstock/examples/internal/report"
 )
 
-// summary is what -json prints.
+// summary has the figures of a run, which -json prints.
 type summary struct {
 	report.Summary
 
 	Resumed int64 `json:"resumed"` // requests that earlier runs had done
-	// Binding is what held the run back: the metric of a limit, concurrency, cooldown (after 429s), workers (every one
-	// was busy, and no limit was reached), or latency (neither: the run took as long as its calls).
+	// Binding is the bottleneck: the metric of a limit, concurrency, cooldown (after 429s), workers (all were busy, and no
+	// limit was reached), or latency (none of these: the run took as long as its calls).
 	Binding string `json:"binding"`
 }
 
-// mostly is the share of the run for which every worker must have been busy for them to be what held it back.
+// mostly is the share of the run for which all workers must have been busy to count as what held it back.
 const mostly = 0.8
 
 func (j *job) summary() *summary {
@@ -35,10 +35,10 @@ func (j *job) summary() *summary {
 	return s
 }
 
-// left is how many requests have neither an answer nor an error.
+// left returns the number of requests with neither an answer nor an error.
 func (s *summary) left() int64 { return s.Requests - s.Succeeded - s.Failed - s.Resumed }
 
-// Write shows the summary as text for people.
+// Write writes the summary as text.
 func (s *summary) Write(w io.Writer) {
 	s.Summary.Write(w)
 	if s.Resumed > 0 {
@@ -51,5 +51,5 @@ func (s *summary) Write(w io.Writer) {
 
 // writeJSON writes the summary as one line.
 func (s *summary) writeJSON(w io.Writer) {
-	_ = json.NewEncoder(w).Encode(s) // to a closed pipe, perhaps; the files are what counts
+	_ = json.NewEncoder(w).Encode(s) // the pipe may be closed; the files count
 }

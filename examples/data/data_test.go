@@ -11,7 +11,8 @@ import (
 	"github.com/penstock/penstock/examples/data"
 )
 
-func TestRequestsAreAThousandDifferentOnes(t *testing.T) {
+// The sample file has a thousand requests with different IDs and texts.
+func TestRequests_AreAThousandDifferentOnes(t *testing.T) {
 	ids, texts := make(map[string]bool), make(map[string]bool)
 	for line := range bytes.Lines(data.Requests) {
 		var r struct {
@@ -37,7 +38,8 @@ func TestRequestsAreAThousandDifferentOnes(t *testing.T) {
 	}
 }
 
-func TestRequestsAreWhatTheGeneratorWrites(t *testing.T) {
+// The committed sample file is the generator's output.
+func TestRequests_AreWhatTheGeneratorWrites(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "requests.jsonl")
 	if msg, err := exec.CommandContext(t.Context(), "go", "run", "./generate", "-out", out).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, msg)

@@ -20,7 +20,7 @@ import (
 
 const replicas = 3
 
-// demo is the whole cast: the Redis, the provider and the replicas.
+// demo has the parts of the program: the Redis, the provider and the replicas.
 type demo struct {
 	store    *store.Store
 	sim      *apisim.Server
@@ -73,7 +73,7 @@ func poolConfig() (caller.Config, error) {
 		return caller.Config{}, err
 	}
 	cfg := caller.Config{
-		Name:    "quickstart-" + rand.Text(), // each run its own, where the Redis outlives it
+		Name:    "quickstart-" + rand.Text(), // new for each run, because the Redis may outlive it
 		Profile: profile,
 		Limits: []caller.Limit{
 			{Metric: caller.Requests, Rate: requestLimit, Period: period},
@@ -87,7 +87,7 @@ func poolConfig() (caller.Config, error) {
 	return cfg, nil
 }
 
-// run lets every replica send its share of the requests.
+// run sends the requests, an equal part by each replica.
 func (d *demo) run(ctx context.Context) {
 	start := time.Now()
 	var all sync.WaitGroup
@@ -159,7 +159,7 @@ func (d *demo) close() error {
 	return errors.Join(errs...)
 }
 
-// introduce says what is about to happen.
+// introduce writes what the program does.
 func (d *demo) introduce(w io.Writer) {
 	where := "the given one"
 	if d.store.Embedded() {
@@ -173,7 +173,7 @@ On the way 2 %% of the answers are 503, and key %s is revoked.
 		concurrency, revokedKey)
 }
 
-// witness says what the provider saw, which counts by a method of its own.
+// witness writes the provider's own counts.
 func (d *demo) witness(w io.Writer) {
 	l := d.sim.Ledger()
 	rows := [][]string{

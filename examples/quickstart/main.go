@@ -1,10 +1,10 @@
-// Command quickstart shows the library at work, with nothing to set up: no Redis, no network, no API keys.
+// Command quickstart runs the library without setup: no Redis, no network, no API keys.
 //
 //	go run ./examples/quickstart [-redis redis://…] [-json]
 //
 // It starts an embedded Redis, and a simulated provider that enforces its limits strictly. Three replicas, each with a
-// Redis client and a session of its own, share one pool of four keys in two accounts, and send a thousand requests. On
-// the way 2 % of the answers are 503, and one key is revoked.
+// Redis client and a session of its own, share one pool of four keys in two accounts, and send a thousand requests. Of
+// the responses 2 % are 503, and one key is revoked during the run.
 //
 // With -redis the replicas share that Redis instead. With -json the last line of standard output is one JSON object, see
 // [report.Summary]. The exit code is 0 if every request succeeded, 1 if one was lost.

@@ -21,12 +21,14 @@ func TestMain(m *testing.M) {
 	}})
 }
 
-func TestEmbedded(t *testing.T) {
+// Without flags the program runs on an embedded Redis.
+func TestQuickstart_RunsOnAnEmbeddedRedis(t *testing.T) {
 	t.Parallel()
 	check(t, redistest.Process(t, "quickstart", "-json"))
 }
 
-func TestRealRedis(t *testing.T) {
+// With -redis the replicas share that Redis.
+func TestQuickstart_RunsOnARealRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, redistest.WithTCP())
 	c := redistest.Process(t, "quickstart", "-redis", "redis://"+server.Addr())
@@ -70,11 +72,12 @@ func check(t *testing.T, c *redistest.Child) {
 	}
 }
 
-func TestInterrupted(t *testing.T) {
+// An interrupted program ends early and says so.
+func TestQuickstart_EndsOnInterrupt(t *testing.T) {
 	t.Parallel()
 	c := redistest.Process(t, "quickstart")
 	c.Expect("Each account allows")
-	time.Sleep(time.Second) // into the run; any moment will do
+	time.Sleep(time.Second) // so that the run has begun
 	c.Signal(os.Interrupt)
 	exit, ok := errors.AsType[*exec.ExitError](c.Wait(time.Minute))
 	if !ok || exit.ExitCode() != 1 || !strings.Contains(c.Stderr(), "requests were lost") {

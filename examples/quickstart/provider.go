@@ -14,7 +14,7 @@ const (
 	concurrency  = 20
 )
 
-// revokedKey ends in the middle of the run; its account has another one.
+// revokedKey is revoked in the middle of the run. Its account has another key.
 const revokedKey = "k3"
 
 var keys = []struct{ id, secret, account string }{
@@ -22,7 +22,7 @@ var keys = []struct{ id, secret, account string }{
 	{"k3", "sk-demo-3", "org-b"}, {"k4", "sk-demo-4", "org-b"},
 }
 
-// startProvider starts a provider that revokes a key when half of the requests have come.
+// startProvider starts a provider that revokes a key after half of the requests.
 func startProvider(requests int) (*apisim.Server, error) {
 	var sim *apisim.Server
 	started := make(chan struct{})
@@ -32,7 +32,7 @@ func startProvider(requests int) (*apisim.Server, error) {
 		OnAdmit: func(total int64) {
 			if total == int64(requests/2) {
 				<-started
-				_ = sim.Revoke(revokedKey) // there is such a key
+				_ = sim.Revoke(revokedKey) // the key exists
 			}
 		},
 	}

@@ -41,7 +41,7 @@ func readRequests() ([]request, error) {
 	return all, nil
 }
 
-// replica is what one process of a service would have: a Redis client, a Caller, and an http.Client on top.
+// replica has the parts of one process of a service: a Redis client, a Pool, and an http.Client over it.
 type replica struct {
 	demo   *demo
 	rdb    *redis.Client
@@ -57,7 +57,9 @@ func newReplica(name string, d *demo) (*replica, error) {
 	if err != nil {
 		return nil, errors.Join(err, rdb.Close())
 	}
-	return &replica{d, rdb, c, &http.Client{Transport: c.Transport(charging{d, caller.NewHTTPTransport(0)}, caller.TransportConfig{ReturnErrors: true})}}, nil
+	base := charging{d, caller.NewHTTPTransport(0)}
+	client := &http.Client{Transport: c.Transport(base, caller.TransportConfig{ReturnErrors: true})}
+	return &replica{d, rdb, c, client}, nil
 }
 
 // run sends the requests.
@@ -90,14 +92,14 @@ func (r *replica) send(ctx context.Context, q request) (none struct{}, err error
 	return none, nil
 }
 
-// close leaves the pool.
+// close closes the pool and the clients.
 func (r *replica) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	return errors.Join(r.caller.Close(ctx), r.rdb.Close())
 }
 
-// charging counts what is sent.
+// charging is a base transport that counts the cost of each request.
 type charging struct {
 	demo *demo
 	base http.RoundTripper

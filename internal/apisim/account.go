@@ -5,13 +5,19 @@ import (
 	"time"
 )
 
-// account is the state that one account's keys share. Its lock covers all of it, its keys' too.
+// account is the state that one account's keys share. Its lock also guards its keys.
 type account struct {
 	id          string
 	concurrency int
 	clock       func() time.Duration
 
+	region   string
+	models   []string
+	perModel []Limit // copied to each model at its first call
+
 	mu       sync.Mutex
+	seen     map[string]bool // models with copies of perModel
+	sequence uint64          // of admissions
 	windows  []*window
 	inFlight int
 	most     int
@@ -32,7 +38,7 @@ type key struct {
 	revokedAt time.Duration
 	counts    counts
 	after     int64         // calls after the revocation
-	lastAfter time.Duration // how long after it the last of them came
+	lastAfter time.Duration // from the revocation to the last of them
 }
 
 // counts are what both an account and a key count.
@@ -59,14 +65,21 @@ const (
 )
 
 func newAccount(cfg Account, clock func() time.Duration) *account {
-	a := &account{id: cfg.ID, concurrency: cfg.Concurrency, clock: clock, counts: newCounts()}
+	a := &account{
+		id: cfg.ID, concurrency: cfg.Concurrency, clock: clock, counts: newCounts(), region: cfg.Region, models: cfg.Models,
+		seen: map[string]bool{},
+	}
 	for _, l := range cfg.Limits {
+		if l.PerModel {
+			a.perModel = append(a.perModel, l)
+			continue
+		}
 		a.windows = append(a.windows, newWindow(l))
 	}
 	return a
 }
 
-// decision is what an account says to a call.
+// decision is an account's answer to a call.
 type decision struct {
 	admitted bool
 	revoked  bool
@@ -86,7 +99,7 @@ type quota struct {
 }
 
 // admit decides on a call: all limits and the concurrency, or nothing. An admitted call is in flight until leave.
-// fate is the failure that the call will meet, free whether that failure leaves the limits alone.
+// fate is the failure injected into the call. free says that this failure isn't counted against the limits.
 func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount bool) decision {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -96,6 +109,7 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 		k.lastAfter = now - k.revokedAt
 		return decision{revoked: true}
 	}
+	a.addModel(c.Model)
 	d := a.judge(now, c)
 	if !d.admitted {
 		a.counts.throttled[d.reason]++
@@ -107,6 +121,8 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 		return d
 	}
 	if !free {
+		a.sequence++
+		c.sequence = a.sequence
 		a.charge(now, c, true)
 	}
 	a.note(now, k, c, fate)
@@ -114,7 +130,7 @@ func (a *account) admit(k *key, c *chatRequest, fate Kind, free, throttledCount 
 	return d
 }
 
-// judge tells whether a call may pass, without changing anything but what has expired.
+// judge decides whether a call may pass. It changes nothing but what has expired.
 func (a *account) judge(now time.Duration, c *chatRequest) decision {
 	if a.broke {
 		return decision{reason: NoCredit}
@@ -130,7 +146,7 @@ func (a *account) judge(now time.Duration, c *chatRequest) decision {
 			continue
 		}
 		wait, possible := w.retryAfter(now, units)
-		if !possible { // no other limit matters
+		if !possible { // the call never fits
 			return decision{reason: Reason(w.limit.Metric), broken: w.limit}
 		}
 		if wait > d.retryAfter {
@@ -143,16 +159,16 @@ func (a *account) judge(now time.Duration, c *chatRequest) decision {
 	return d
 }
 
-// charge enters a call into the logs: as an own one, or as the penalty for a refused one, which costs requests only.
+// charge enters a call into the logs: as an admitted one, or as the penalty of a refused one, which costs requests only.
 func (a *account) charge(now time.Duration, c *chatRequest, own bool) {
 	for _, w := range a.windows {
 		if w.applies(c) && (own || w.limit.Metric == Requests) {
-			w.add(entry{at: now, units: w.units(c), own: own})
+			w.add(entry{at: now, units: w.units(c), own: own, sequence: c.sequence})
 		}
 	}
 }
 
-// note keeps the books of an admission.
+// note counts an admission.
 func (a *account) note(now time.Duration, k *key, c *chatRequest, fate Kind) {
 	if a.counts.admitted == 0 {
 		a.first = now
@@ -183,7 +199,7 @@ func (a *account) flight(now time.Duration, by int) {
 	a.inFlight += by
 }
 
-// foreignUse charges what somebody else used, as far as it fits, and returns how much that was.
+// foreignUse charges what another client used, as far as it fits, and returns the units.
 func (a *account) foreignUse(m Metric, units int64) int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()

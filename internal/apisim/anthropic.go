@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// shape is the language of an endpoint. Limits, failures and latencies are the same in all.
+// shape is the API of an endpoint. Limits, failures and latencies don't depend on it.
 type shape int
 
 const (
@@ -29,7 +29,7 @@ func (s shape) failure(status int, e apiError) any {
 	return map[string]any{"type": "error", "error": map[string]any{"type": kind, "message": e.Message}}
 }
 
-// message is Anthropic's answer.
+// message is Anthropic's response.
 func (c *call) message(a answer) map[string]any {
 	reason := "end_turn"
 	if a.finish == "length" {
@@ -42,7 +42,7 @@ func (c *call) message(a answer) map[string]any {
 	}
 }
 
-// messagePiece is the i-th part of a streamed message's text, behind what comes before the first.
+// messagePiece is the i-th part of a streamed message's text, with the events before the first.
 func (c *call) messagePiece(i int, part string, a answer) []byte {
 	var b []byte
 	if i == 0 {
@@ -59,7 +59,7 @@ func (c *call) messagePiece(i int, part string, a answer) []byte {
 	})...)
 }
 
-// messageEnding ends a streamed message, and tells its usage.
+// messageEnding returns the last events of a streamed message, with its usage.
 func (c *call) messageEnding(a answer) []byte {
 	b := named("content_block_stop", map[string]any{"index": 0})
 	b = append(b, named("message_delta", map[string]any{
@@ -73,7 +73,7 @@ func (c *call) messageEnding(a answer) []byte {
 func named(kind string, data map[string]any) []byte {
 	data["type"] = kind
 	body, err := json.Marshal(data)
-	if err != nil { // of strings and numbers: never
+	if err != nil { // strings and numbers can always be encoded
 		return nil
 	}
 	return fmt.Appendf(nil, "event: %s\ndata: %s\n\n", kind, body)

@@ -1,11 +1,10 @@
-// Package apisim is an HTTP provider for tests: OpenAI's chat completions and Anthropic's messages, with limits that are
-// enforced strictly, and failures on demand.
+// Package apisim is an HTTP provider for tests: OpenAI's chat completions and Anthropic's messages, with strict limits, and
+// failures on demand.
 //
-// It judges the library by a method of its own. Where the library paces calls with GCRA, apisim keeps a sliding log:
-// every admission of the last minute (or whatever a limit says) by itself, so that in no half-open window (t-W, t] more
-// than the limit is ever let through, and a client that comes a millisecond too early is told so with a 429. What it
-// saw it reports in a Ledger: admissions, refusals by reason, the peak of any window, calls served twice, calls on a
-// key that was revoked.
+// It judges the library by another method. The library paces calls with GCRA. apisim keeps a sliding log of every admission
+// within a limit's period, so no half-open window (t-W, t] ever has more than the limit, and a client that comes a
+// millisecond too early gets a 429. A Ledger reports what the server saw: admissions, refusals by reason, the peak of any
+// window, calls served twice, calls on a revoked key.
 //
 //	sim, err := apisim.Start(apisim.Config{Accounts: []apisim.Account{{
 //		ID:     "org-a",
@@ -16,13 +15,22 @@
 //	... // POST sim.URL()+"/v1/chat/completions"
 //	fmt.Println(sim.Ledger().Utilization(apisim.Requests))
 //
-// A call's life: its key is known and not revoked (else 401), its account has credit (429 insufficient_quota), all
-// limits have room (429 rate_limit_exceeded with Retry-After), it enters the logs and is in flight, it may meet an
-// injected failure, it takes its latency, it leaves flight, and only then the last bytes of its answer are written: a
-// client that lets its next call go at the end of the answer is never one too many.
+// The life of a call:
 //
-// Calls are told apart by an ID: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
-// the body, the first that there is. Only calls with an ID can be found out as served twice.
+//	| step | otherwise |
+//	|---|---|
+//	| its key is known and not revoked | 401 invalid_api_key |
+//	| its account has the region and the model | 404 DeploymentNotFound, model_not_found |
+//	| its account has credit | 429 insufficient_quota |
+//	| all limits have room | 429 rate_limit_exceeded with Retry-After |
+//	| it enters the logs, and is in flight | |
+//	| it meets no injected failure, and no storm | see Failures |
+//	| it takes its latency, leaves flight, and then the last bytes of its answer are written | |
+//
+// A client that sends its next call at the end of an answer therefore never has one call too many in flight.
+//
+// An ID distinguishes calls: the header Idempotency-Key, X-Request-Id or X-Client-Request-Id, or metadata.request_id in
+// the body, the first that there is. The ledger can count calls that were served twice only if they have an ID.
 //
 // All methods of Server are safe for concurrent use.
 package apisim
@@ -48,6 +56,7 @@ type Server struct {
 	served   chan struct{} // closed when the listener's goroutine has ended
 
 	accounts []*account
+	keysLock sync.RWMutex
 	keys     map[string]*key // by secret
 
 	settings atomic.Pointer[settings]
@@ -55,7 +64,7 @@ type Server struct {
 	sequence atomic.Uint64
 	admitted atomic.Int64
 	unknown  atomic.Int64 // calls with an unknown key
-	gone     atomic.Int64 // calls whose client left before the answer
+	gone     atomic.Int64 // calls whose client closed the connection before the response
 	calls    calls
 
 	closing  sync.RWMutex
@@ -63,14 +72,20 @@ type Server struct {
 	handlers sync.WaitGroup
 }
 
-// settings are what may change while the server runs.
+// settings can change while the server runs.
 type settings struct {
 	failures Failures
 	latency  Latency
+	storm    storm
 }
 
-// Start runs a simulator until Close. It returns an error for a configuration that makes no sense or an address that
-// is taken.
+// storm is a time in which every call meets one kind of failure.
+type storm struct {
+	kind  Kind
+	until time.Duration // on the server's clock
+}
+
+// Start runs a simulator until Close. It returns an error for an invalid configuration, or for an address in use.
 func Start(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err

@@ -135,7 +135,8 @@ func (f *fixture) control(path, body string, status int) string {
 	return b.String()
 }
 
-func TestAnswer(t *testing.T) {
+// An answer is the last message in other letters, with its usage.
+func TestChat_AnswersWithUsage(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	resp, err := f.call(request{})
@@ -154,7 +155,8 @@ func TestAnswer(t *testing.T) {
 		`"content":"Héll"`, `"finish_reason":"length"`)
 }
 
-func TestRefusesNonsense(t *testing.T) {
+// Requests that make no sense are refused with 400 or 404.
+func TestChat_RefusesInvalidRequests(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	for _, body := range []string{"{", `{"model":"m"}`, `{"model":"m","messages":[{"role":"user","content":7}]}`} {
@@ -170,7 +172,8 @@ func TestRefusesNonsense(t *testing.T) {
 	}
 }
 
-func TestRequestLimitAndHeaders(t *testing.T) {
+// A limit of requests is enforced, and its state is in the headers.
+func TestLimit_IsReportedInHeaders(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 3, Per: time.Hour}, Limit{Metric: Tokens, Limit: 1000, Per: time.Minute}))
 	for i := range 3 {

@@ -2,20 +2,20 @@ package apisim
 
 import "sync"
 
-// calls remembers how often each call, by its ID, was served. It is split into shards, each with a lock of its own.
+// calls counts how often each call, by its ID, was served. It has shards, each with its own lock.
 type calls [64]struct {
 	mu   sync.Mutex
 	byID map[uint64]*record
 }
 
-// record is what is known of one call.
+// record has the counts of one call.
 type record struct {
 	attempts int // admitted
 	served   int
 	injected int // failures
 }
 
-// attempts returns how often the call was admitted so far.
+// attempts returns how often the call was admitted.
 func (c *calls) attempts(id uint64) int { return c.update(id, func(*record) {}).attempts }
 
 func (c *calls) update(id uint64, f func(*record)) record {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// chatRequest is what the simulator reads of the body of a chat completion.
+// chatRequest has the fields of a chat completion's body that the simulator uses.
 type chatRequest struct {
 	Model               string    `json:"model"`
 	Messages            []message `json:"messages"`
@@ -21,7 +21,8 @@ type chatRequest struct {
 		RequestID string `json:"request_id"`
 	} `json:"metadata"`
 
-	tokens int64
+	tokens   int64
+	sequence uint64 // of the admission in its account; 0: not charged
 }
 
 type message struct {
@@ -67,9 +68,9 @@ func parseChat(body []byte) (*chatRequest, error) {
 	return c, nil
 }
 
-// TokenCost returns what a chat completion costs of a limit of tokens before it is answered, by OpenAI's rule: the
-// larger of the most tokens that the answer may have (max_tokens or max_completion_tokens) and a quarter of the
-// characters of all messages, rounded up. Characters are Unicode code points of the texts, not of roles or names.
+// TokenCost returns the tokens that a chat completion is charged before it is answered, by OpenAI's rule: the larger of the
+// answer's bound (max_tokens or max_completion_tokens) and a quarter of the characters of all messages, rounded up.
+// Characters are Unicode code points of the texts, without roles and names.
 func TokenCost(body []byte) (int64, error) {
 	c, err := parseChat(body)
 	if err != nil {
@@ -99,7 +100,7 @@ func (c *chatRequest) maxTokens() int64 {
 
 func quarter(characters int) int64 { return int64(characters+3) / 4 }
 
-// answer is what the simulator replies: the last message, pseudo-translated.
+// answer is the simulator's answer: the last message, pseudo-translated.
 type answer struct {
 	text   string
 	finish string
@@ -112,7 +113,7 @@ type usage struct {
 	TotalTokens      int64 `json:"total_tokens"`
 }
 
-// accents are the letters of a pseudo-translation: readable, and yet plainly not the original.
+// accents turns a text into a pseudo-translation: readable, and different from the original.
 var accents = strings.NewReplacer(
 	"a", "á", "e", "é", "i", "í", "o", "ó", "u", "ú", "n", "ñ", "c", "ç", "s", "š", "z", "ž",
 	"A", "Á", "E", "É", "I", "Í", "O", "Ó", "U", "Ú", "N", "Ñ", "C", "Ç", "S", "Š", "Z", "Ž",

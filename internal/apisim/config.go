@@ -3,11 +3,10 @@ package apisim
 import (
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 )
 
-// Config says what Start runs. The YAML names are those of the file that cmd/apisim reads.
+// Config is the configuration of Start. The YAML names are those of the file that cmd/apisim reads.
 type Config struct {
 	// Addr is where to listen. Defaults to a free port of 127.0.0.1.
 	Addr string `yaml:"addr"`
@@ -21,20 +20,32 @@ type Config struct {
 	FailuresAreFree bool `yaml:"failures_are_free"`
 	// ThrottledCount makes refused requests (429) count against the limits of requests too. By default they don't.
 	ThrottledCount bool `yaml:"throttled_count"`
+	// CutAt is the number of bytes of an answer after which Cut and Stall end it. Defaults to 0: half of it.
+	CutAt int `yaml:"cut_at"`
+	// Compress answers with gzip where the client accepts it. Defaults to false.
+	Compress bool `yaml:"compress"`
+	// Settle corrects what limits of tokens counted for a call to its usage, when its answer is complete. By default the
+	// estimate stands, as at OpenAI.
+	Settle bool `yaml:"settle"`
 	// Seed decides which calls fail and how long each takes: the same calls, by their IDs, get the same fate.
 	Seed uint64 `yaml:"seed"`
-	// OnAdmit, if set, is called after each admission with the number of admissions so far, from 1, outside of
-	// all locks: the place to revoke a key in the middle of a run. It may be called concurrently.
+	// OnAdmit is called after each admission with the number of admissions so far, from 1, outside of all locks. A test
+	// revokes a key in the middle of a run here. It may be called concurrently. Optional.
 	OnAdmit func(total int64) `yaml:"-"`
 }
 
-// Account is what the limits are counted for: the keys of one account share them.
+// Account is what has the limits: the keys of one account share them.
 type Account struct {
 	ID     string  `yaml:"id"`
 	Keys   []Key   `yaml:"keys"`
 	Limits []Limit `yaml:"limits"`
 	// Concurrency is the most calls in flight; 0 means no limit.
 	Concurrency int `yaml:"concurrency"`
+	// Models are those that the account has; others are refused with 404 model_not_found. Empty means all.
+	Models []string `yaml:"models"`
+	// Region is the first segment of the paths at which the account is served: /eu/v1/chat/completions. Elsewhere its
+	// calls are refused with 404 DeploymentNotFound. Empty means everywhere.
+	Region string `yaml:"region"`
 }
 
 // Key is one API key. The ledger names it by its ID only.
@@ -59,26 +70,14 @@ type Limit struct {
 	Per    time.Duration `yaml:"per"`
 	// Model restricts the limit to calls of one model. Empty means all.
 	Model string `yaml:"model"`
+	// PerModel gives each model a limit of its own. Model is empty then.
+	PerModel bool `yaml:"per_model"`
 }
 
 // Latency is uniformly distributed between Min and Max. Max may be left out for a fixed one.
 type Latency struct {
 	Min time.Duration `yaml:"min" json:"min"`
 	Max time.Duration `yaml:"max" json:"max"`
-}
-
-// Failures are the shares, 0 to 1, of the admitted calls that meet each fault. Their sum is at most 1.
-type Failures struct {
-	// Overloaded answers 503 at once.
-	Overloaded float64 `yaml:"overloaded"`
-	// Error answers 500 at once.
-	Error float64 `yaml:"error"`
-	// Reset serves the call, then resets the connection in place of the answer.
-	Reset float64 `yaml:"reset"`
-	// Cut serves the call, and resets the connection in the middle of the answer.
-	Cut float64 `yaml:"cut"`
-	// Hang never answers: it ends when the client gives up.
-	Hang float64 `yaml:"hang"`
 }
 
 func (c *Config) validate() error {
@@ -106,6 +105,9 @@ func (c *Config) validate() error {
 			}
 		}
 	}
+	if c.CutAt < 0 {
+		return fmt.Errorf("apisim: CutAt %d is negative; use 0 for half of an answer", c.CutAt)
+	}
 	if err := c.Latency.validate(); err != nil {
 		return err
 	}
@@ -115,6 +117,9 @@ func (c *Config) validate() error {
 func (l Limit) validate() error {
 	if l.Metric != Requests && l.Metric != Tokens {
 		return fmt.Errorf("limit of %q: the metric must be %q or %q", l.Metric, Requests, Tokens)
+	}
+	if l.PerModel && l.Model != "" {
+		return fmt.Errorf("limit of %s: PerModel and Model %q exclude each other; leave one out", l.Metric, l.Model)
 	}
 	if l.Limit <= 0 || l.Per <= 0 {
 		return fmt.Errorf("limit of %s: %d per %v; both must be positive", l.Metric, l.Limit, l.Per)
@@ -127,63 +132,4 @@ func (l Latency) validate() error {
 		return fmt.Errorf("apisim: latency from %v to %v: must be 0 <= min <= max", l.Min, l.Max)
 	}
 	return nil
-}
-
-func (f Failures) validate() error {
-	sum := 0.0
-	for _, k := range kinds {
-		rate := *f.rate(k)
-		if !(rate >= 0 && rate <= 1) { // written so that NaN fails too
-			return fmt.Errorf("apisim: failure rate %v of %q: must be from 0 to 1", rate, k)
-		}
-		sum += rate
-	}
-	if sum > 1 {
-		return fmt.Errorf("apisim: failure rates sum up to %v, more than 1", sum)
-	}
-	return nil
-}
-
-// Kind is a kind of injected failure.
-type Kind string
-
-// The kinds of failure; see Failures.
-const (
-	Overloaded Kind = "overloaded"
-	Error      Kind = "error"
-	Reset      Kind = "reset"
-	Cut        Kind = "cut"
-	Hang       Kind = "hang"
-)
-
-var kinds = [...]Kind{Overloaded, Error, Reset, Cut, Hang}
-
-// rate returns the field of a kind, nil if there is none.
-func (f *Failures) rate(k Kind) *float64 {
-	switch k {
-	case Overloaded:
-		return &f.Overloaded
-	case Error:
-		return &f.Error
-	case Reset:
-		return &f.Reset
-	case Cut:
-		return &f.Cut
-	case Hang:
-		return &f.Hang
-	default:
-		return nil
-	}
-}
-
-// status is the HTTP status of a failure that is answered at once; 0 for the others.
-func (k Kind) status() int {
-	switch k {
-	case Overloaded:
-		return http.StatusServiceUnavailable
-	case Error:
-		return http.StatusInternalServerError
-	default:
-		return 0
-	}
 }

@@ -1,6 +1,11 @@
 package apisim
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
 
 // Revoke makes a key, by its ID or its secret, unknown from now on: its calls get a 401 and are counted in the ledger.
 // Calls in flight are still answered.
@@ -10,19 +15,68 @@ func (s *Server) Revoke(idOrSecret string) error { return s.revoke(idOrSecret, t
 func (s *Server) Restore(idOrSecret string) error { return s.revoke(idOrSecret, false) }
 
 func (s *Server) revoke(idOrSecret string, revoked bool) error {
-	found := s.keys[idOrSecret]
-	for _, k := range s.keys {
-		if k.id == idOrSecret {
-			found = k
-		}
-	}
-	if found == nil {
-		return fmt.Errorf("apisim: no such key among the %d", len(s.keys)) // without naming it: it may be a secret
+	found, err := s.find(idOrSecret)
+	if err != nil {
+		return err
 	}
 	found.account.mu.Lock()
 	defer found.account.mu.Unlock()
 	found.revoked = revoked
 	found.revokedAt = s.now()
+	return nil
+}
+
+// Rotate gives a key, by its ID or its secret, another secret. Calls with the earlier one are those of an unknown key.
+func (s *Server) Rotate(idOrSecret, secret string) error {
+	found, err := s.find(idOrSecret)
+	if err != nil {
+		return err
+	}
+	s.keysLock.Lock()
+	defer s.keysLock.Unlock()
+	if secret == "" || s.keys[secret] != nil {
+		return errors.New("apisim: the new secret is empty or another key's; choose another")
+	}
+	maps.DeleteFunc(s.keys, func(_ string, k *key) bool { return k == found })
+	s.keys[secret] = found
+	return nil
+}
+
+// keyOf returns the key with a secret, nil if there is none.
+func (s *Server) keyOf(secret string) *key {
+	s.keysLock.RLock()
+	defer s.keysLock.RUnlock()
+	return s.keys[secret]
+}
+
+// find returns a key by its ID or its secret.
+func (s *Server) find(idOrSecret string) (*key, error) {
+	s.keysLock.RLock()
+	defer s.keysLock.RUnlock()
+	if k := s.keys[idOrSecret]; k != nil {
+		return k, nil
+	}
+	for _, k := range s.keys {
+		if k.id == idOrSecret {
+			return k, nil
+		}
+	}
+	return nil, fmt.Errorf("apisim: no such key among the %d", len(s.keys)) // which may be a secret
+}
+
+// Storm lets every call meet one kind of failure, for a time from now on. A time of 0 ends it.
+func (s *Server) Storm(k Kind, d time.Duration) error {
+	if new(Failures).rate(k) == nil {
+		return fmt.Errorf("apisim: no failure of kind %q; there are %v", k, kinds)
+	}
+	if d < 0 {
+		return fmt.Errorf("apisim: a storm of %v: must not be negative", d)
+	}
+	s.change.Lock()
+	defer s.change.Unlock()
+	next := *s.settings.Load()
+	next.storm = storm{k, s.now() + d}
+	s.settings.Store(&next)
 	return nil
 }
 
@@ -43,7 +97,7 @@ func (s *Server) credit(id string, broke bool) error {
 	return nil
 }
 
-// ForeignUse charges an account what somebody else uses of it, as far as it fits, and returns how many units that was.
+// ForeignUse charges an account for another client's use, as far as it fits, and returns the units.
 func (s *Server) ForeignUse(account string, m Metric, units int64) (int64, error) {
 	a, err := s.account(account)
 	if err != nil {
@@ -72,7 +126,7 @@ func (s *Server) SetFailure(k Kind, rate float64) error {
 	return nil
 }
 
-// SetLatency sets how long answers take from now on.
+// SetLatency sets the latency of answers from now on.
 func (s *Server) SetLatency(l Latency) error {
 	if err := l.validate(); err != nil {
 		return err

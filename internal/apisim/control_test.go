@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func TestControlsOverHTTP(t *testing.T) {
+// Each control works over HTTP.
+func TestControls_WorkOverHTTP(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 100, Per: time.Hour}))
 	for _, step := range []struct {
@@ -54,7 +55,8 @@ func TestControlsOverHTTP(t *testing.T) {
 	}
 }
 
-func TestConfigErrors(t *testing.T) {
+// Start refuses an invalid configuration.
+func TestStart_RefusesInvalidConfigurations(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		change func(*Config)
@@ -84,7 +86,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-func TestTokenCost(t *testing.T) {
+// A call is charged with the larger of max_tokens and a quarter of its characters.
+func TestTokenCost_FollowsOpenAIsRule(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]int64{
 		`{"model":"m","messages":[{"role":"user","content":"12345"}]}`:                                                    2,

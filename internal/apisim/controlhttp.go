@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// order is the body of a control request; each control reads the fields that it needs.
+// order is the body of a control request. Each control reads the fields that it needs.
 type order struct {
 	Key     string  `json:"key"`
 	Account string  `json:"account"`
@@ -17,13 +17,17 @@ type order struct {
 	Rate    float64 `json:"rate"`
 	Min     string  `json:"min"`
 	Max     string  `json:"max"`
+	Secret  string  `json:"secret"`
+	For     string  `json:"for"`
 }
 
 // controls are the methods of Server over HTTP, for a server in a process of its own. Each takes a JSON object:
 //
 //	POST /sim/revoke, /sim/restore          {"key": "k1"}                 the ID or the secret
+//	POST /sim/rotate                        {"key": "k1", "secret": "sk-new"}
 //	POST /sim/out-of-credit, /sim/top-up    {"account": "org-a"}
 //	POST /sim/failure                       {"kind": "overloaded", "rate": 0.02}
+//	POST /sim/storm                         {"kind": "busy", "for": "15s"}
 //	POST /sim/latency                       {"min": "20ms", "max": "80ms"}
 //	POST /sim/foreign-use                   {"account": "org-a", "metric": "requests", "units": 10}
 //	GET  /sim/ledger
@@ -31,6 +35,8 @@ func (s *Server) controls(mux *http.ServeMux) {
 	for path, do := range map[string]func(order) (any, error){
 		"revoke":        func(o order) (any, error) { return nil, s.Revoke(o.Key) },
 		"restore":       func(o order) (any, error) { return nil, s.Restore(o.Key) },
+		"rotate":        func(o order) (any, error) { return nil, s.Rotate(o.Key, o.Secret) },
+		"storm":         s.orderStorm,
 		"out-of-credit": func(o order) (any, error) { return nil, s.OutOfCredit(o.Account) },
 		"top-up":        func(o order) (any, error) { return nil, s.TopUp(o.Account) },
 		"failure":       func(o order) (any, error) { return nil, s.SetFailure(o.Kind, o.Rate) },
@@ -49,6 +55,14 @@ func (s *Server) controls(mux *http.ServeMux) {
 		mux.HandleFunc("POST /sim/"+path, func(w http.ResponseWriter, r *http.Request) { obey(w, r, do) })
 	}
 	mux.HandleFunc("GET /sim/ledger", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, s.Ledger()) })
+}
+
+func (s *Server) orderStorm(o order) (any, error) {
+	d, err := time.ParseDuration(o.For)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Storm(o.Kind, d)
 }
 
 func obey(w http.ResponseWriter, r *http.Request, do func(order) (any, error)) {

@@ -23,7 +23,8 @@ func failing(kind Kind, rate float64) func(*Config) {
 	return func(c *Config) { *c.Failures.rate(kind) = rate }
 }
 
-func TestOverloadedCountsAgainstTheLimit(t *testing.T) {
+// Injected failures count against the limits, unless they are free.
+func TestFailures_CountAgainstTheLimit(t *testing.T) {
 	t.Parallel()
 	for _, free := range []bool{false, true} {
 		f := start(t, func(c *Config) {
@@ -36,7 +37,8 @@ func TestOverloadedCountsAgainstTheLimit(t *testing.T) {
 	}
 }
 
-func TestResetAndCut(t *testing.T) {
+// A reset and a cut break the connection, and the call counts as served.
+func TestFailures_BreakTheConnection(t *testing.T) {
 	t.Parallel()
 	for _, stream := range []bool{false, true} {
 		for _, kind := range []Kind{Reset, Cut} {
@@ -64,8 +66,8 @@ func TestResetAndCut(t *testing.T) {
 	}
 }
 
-// TestFatesAreRepeatable: which calls fail follows from the seed and the IDs, not from the order or the timing.
-func TestFatesAreRepeatable(t *testing.T) {
+// Which calls fail follows from the seed and the IDs, not from the order or the timing.
+func TestFates_FollowFromSeedAndID(t *testing.T) {
 	t.Parallel()
 	const calls = 400
 	run := func(seed uint64) string {
@@ -103,7 +105,8 @@ func TestFatesAreRepeatable(t *testing.T) {
 	}
 }
 
-func TestRevoke(t *testing.T) {
+// A revoked key is refused until it is restored.
+func TestRevoke_RefusesTheKey(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	f.want(request{secret: "sk-nobody"}, 401, `"code":"invalid_api_key"`)
@@ -127,7 +130,8 @@ func TestRevoke(t *testing.T) {
 	}
 }
 
-func TestOutOfCredit(t *testing.T) {
+// An account without credit is refused until it is topped up.
+func TestOutOfCredit_RefusesTheAccount(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil)
 	if err := f.OutOfCredit("org"); err != nil {
@@ -146,7 +150,8 @@ func TestOutOfCredit(t *testing.T) {
 	}
 }
 
-func TestStream(t *testing.T) {
+// A streamed answer comes in events, the usage last.
+func TestStream_EndsWithUsage(t *testing.T) {
 	t.Parallel()
 	for _, wantUsage := range []bool{true, false} {
 		f := start(t, func(c *Config) { c.Latency.Min = 10 * time.Millisecond })
@@ -184,7 +189,8 @@ func TestStream(t *testing.T) {
 	}
 }
 
-func TestClientLeaves(t *testing.T) {
+// A call whose client leaves is counted as abandoned.
+func TestChat_CountsAbandonedCalls(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { c.Latency.Min = time.Hour })
 	for range 2 { // plain, then streamed
@@ -202,7 +208,8 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-func TestCloseEndsCallsThatHang(t *testing.T) {
+// Close ends calls that hang.
+func TestClose_EndsHangingCalls(t *testing.T) {
 	t.Parallel()
 	f := start(t, failing(Hang, 1))
 	admitted := make(chan struct{})

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// fate is what happens to one attempt of a call. It follows from the seed, the call's ID and the number of the attempt
-// alone, so that a run can be repeated whatever the order in which its calls arrive.
+// fate is the failure and latency of one attempt. It depends on the seed, the call's ID and the attempt's number only, so
+// that a run can be repeated with another order of arrival.
 type fate struct {
 	kind    Kind // "" for none
 	latency time.Duration

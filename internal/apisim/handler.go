@@ -2,6 +2,7 @@ package apisim
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -13,18 +14,24 @@ const maxBody = 16 << 20
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.chat(w, r, openAI) })
-	mux.HandleFunc("POST /v1/messages", func(w http.ResponseWriter, r *http.Request) { s.chat(w, r, anthropic) })
+	for path, as := range map[string]shape{"/v1/chat/completions": openAI, "/v1/messages": anthropic} {
+		serve := func(w http.ResponseWriter, r *http.Request) { s.chat(w, r, as) }
+		mux.HandleFunc("POST "+path, serve)
+		mux.HandleFunc("POST /{region}"+path, serve)
+	}
 	s.controls(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		openAI.fail(w, http.StatusNotFound, apiError{
 			Type: "invalid_request_error", Message: "Unknown request URL: " + r.Method + " " + r.URL.Path,
 		})
 	})
+	if s.cfg.Compress {
+		return compressed(mux)
+	}
 	return mux
 }
 
-// call is one attempt on its way through the server.
+// call is one attempt in the server.
 type call struct {
 	*chatRequest
 	shape   shape
@@ -35,7 +42,7 @@ type call struct {
 	release func() // ends the time in flight; the first call counts
 }
 
-// chat is the whole life of a call; see the package comment.
+// chat is the life of a call; see the package comment.
 func (s *Server) chat(w http.ResponseWriter, r *http.Request, as shape) {
 	if !s.enter() {
 		abort(w)
@@ -62,7 +69,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request, as shape) {
 	s.answer(w, r, c)
 }
 
-// receive reads the body and knows the key.
+// receive reads the body and finds the key.
 func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiError) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
@@ -72,7 +79,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiErr
 	if secret == "" {
 		secret = r.Header.Get("X-Api-Key") // Anthropic's
 	}
-	k := s.keys[secret]
+	k := s.keyOf(secret)
 	if k == nil {
 		s.unknown.Add(1)
 		return nil, invalidKey()
@@ -80,6 +87,9 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiErr
 	req, err := parseChat(body)
 	if err != nil {
 		return nil, badRequest(err.Error())
+	}
+	if failed := k.account.lacks(r.PathValue("region"), req.Model); failed != nil {
+		return nil, failed
 	}
 	c := &call{chatRequest: req, key: k}
 	for _, id := range []string{
@@ -95,7 +105,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request) (*call, *apiErr
 	return c, nil
 }
 
-// admit draws the call's fate and asks its account.
+// admit draws the call's fate and passes it to its account.
 func (s *Server) admit(c *call) decision {
 	now := s.settings.Load()
 	attempt := 0
@@ -103,6 +113,9 @@ func (s *Server) admit(c *call) decision {
 		attempt = s.calls.attempts(c.id)
 	}
 	c.fate = draw(s.cfg.Seed, c.id, attempt, now.failures, now.latency)
+	if s.now() < now.storm.until {
+		c.fate.kind = now.storm.kind
+	}
 	free := s.cfg.FailuresAreFree && c.fate.kind.status() != 0
 	d := c.key.account.admit(c.key, c.chatRequest, c.fate.kind, free, s.cfg.ThrottledCount)
 	if !d.admitted {
@@ -124,7 +137,7 @@ func (s *Server) admit(c *call) decision {
 	return d
 }
 
-// answer lets an admitted call meet its fate.
+// answer answers an admitted call as its fate has it.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call) {
 	kind := c.fate.kind
 	switch {
@@ -134,19 +147,47 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, c *call) {
 	case kind.status() != 0:
 		c.release()
 		c.shape.fail(w, kind.status(), injected(kind))
+	case c.misbehave(w, kind):
+		c.release()
 	case c.Stream:
 		s.stream(w, r, c)
 	case !sleep(r.Context(), c.fate.latency):
 		s.gone.Add(1)
 		abort(w)
 	default:
-		s.record(c, func(r *record) { r.served++ })
-		c.release()
-		if kind == Reset {
-			abort(w)
-			return
+		s.complete(w, r, c)
+	}
+}
+
+// complete serves a call whose answer isn't streamed.
+func (s *Server) complete(w http.ResponseWriter, r *http.Request, c *call) {
+	s.record(c, func(r *record) { r.served++ })
+	a := c.answer()
+	body, err := json.Marshal(c.whole(a))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	s.settle(c, a)
+	switch c.fate.kind {
+	case Stall, Cut:
+		if c.fate.kind == Cut {
+			c.release()
 		}
-		writeCompletion(w, c, kind == Cut)
+		s.breakOff(w, r, c, body)
+	case Reset:
+		c.release()
+		abort(w)
+	default:
+		c.release()
+		write(w, http.StatusOK, body)
+	}
+}
+
+// settle corrects the limits of tokens to the call's usage.
+func (s *Server) settle(c *call, a answer) {
+	if s.cfg.Settle {
+		c.key.account.settle(c.chatRequest, a.usage.TotalTokens)
 	}
 }
 
@@ -156,7 +197,7 @@ func (s *Server) record(c *call, f func(*record)) {
 	}
 }
 
-// sleep waits; it reports false if the client left, or the server closed, before the time had passed.
+// sleep waits. It reports false if the client left, or the server closed, before the time had passed.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Ledger is what the server saw since its start.
+// Ledger has the server's counts since its start.
 type Ledger struct {
 	Accounts []AccountLedger `json:"accounts"`
 	// Calls is the number of different call IDs that were admitted.
@@ -16,9 +16,9 @@ type Ledger struct {
 	// served more often than the failures injected into them explain.
 	ServedTwice      int64 `json:"served_twice"`
 	UnexplainedTwice int64 `json:"unexplained_twice"`
-	// UnknownKeys is the number of calls with a key that there never was.
+	// UnknownKeys is the number of calls with a key that never existed.
 	UnknownKeys int64 `json:"unknown_keys"`
-	// Abandoned is the number of calls whose client left before the answer was ready.
+	// Abandoned is the number of calls whose client closed the connection before the response.
 	Abandoned int64 `json:"abandoned"`
 }
 
@@ -31,7 +31,7 @@ type Counts struct {
 	Failures  map[Kind]int64   `json:"failures"`
 }
 
-// AccountLedger is what one account saw.
+// AccountLedger has the counts of one account.
 type AccountLedger struct {
 	ID string `json:"id"`
 	Counts
@@ -46,18 +46,17 @@ type AccountLedger struct {
 	Last  time.Time `json:"last"`
 }
 
-// KeyLedger is what one key saw.
+// KeyLedger has the counts of one key.
 type KeyLedger struct {
 	ID string `json:"id"`
 	Counts
 	Revoked bool `json:"revoked"`
-	// AfterRevocation is the number of calls that came after the revocation; LastAfter how long after it the last of
-	// them came.
+	// AfterRevocation is the number of calls after the revocation; LastAfter is the time from it to the last of them.
 	AfterRevocation int64         `json:"after_revocation"`
 	LastAfter       time.Duration `json:"last_after_ns"`
 }
 
-// LimitLedger is what one limit saw.
+// LimitLedger has the counts of one limit.
 type LimitLedger struct {
 	Metric Metric        `json:"metric"`
 	Limit  int64         `json:"limit"`
@@ -82,7 +81,7 @@ type LimitLedger struct {
 	firstUnits  int64
 }
 
-// Ledger returns what the server saw so far.
+// Ledger returns the server's counts.
 func (s *Server) Ledger() Ledger {
 	l := Ledger{UnknownKeys: s.unknown.Load(), Abandoned: s.gone.Load()}
 	l.Calls, l.ServedTwice, l.UnexplainedTwice = s.calls.doubled()
@@ -102,6 +101,8 @@ func (s *Server) accountLedger(a *account) AccountLedger {
 	if a.changed > a.first {
 		l.MeanInFlight = a.area / (a.changed - a.first).Seconds()
 	}
+	s.keysLock.RLock()
+	defer s.keysLock.RUnlock()
 	for _, k := range s.keys {
 		if k.account == a {
 			l.Keys = append(l.Keys, KeyLedger{
@@ -177,7 +178,7 @@ func (l AccountLedger) Utilization(m Metric) float64 {
 }
 
 // Utilization returns how well all accounts together used their limits of a metric, from the first admission at any of
-// them to the last: an account that stood idle for half of the time counts as half used. Of several limits of one
+// them to the last: an account that was idle for half of the time counts as half used. Of several limits of one
 // metric, an account's best used one counts.
 func (l Ledger) Utilization(m Metric) float64 {
 	var limits []LimitLedger

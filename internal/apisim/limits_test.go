@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-func TestTokenLimit(t *testing.T) {
+// A limit of tokens counts what calls are charged.
+func TestLimit_CountsTokens(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Tokens, Limit: 10, Per: time.Hour}))
 	f.want(request{}, 200) // 12 characters are 3 tokens
@@ -23,7 +24,8 @@ func TestTokenLimit(t *testing.T) {
 	}
 }
 
-func TestLimitOfOneModel(t *testing.T) {
+// A limit of one model leaves other models alone.
+func TestLimit_OfOneModel(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 1, Per: time.Hour, Model: "m"}))
 	other := `{"model":"other","messages":[{"role":"user","content":"x"}]}`
@@ -33,7 +35,8 @@ func TestLimitOfOneModel(t *testing.T) {
 	f.want(request{body: other}, 200)
 }
 
-func TestRefusedCallsCost(t *testing.T) {
+// With ThrottledCount, refused calls count against limits of requests.
+func TestLimit_CountsRefusedCalls(t *testing.T) {
 	t.Parallel()
 	for count, left := range map[bool]string{false: "1", true: "0"} {
 		f := start(t, func(c *Config) {
@@ -48,7 +51,8 @@ func TestRefusedCallsCost(t *testing.T) {
 	}
 }
 
-func TestForeignUse(t *testing.T) {
+// Another client's use counts against the limit.
+func TestForeignUse_CountsAgainstTheLimit(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 5, Per: time.Hour}))
 	if n, err := f.ForeignUse("org", Requests, 3); n != 3 || err != nil {
@@ -66,7 +70,8 @@ func TestForeignUse(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsExact(t *testing.T) {
+// A call is admitted after Retry-After, and not earlier.
+func TestRetryAfter_IsExact(t *testing.T) {
 	t.Parallel()
 	f := start(t, limits(Limit{Metric: Requests, Limit: 2, Per: 150 * time.Millisecond}))
 	served := 0
@@ -92,10 +97,10 @@ func TestRetryAfterIsExact(t *testing.T) {
 	}
 }
 
-// TestNeverAboveTheLimit hammers an account from many goroutines through two keys. What each client saw admitted
-// within one window, by its own clock, must not exceed the limit: the answer comes after the admission and the request
-// before it, so only calls that began after t and ended before t+Per are sure to lie in one window.
-func TestNeverAboveTheLimit(t *testing.T) {
+// Many goroutines call an account through two keys. What the clients saw admitted within one window, by their own clocks,
+// doesn't exceed the limit. The request comes before the admission and the answer after it, so only calls that began after
+// t and ended before t+Per are sure to be in one window.
+func TestLimit_HoldsInEveryWindow(t *testing.T) {
 	t.Parallel()
 	const limit, per, inFlight = 50, 200 * time.Millisecond, 8
 	f := start(t, func(c *Config) {
@@ -150,8 +155,8 @@ func TestNeverAboveTheLimit(t *testing.T) {
 	}
 }
 
-// TestPermitReuseAtTheEnd: one client that sends its next call at the end of the answer is never one too many.
-func TestPermitReuseAtTheEnd(t *testing.T) {
+// A client that sends its next call at the end of an answer never has one call too many in flight.
+func TestConcurrency_FreesThePermitBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) { c.Accounts[0].Concurrency = 1 })
 	for range 300 {
@@ -163,7 +168,8 @@ func TestPermitReuseAtTheEnd(t *testing.T) {
 	}
 }
 
-func TestConcurrencyLimit(t *testing.T) {
+// Calls above the concurrency are refused.
+func TestConcurrency_RefusesCallsAbove(t *testing.T) {
 	t.Parallel()
 	f := start(t, func(c *Config) {
 		c.Accounts[0].Concurrency = 1
@@ -187,7 +193,8 @@ func TestConcurrencyLimit(t *testing.T) {
 	wg.Wait()
 }
 
-func TestMeanInFlight(t *testing.T) {
+// The mean of calls in flight is weighted by time.
+func TestLedger_WeighsCallsInFlightByTime(t *testing.T) {
 	t.Parallel()
 	now := time.Second
 	a := newAccount(Account{ID: "org"}, func() time.Duration { return now })

@@ -29,13 +29,6 @@ func invalidKey() *apiError {
 	}
 }
 
-func injected(k Kind) apiError {
-	if k == Overloaded {
-		return apiError{Message: "The engine is currently overloaded, please try again later.", Type: "overloaded"}
-	}
-	return apiError{Message: "The server had an error while processing your request.", Type: "server_error"}
-}
-
 // refuse writes the answer to a call that was not admitted.
 func (s shape) refuse(w http.ResponseWriter, d decision, account string) {
 	if d.revoked {
@@ -55,19 +48,27 @@ func (s shape) refuse(w http.ResponseWriter, d decision, account string) {
 			account, d.reason, d.broken.Limit, d.broken.Per)
 	default:
 		setRetryAfter(w.Header(), d.retryAfter)
-		e.Message = fmt.Sprintf("Rate limit reached for organization %s on %s: Limit %d per %v. Please try again in %v.",
-			account, d.reason, d.broken.Limit, d.broken.Per, d.retryAfter)
+		e.Message = fmt.Sprintf("Rate limit reached for %sorganization %s on %s: Limit %d per %v. Please try again in %v.",
+			d.broken.scope(), account, d.reason, d.broken.Limit, d.broken.Per, d.retryAfter)
 	}
 	s.fail(w, http.StatusTooManyRequests, e)
 }
 
-// setRetryAfter rounds up: a client that keeps to either header is not early.
+// scope names the limit's model for a message.
+func (l Limit) scope() string {
+	if l.Model == "" {
+		return ""
+	}
+	return l.Model + " in "
+}
+
+// setRetryAfter rounds up: a client that waits for either header is not early.
 func setRetryAfter(h http.Header, d time.Duration) {
 	h.Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
 	h.Set("Retry-After-Ms", strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10))
 }
 
-// setQuotaHeaders tells, as OpenAI does, how much is left, and in what time the limit is full again.
+// setQuotaHeaders sets OpenAI's headers: what is left, and the time until the whole limit is free.
 func setQuotaHeaders(h http.Header, quotas []quota) {
 	for _, q := range quotas {
 		m := string(q.limit.Metric)
@@ -109,7 +110,7 @@ type text struct {
 	Content string `json:"content"`
 }
 
-// whole is an answer that isn't streamed.
+// whole is a response that isn't streamed.
 func (c *call) whole(a answer) any {
 	if c.shape == anthropic {
 		return c.message(a)
@@ -120,28 +121,9 @@ func (c *call) whole(a answer) any {
 	}
 }
 
-// writeCompletion writes the answer, or half of it and then a reset.
-func writeCompletion(w http.ResponseWriter, c *call, cut bool) {
-	a := c.answer()
-	body, err := json.Marshal(c.whole(a))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	if !cut {
-		write(w, http.StatusOK, body)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body[:len(body)/2])
-	_ = http.NewResponseController(w).Flush()
-	abort(w)
-}
-
 func (c *call) name() string { return fmt.Sprintf("chatcmpl-%016x", c.id) }
 
-// write sends a JSON body of known length in one piece. An error means that the client has gone.
+// write sends a JSON body in one piece. It ignores errors: the client has gone then.
 func write(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-const pieces = 8 // events that a streamed answer's text comes in, at most
+const pieces = 8 // the most events of a streamed answer's text
 
-// stream sends the answer as server-sent events: the first after half of the latency, the others over the rest. The
-// usage comes in an event of its own before [DONE], where the client asked for it.
+// stream sends the answer as server-sent events: the first after half of the latency, the others over the rest. Where the
+// client asked for the usage, it is in an event of its own before [DONE].
 func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 	a := c.answer()
 	parts := split(a.text, pieces)
@@ -24,10 +24,10 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 		}
 		pause = c.fate.latency / 2 / time.Duration(len(parts))
 		switch {
-		case i == 0 && c.fate.kind == Reset, i == len(parts)/2 && c.fate.kind == Cut:
+		case i == 0 && c.fate.kind == Reset, i == len(parts)/2 && (c.fate.kind == Cut || c.fate.kind == Stall):
 			s.record(c, func(r *record) { r.served++ })
-			c.release()
-			abort(w)
+			s.settle(c, a)
+			s.endBroken(w, r, c)
 			return
 		case i == 0:
 			w.Header().Set("Content-Type", "text/event-stream")
@@ -41,11 +41,12 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, c *call) {
 		return
 	}
 	s.record(c, func(r *record) { r.served++ })
+	s.settle(c, a)
 	c.release()
 	_, _ = w.Write(c.ending(a))
 }
 
-// piece is the i-th part of a streamed answer's text.
+// piece is the i-th part of a streamed response's text.
 func (c *call) piece(i int, part string, a answer) []byte {
 	if c.shape == anthropic {
 		return c.messagePiece(i, part, a)
@@ -53,7 +54,7 @@ func (c *call) piece(i int, part string, a answer) []byte {
 	return c.event(&choice{Delta: &text{Role: "assistant", Content: part}}, nil)
 }
 
-// ending is the end of a streamed answer.
+// ending is the end of a streamed response.
 func (c *call) ending(a answer) []byte {
 	if c.shape == anthropic {
 		return c.messageEnding(a)
@@ -76,7 +77,7 @@ func (c *call) event(ch *choice, u *usage) []byte {
 	}
 	var b bytes.Buffer
 	b.WriteString("data: ")
-	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // of strings and numbers: never
+	if err := json.NewEncoder(&b).Encode(chunk); err != nil { // strings and numbers can always be encoded
 		return nil
 	}
 	b.WriteByte('\n')

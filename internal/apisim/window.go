@@ -2,19 +2,19 @@ package apisim
 
 import "time"
 
-// window is one limit's sliding log: every admission of the last Per is remembered by itself, so that what it enforces
-// is exact, and owes nothing to the algorithms that it is there to judge. The account's lock guards it.
+// window is one limit's sliding log. It holds every admission of the last Per, so it is exact, and shares nothing with the
+// algorithms under test. The account's lock guards it.
 type window struct {
 	limit Limit
 
 	ring    []entry // a ring buffer of the entries that the window (now-Per, now] still holds
 	head, n int
 	used    int64 // units in the log
-	own     int64 // units in the log that the clients under test used
+	own     int64 // units in the log of the clients under test
 
 	peak    int64 // highest own ever
 	total   int64 // own units since the start
-	foreign int64 // units that others used since the first admission
+	foreign int64 // units of other clients since the first admission
 	spanned int64 // foreign at the last admission
 	first   entry
 	last    time.Duration
@@ -22,14 +22,15 @@ type window struct {
 
 // entry is one admission. Times count from the server's start, on the monotonic clock.
 type entry struct {
-	at    time.Duration
-	units int64
-	own   bool
+	at       time.Duration
+	units    int64
+	own      bool
+	sequence uint64 // of the admission; 0: none
 }
 
 func newWindow(l Limit) *window { return &window{limit: l, ring: make([]entry, 16)} }
 
-// expire forgets what has left the window. An entry exactly Per old has left: the window is open at its start.
+// expire removes what has left the window. An entry exactly Per old has left: the window is open at its start.
 func (w *window) expire(now time.Duration) {
 	for w.n > 0 && now-w.ring[w.head].at >= w.limit.Per {
 		e := w.ring[w.head]
@@ -42,7 +43,7 @@ func (w *window) expire(now time.Duration) {
 	}
 }
 
-// fits tells whether units may be admitted now, after expire.
+// fits reports whether units may be admitted now, after expire.
 func (w *window) fits(units int64) bool { return units <= w.limit.Limit-w.used }
 
 // add enters units into the log.
@@ -65,6 +66,24 @@ func (w *window) add(e entry) {
 	w.peak = max(w.peak, w.own)
 }
 
+// settle changes the units of an admission that the window still holds.
+func (w *window) settle(sequence uint64, units int64) {
+	for i := w.n - 1; i >= 0 && sequence > 0; i-- {
+		e := &w.ring[(w.head+i)%len(w.ring)]
+		if e.sequence != sequence {
+			continue
+		}
+		delta := units - e.units
+		e.units = units
+		w.used, w.own, w.total = w.used+delta, w.own+delta, w.total+delta
+		if w.first.sequence == sequence {
+			w.first.units = units
+		}
+		w.peak = max(w.peak, w.own)
+		return
+	}
+}
+
 func (w *window) grow() {
 	bigger := make([]entry, 2*len(w.ring))
 	k := copy(bigger, w.ring[w.head:])
@@ -72,7 +91,7 @@ func (w *window) grow() {
 	w.ring, w.head = bigger, 0
 }
 
-// retryAfter returns how long until units fit if nobody else comes, and false if they never do.
+// retryAfter returns the time until units fit without further calls, and false if they never do.
 func (w *window) retryAfter(now time.Duration, units int64) (time.Duration, bool) {
 	if units > w.limit.Limit {
 		return 0, false
@@ -87,7 +106,7 @@ func (w *window) retryAfter(now time.Duration, units int64) (time.Duration, bool
 	return 0, true
 }
 
-// full returns how long until the whole limit is free again.
+// full returns the time until the whole limit is free.
 func (w *window) full(now time.Duration) time.Duration {
 	if w.n == 0 {
 		return 0
@@ -97,7 +116,7 @@ func (w *window) full(now time.Duration) time.Duration {
 
 func (w *window) remaining() int64 { return max(0, w.limit.Limit-w.used) }
 
-// allowed returns how many units the limit let through, at its rate, from the first admission to the last.
+// allowed returns the units that the limit allowed at its rate, from the first admission to the last.
 func (w *window) allowed() float64 {
 	return float64(w.limit.Limit)*float64(w.last-w.first.at)/float64(w.limit.Per) - float64(w.spanned)
 }

@@ -17,9 +17,9 @@ func inWindow(log []entry, end, per time.Duration, own bool) int64 {
 	return n
 }
 
-// TestWindowAgainstBruteForce lets random arrivals at a window and compares each answer, each wait and the peaks with
-// what a plain list says. Times are few and small, so that entries often lie exactly on a window's edge.
-func TestWindowAgainstBruteForce(t *testing.T) {
+// A window agrees with a plain list on each decision, each wait and the peaks, over random arrivals. Times are few and
+// small, so entries are often exactly on a window's edge.
+func TestWindow_AgreesWithBruteForce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -80,7 +80,8 @@ func checkWait(t *testing.T, w *window, log []entry, now time.Duration, units in
 	}
 }
 
-func TestUtilizationOfEvenCallsIsOne(t *testing.T) {
+// Calls that are spaced evenly at the limit's rate use all of it.
+func TestUtilization_IsOneForEvenCalls(t *testing.T) {
 	t.Parallel()
 	w := newWindow(Limit{Metric: Requests, Limit: 10, Per: time.Second})
 	for i := range 37 {

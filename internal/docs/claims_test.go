@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { redistest.Main(m) }
 
-// TestConfiguration reads the README's pool as the batch program would.
-func TestConfiguration(t *testing.T) {
+// TestReadme_ConfigurationIsRead reads the README's pool as the batch program would.
+func TestReadme_ConfigurationIsRead(t *testing.T) {
 	t.Parallel()
 	found := blocks(read(t, root+"/README.md"), "yaml")
 	if len(found) != 1 {
@@ -32,8 +32,8 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
-// TestACL does everything that touches Redis as a user with no more permissions than the README says.
-func TestACL(t *testing.T) {
+// TestReadme_ACLSuffices does everything that touches Redis as a user with no more permissions than the README says.
+func TestReadme_ACLSuffices(t *testing.T) {
 	t.Parallel()
 	rule := regexp.MustCompile(`ACL SETUSER (\S+) .*>(\S+) .*`).FindStringSubmatch(read(t, root+"/README.md"))
 	if rule == nil {
@@ -70,7 +70,7 @@ func TestACL(t *testing.T) {
 }
 
 func useLimiter(ctx context.Context, t *testing.T, rdb *redis.Client) {
-	limiter, err := ratelimit.New(rdb, ratelimit.Config{Away: ratelimit.LocalShare})
+	limiter, err := ratelimit.New(rdb, ratelimit.Config{Outage: ratelimit.LocalShare})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func useCaller(ctx context.Context, t *testing.T, rdb *redis.Client) {
 	}
 }
 
-// verdict is an error that says what it means.
+// verdict is an error with a verdict.
 type verdict struct{ means caller.Verdict }
 
 func (verdict) Error() string             { return "revoked" }
@@ -121,7 +121,7 @@ func (v verdict) Verdict() caller.Verdict { return v.means }
 func useSemaphore(ctx context.Context, t *testing.T, rdb *redis.Client) {
 	var sems [2]*concurrency.Semaphore
 	for i := range sems {
-		sem, err := concurrency.NewSemaphore(rdb, "s", 1)
+		sem, err := concurrency.New(rdb, concurrency.Config{Name: "s", Limit: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-// TestProtocol runs every command of PROTOCOL.md, in order, and compares what it prints with what stands there.
-func TestProtocol(t *testing.T) {
+// TestProtocol_CommandsPrintWhatItSays runs every command of PROTOCOL.md, in order, and compares what it prints with what stands there.
+func TestProtocol_CommandsPrintWhatItSays(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	if _, err := exec.LookPath("redis-cli"); err != nil {

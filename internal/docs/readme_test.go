@@ -30,9 +30,9 @@ var imports = []string{
 const given = `ctx context.Context, rdb *redis.Client, pool *caller.Pool, err error,
 	ask func(ctx context.Context, secret, prompt string) (string, error), work func(context.Context) error`
 
-// TestGoCode builds every Go block of the documents: whole programs as they are, fragments inside a function. The files
+// TestReadme_GoCodeCompiles builds every Go block of the documents: whole programs as they are, fragments inside a function. The files
 // exist only in the build's overlay, so that they are part of this module.
-func TestGoCode(t *testing.T) {
+func TestReadme_GoCodeCompiles(t *testing.T) {
 	t.Parallel()
 	dir, err := filepath.Abs(root)
 	if err != nil {
@@ -66,8 +66,8 @@ func TestGoCode(t *testing.T) {
 	}
 }
 
-// TestGoFormat holds the blocks to gofmt, with spaces for tabs as Markdown shows them.
-func TestGoFormat(t *testing.T) {
+// TestReadme_GoCodeIsFormatted holds the blocks to gofmt, with spaces for tabs as Markdown shows them.
+func TestReadme_GoCodeIsFormatted(t *testing.T) {
 	t.Parallel()
 	for _, doc := range documents(t) {
 		for _, block := range blocks(read(t, doc), "go") {
@@ -87,8 +87,8 @@ var (
 	example = regexp.MustCompile(`\./examples/[a-z]+`)
 )
 
-// TestReferences finds links to files, and commands that run examples, which don't exist.
-func TestReferences(t *testing.T) {
+// TestReadme_ReferencesExist finds links to files, and commands that run examples, which don't exist.
+func TestReadme_ReferencesExist(t *testing.T) {
 	t.Parallel()
 	for _, doc := range documents(t) {
 		text := read(t, doc)

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// ServerVariable names the environment variable that says which redis-server to test on, such as that of another
-// version or of Valkey. Sentinels are run by it, too.
+// ServerVariable is the environment variable that names the redis-server to test on, such as another version or Valkey.
+// Sentinels run by it, too.
 const ServerVariable = "PENSTOCK_REDIS_SERVER"
 
 // binary is the redis-server to run: a path, or a name to be found in PATH.
@@ -19,7 +19,7 @@ func binary() string { return cmp.Or(os.Getenv(ServerVariable), "redis-server") 
 
 const howToInstall = "install it with `apt-get install redis-server`, `brew install redis` or your system's like"
 
-// skipped counts the tests that were skipped for want of redis-server.
+// skipped counts the tests that were skipped without redis-server.
 var skipped atomic.Int64
 
 // needServer ends the test if there is no redis-server: as failed where CI is set or one was named, else as skipped.
@@ -38,7 +38,7 @@ func needServer(t testing.TB) {
 	}
 }
 
-// reportSkipped says how many tests were skipped. go test hides the output of a package that passes, so the line goes
+// reportSkipped writes how many tests were skipped. go test hides the output of a package that passes, so the line goes
 // to the terminal where there is one, and else where -v shows it.
 func reportSkipped() {
 	n := skipped.Load()

@@ -18,10 +18,10 @@ import (
 // which goes to os.Stderr.
 type Programs map[string]func(args []string) error
 
-// programVariable tells a test binary that it is a child, and which program to run.
+// programVariable is the environment variable that makes a test binary run a program as a child.
 const programVariable = "PENSTOCK_TEST_PROGRAM"
 
-// runProgram runs the program that this process was started for, if it was; it does not return then.
+// runProgram runs the program that this process was started for, and doesn't return. It returns if there is none.
 func runProgram(sets []Programs) {
 	name, isChild := os.LookupEnv(programVariable)
 	if !isChild {
@@ -228,7 +228,7 @@ func (c *Child) Kill9() {
 	<-c.exited
 }
 
-// Stop stops the child with SIGSTOP: it stands still, as in a long pause of the machine.
+// Stop stops the child with SIGSTOP: it doesn't run, as in a long pause of the machine.
 func (c *Child) Stop() {
 	c.t.Helper()
 	if err := pause(c.cmd.Process); err != nil {
@@ -236,7 +236,7 @@ func (c *Child) Stop() {
 	}
 }
 
-// Cont lets a child that was stopped carry on.
+// Cont lets a stopped child continue.
 func (c *Child) Cont() {
 	c.t.Helper()
 	if err := resume(c.cmd.Process); err != nil {

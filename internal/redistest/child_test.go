@@ -35,7 +35,8 @@ func abandon([]string) error {
 	return err
 }
 
-func TestProcess(t *testing.T) {
+// A program gets its arguments, reads lines from the test, and its output is read by line.
+func TestProcess_TalksToItsTest(t *testing.T) {
 	t.Parallel()
 	c := Process(t, "echo", "a", "b c")
 	if got := c.Expect("args"); got != "a b c" {
@@ -55,7 +56,8 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-func TestProcessFails(t *testing.T) {
+// A program that returns an error exits with code 1 and writes the error to standard error.
+func TestProcess_ReportsItsFailure(t *testing.T) {
 	t.Parallel()
 	c := Process(t, "echo")
 	c.Send("fail")
@@ -69,7 +71,8 @@ func TestProcessFails(t *testing.T) {
 	}
 }
 
-func TestProcessStopAndKill(t *testing.T) {
+// A program can be stopped, continued and killed.
+func TestProcess_StopsAndIsKilled(t *testing.T) {
 	t.Parallel()
 	c := Process(t, "echo")
 	c.Expect("args")

@@ -52,7 +52,7 @@ func StartCluster(t testing.TB, replicas int) *Cluster {
 	return c
 }
 
-// assignSlots deals the slots out evenly and returns the master of each.
+// assignSlots assigns the slots evenly and returns the master of each.
 func (c *Cluster) assignSlots() (owners [slots]*Server) {
 	for i, node := range c.Nodes[:masters] {
 		first, last := i*slots/masters, (i+1)*slots/masters-1
@@ -64,9 +64,9 @@ func (c *Cluster) assignSlots() (owners [slots]*Server) {
 	return owners
 }
 
-// meet introduces every node to every other: gossip alone would take its time.
+// meet introduces every node to every other, because gossip alone takes longer.
 func (c *Cluster) meet() {
-	for i, node := range c.Nodes { // which only a node may be told that knows no other
+	for i, node := range c.Nodes { // a node accepts it only before it knows another
 		c.check(c.admin[node].Do(c.t.Context(), "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err())
 	}
 	for i, node := range c.Nodes {
@@ -161,7 +161,7 @@ func (c *Cluster) Failover(master *Server) *Server {
 // or more. What the master had not replicated is lost.
 func (c *Cluster) Crash(master *Server) *Server {
 	c.t.Helper()
-	c.replicaOf(master) // there is one
+	c.replicaOf(master) // fails the test if there is none
 	candidates := c.Replicas(master)
 	owned := c.owners()
 	master.Kill()

@@ -7,7 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestCluster(t *testing.T) {
+// During a migration, moved keys are redirected, and after it the target serves the slot.
+func TestCluster_MigratesASlot(t *testing.T) {
 	t.Parallel()
 	c := StartCluster(t, 0)
 	rdb := c.Client(t)
@@ -44,7 +45,8 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-func TestClusterFailoverAndCrash(t *testing.T) {
+// After an orderly failover and after a crash, a replica serves the master's slots.
+func TestCluster_FailsOver(t *testing.T) {
 	t.Parallel()
 	c := StartCluster(t, 1)
 	rdb := c.Client(t)
@@ -67,7 +69,8 @@ func TestClusterFailoverAndCrash(t *testing.T) {
 	}
 }
 
-func TestSentinel(t *testing.T) {
+// After an orderly failover and after a crash, clients follow the new master.
+func TestSentinel_FailsOver(t *testing.T) {
 	t.Parallel()
 	s := StartSentinel(t, 1)
 	rdb := s.Client(t)

@@ -70,7 +70,7 @@ func (c *Cluster) info(node *Server, field, want string) error {
 	return err
 }
 
-// eventually repeats f until it returns nil. Redis tells of some changes only to those who ask.
+// eventually repeats f until it returns nil, because Redis doesn't announce some changes.
 func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	late := time.Now().Add(bound)

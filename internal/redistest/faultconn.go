@@ -84,8 +84,8 @@ func (c *faultConn) queued(p []byte) bool {
 	return c.hasWait
 }
 
-// flush sends what was withheld. If the client has gone, it also waits for the server's reply, so that the caller
-// knows the command was executed, and closes the connection at last.
+// flush sends what was withheld. If the client has closed the connection, it also waits for the server's
+// reply, which shows that the command was executed, and then closes the connection.
 func (c *faultConn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +110,7 @@ func (c *faultConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	reply, cut := c.reply, c.cut
 	c.mu.Unlock()
-	if cut { // whatever came before the cut: go-redis reads on after an error
+	if cut { // also with a reply from before the cut: go-redis reads on after an error
 		return 0, c.explain("read", nil)
 	}
 	for len(reply) == 0 {
@@ -203,7 +203,7 @@ func (c *faultConn) wait() error {
 	return nil
 }
 
-// explain turns the error of a connection that a fault has closed into what a real network says.
+// explain turns the error of a connection that a fault has closed into that of a real network.
 func (c *faultConn) explain(op string, err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,7 +262,7 @@ func (c *faultConn) Close() error {
 	return c.Conn.Close()
 }
 
-// reset closes the connection under the client's feet.
+// reset resets the connection during the client's use.
 func (c *faultConn) reset() {
 	c.mu.Lock()
 	c.cut = true

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Match tells whether a rule applies to a piece that the client sends: a command in RESP, or several in a pipeline.
+// Match reports whether a rule applies to a piece that the client sends: a command in RESP, or several in a pipeline.
 type Match func(sent []byte) bool
 
 // Contains matches what contains one of the words, in any case: Contains("eval") matches EVAL and EVALSHA.
@@ -118,8 +118,8 @@ func (r *Rule) Wait(t testing.TB, n int) {
 	}
 }
 
-// Release ends the rule and lets go what it holds. When it returns, commands that were held for a client that has
-// gone have been executed. It may be repeated.
+// Release ends the rule and releases what it holds. When it returns, held commands of clients that have closed their
+// connection have been executed. It may be repeated.
 func (r *Rule) Release() {
 	r.once.Do(func() {
 		close(r.released)

@@ -79,7 +79,7 @@ func (f *Faults) Dial(ctx context.Context, network, addr string) (net.Conn, erro
 		case <-healed:
 		case <-ctx.Done():
 			return nil, &net.OpError{Op: "dial", Net: network, Err: ctx.Err()}
-		case <-time.After(bound): // a caller without a deadline must not hang for ever
+		case <-time.After(bound): // bounds a caller without a deadline
 			return nil, &net.OpError{Op: "dial", Net: network, Err: syscall.ETIMEDOUT}
 		}
 	}
@@ -103,7 +103,7 @@ func (f *Faults) Slow(d time.Duration) {
 }
 
 // Blackhole makes the network swallow everything from now on, in both directions: commands are not sent, replies do
-// not arrive, dials hang, and no error tells the client so until its own deadline passes.
+// not arrive, dials hang, and the client gets no error before its own deadline.
 func (f *Faults) Blackhole() { f.set(blackhole) }
 
 // Refuse resets all connections and refuses new ones, as a host without a Redis does.

@@ -40,7 +40,8 @@ func short(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestLoseReply(t *testing.T) {
+// The server executes the command, and the client's connection is reset.
+func TestLoseReply_AfterExecution(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -58,7 +59,8 @@ func TestLoseReply(t *testing.T) {
 	value(t, direct, 3)
 }
 
-func TestLoseReplyMakesGoRedisRepeat(t *testing.T) {
+// With its default options go-redis repeats a command whose reply is lost.
+func TestLoseReply_MakesGoRedisRepeat(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	direct := Client(t)
@@ -70,7 +72,8 @@ func TestLoseReplyMakesGoRedisRepeat(t *testing.T) {
 	value(t, direct, 2)
 }
 
-func TestReset(t *testing.T) {
+// The client's connection is reset, and the server never gets the command.
+func TestReset_BeforeExecution(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -84,7 +87,8 @@ func TestReset(t *testing.T) {
 	}
 }
 
-func TestHoldReply(t *testing.T) {
+// A reply is held until Release, after the server has executed the command.
+func TestHoldReply_UntilRelease(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -111,7 +115,8 @@ func TestHoldReply(t *testing.T) {
 	}
 }
 
-func TestHoldCommandArrivesAfterTheClientGaveUp(t *testing.T) {
+// A held command reaches the server at Release, also if the client has closed its connection.
+func TestHoldCommand_ArrivesAfterTheClientsDeadline(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -125,7 +130,8 @@ func TestHoldCommandArrivesAfterTheClientGaveUp(t *testing.T) {
 	value(t, direct, 1)
 }
 
-func TestHoldCommandDelays(t *testing.T) {
+// A held command succeeds after Release if the client still waits.
+func TestHoldCommand_Delays(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -143,7 +149,8 @@ func TestHoldCommandDelays(t *testing.T) {
 	value(t, direct, 1)
 }
 
-func TestBeforeAndAfter(t *testing.T) {
+// Before and After call their functions before the command leaves and after its execution.
+func TestBeforeAndAfter_CallTheirFunctions(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -156,7 +163,8 @@ func TestBeforeAndAfter(t *testing.T) {
 	value(t, direct, 20)
 }
 
-func TestBlackholeFrom(t *testing.T) {
+// From the matching command on, nothing arrives until Heal.
+func TestBlackholeFrom_SwallowsEverything(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -176,7 +184,8 @@ func TestBlackholeFrom(t *testing.T) {
 	value(t, direct, 2)
 }
 
-func TestRefuseAndCut(t *testing.T) {
+// Refuse resets connections and refuses new ones until Heal; Cut resets them once.
+func TestRefuseAndCut_ResetConnections(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)

@@ -69,7 +69,7 @@ func (p *process) kill() {
 	})
 }
 
-// ended tells whether the process has ended.
+// ended reports whether the process has ended.
 func (p *process) ended() bool {
 	select {
 	case <-p.exited:

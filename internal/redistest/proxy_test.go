@@ -7,7 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestSlow(t *testing.T) {
+// Slow delays each reply.
+func TestSlow_DelaysReplies(t *testing.T) {
 	t.Parallel()
 	f := NewFaults(t)
 	rdb, direct := faulty(t, f)
@@ -30,7 +31,8 @@ func TestSlow(t *testing.T) {
 	eventuallyValue(t, direct, 3)
 }
 
-func TestListen(t *testing.T) {
+// Other processes reach the server through the faults of a listener.
+func TestListen_ServesOtherProcesses(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]Option{"unix": nil, "tcp": {WithTCP()}} {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package redistest gives tests a real Redis: a redis-server of the test binary's own, started at the first use and
-// gone when the binary is.
+// Package redistest runs a real Redis for tests: a redis-server that belongs to the test binary. It starts at the first use
+// and ends with the binary.
 //
 //	func TestMain(m *testing.M) { redistest.Main(m) }
 //
@@ -9,7 +9,7 @@
 //		...
 //	}
 //
-// What a test may ask for, from the cheapest to the dearest:
+// What a test can use, from the fastest to the slowest:
 //
 //	Mini      an embedded miniredis: no process, settable clock, works in a synctest bubble
 //	Client    a database of the package's redis-server, over a unix socket
@@ -19,7 +19,7 @@
 //	Process   a function of the test binary in a process of its own, to be killed or stopped
 //	Listen    (of Faults) the same faults for such processes
 //	StartSentinel, StartCluster
-//	          several servers, with failover, crashes and slots on the move
+//	          several servers, with failover, crashes and slot migration
 //
 // Databases of one server share the scripts that it has cached, its Pub/Sub channels and its settings. A test that
 // flushes scripts, flushes everything, changes the configuration or counts subscribers needs Start.

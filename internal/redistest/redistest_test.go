@@ -12,7 +12,8 @@ import (
 
 func TestMain(m *testing.M) { Main(m, Programs{"echo": echo, "abandon": abandon}) }
 
-func TestClientHasADatabaseOfItsOwn(t *testing.T) {
+// Tests at the same time have different databases.
+func TestClient_HasADatabaseOfItsOwn(t *testing.T) {
 	t.Parallel()
 	for i := range 20 {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
@@ -32,7 +33,8 @@ func TestClientHasADatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestDatabasesAreReused(t *testing.T) {
+// A database is empty for the next test.
+func TestClient_ReusesDatabases(t *testing.T) {
 	var s sharedServer
 	s.server = &Server{}
 	for range 3 * databases {
@@ -44,7 +46,8 @@ func TestDatabasesAreReused(t *testing.T) {
 	}
 }
 
-func TestEach(t *testing.T) {
+// Each runs the test on a real Redis and on miniredis.
+func TestEach_RunsOnBoth(t *testing.T) {
 	t.Parallel()
 	Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
@@ -54,7 +57,8 @@ func TestEach(t *testing.T) {
 	})
 }
 
-func TestServerKillAndRestart(t *testing.T) {
+// A killed server loses its data and starts again at the same address.
+func TestServer_KillAndRestart(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string][]Option{"unix": nil, "tcp": {WithTCP()}} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +81,8 @@ func TestServerKillAndRestart(t *testing.T) {
 	}
 }
 
-func TestServerPauseAndResume(t *testing.T) {
+// A paused server doesn't reply, and executes the waiting commands when it continues.
+func TestServer_PauseAndResume(t *testing.T) {
 	t.Parallel()
 	s := Start(t, WithArgs("--maxmemory", "64mb"))
 	opts := s.Options()
@@ -99,7 +104,8 @@ func TestServerPauseAndResume(t *testing.T) {
 	}
 }
 
-func TestServerLeavesNothing(t *testing.T) {
+// A server's process and folder are gone after its test.
+func TestServer_LeavesNothing(t *testing.T) {
 	t.Parallel()
 	needServer(t)
 	var s *Server
@@ -115,7 +121,8 @@ func TestServerLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestServerThatCannotStart(t *testing.T) {
+// A server that can't start is an error.
+func TestServer_ThatCannotStartFails(t *testing.T) {
 	t.Parallel()
 	needServer(t)
 	s, err := newServer(settings{args: []string{"--no-such-setting", "1"}})

@@ -56,7 +56,7 @@ func StartSentinel(t testing.TB, replicas int) *Sentinel {
 	return s
 }
 
-// informed returns an error until a sentinel knows all that it needs for a failover.
+// informed returns an error until a sentinel has all data that it needs for a failover.
 func (s *Sentinel) informed(rdb *redis.SentinelClient) error {
 	ctx := s.t.Context()
 	others, err := rdb.Sentinels(ctx, masterName).Result()
@@ -92,8 +92,8 @@ func (s *Sentinel) watch(master *Server) {
 	s.Sentinels = append(s.Sentinels, w)
 	rdb := w.Client(s.t)
 	// The sentinels' own periods are seconds, and a stall of two seconds makes them passive for thirty (tilt). Servers
-	// before 7.0 can't be told otherwise; there it takes longer. The period of pings stays: what a sentinel knows of a
-	// replica counts as fresh for five of them.
+	// before 7.0 have no setting for it; there it takes longer. The period of pings stays: a sentinel's data of a
+	// replica count as fresh for five of them.
 	for name, ms := range map[string]int{
 		"publish-period": 100, "info-period": 200, "ask-period": 100, "min-link-reconnect-period": 200, "tilt-period": 500,
 	} {
@@ -145,7 +145,7 @@ func (s *Sentinel) Failover() *Server {
 	})
 }
 
-// switchMaster does what ends a master's reign, and waits for the sentinels' own word that another one has begun.
+// switchMaster calls what makes the sentinels replace the master, and waits until they announce the new one.
 func (s *Sentinel) switchMaster(end func(old *Server)) *Server {
 	s.t.Helper()
 	ctx := s.t.Context()

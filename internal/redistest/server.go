@@ -188,7 +188,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// Pause stops the server with SIGSTOP: connections stay open, commands pile up in the sockets unanswered.
+// Pause stops the server with SIGSTOP: connections stay open, and commands wait in the sockets without a reply.
 func (s *Server) Pause() {
 	s.t.Helper()
 	if err := pause(s.process.cmd.Process); err != nil {
@@ -196,7 +196,7 @@ func (s *Server) Pause() {
 	}
 }
 
-// Resume lets a server that was paused carry on; it then executes what has piled up.
+// Resume lets a paused server continue. It then executes the commands that wait.
 func (s *Server) Resume() {
 	s.t.Helper()
 	if err := resume(s.process.cmd.Process); err != nil {

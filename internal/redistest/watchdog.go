@@ -7,7 +7,7 @@ import (
 )
 
 // watchdog is a shell that waits for the end of its input. The input is a pipe whose other end only the test binary
-// holds: however the binary dies, the pipe closes, and the shell kills the process that it was told of last and
+// holds: however the binary dies, the pipe closes. The shell then kills the last process that it got from guard and
 // removes the folder.
 type watchdog struct {
 	cmd  *exec.Cmd
@@ -36,7 +36,7 @@ func watch(dir string) (*watchdog, error) {
 	return &watchdog{cmd: cmd, pipe: pipe}, nil
 }
 
-// guard tells the watchdog of a process, in place of the one before.
+// guard sends the watchdog the process to kill, in place of the one before.
 func (w *watchdog) guard(pid int) error {
 	if _, err := fmt.Fprintln(w.pipe, pid); err != nil {
 		return fmt.Errorf("redistest: watchdog: %w", err)

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestNothingOutlivesTheTestBinary: however a test binary dies, its servers and their folders go with it.
-func TestNothingOutlivesTheTestBinary(t *testing.T) {
+// TestWatchdog_LeavesNothingOfATestBinary: however a test binary dies, its servers and their folders go with it.
+func TestWatchdog_LeavesNothingOfATestBinary(t *testing.T) {
 	t.Parallel()
 	needServer(t)
 	c := Process(t, "abandon")
@@ -29,7 +29,7 @@ func TestNothingOutlivesTheTestBinary(t *testing.T) {
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("folder %s is left: %w", dir, err)
 		}
-		// Where nobody reaps orphans, the process stays as a zombie: it has no command line.
+		// If no process reaps orphans, the process stays as a zombie, which has no command line.
 		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && len(line) == 0 {
 			return nil
 		}

@@ -1,5 +1,4 @@
-// Command generate writes the sample requests: every sentence of every template, in a shuffled order that is always the
-// same.
+// Command generate writes the sample requests: every sentence of every template, in the same shuffled order each time.
 package main
 
 import (
@@ -79,7 +78,7 @@ func requests() []request {
 					{"system", fmt.Sprintf("Translate the text from %s into %s. Answer with the translation only.", s.from, to)},
 					{"user", s.text},
 				},
-				// A translation is seldom longer than twice its source, at about four characters a token.
+				// A translation is rarely longer than twice its source, at about four characters a token.
 				MaxTokens: 16 + utf8.RuneCountInString(s.text)/2,
 			},
 		})

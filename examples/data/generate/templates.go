@@ -1,6 +1,6 @@
 package main
 
-// A template stands for 25 sentences: each of the five first parts with each of the five second ones.
+// A template makes 25 sentences: each of five first parts with each of five second parts.
 type template struct {
 	language      string
 	text          string

@@ -1,4 +1,4 @@
-// Package bench gives the examples over client libraries what they need around them: a provider, a Redis, and a pool.
+// Package bench tests the examples over client libraries: with a simulated provider, an embedded Redis and a pool.
 package bench
 
 import (
@@ -23,8 +23,8 @@ type Bench struct {
 	rdb   *redis.Client
 }
 
-// New builds one for a provider's profile: two keys of one account, 600 requests a minute, two calls at a time. change, if
-// not nil, may change what the pool and the provider are like.
+// New returns a Bench for a provider's profile: two keys of one account, 600 requests a minute, two calls at a time. change
+// changes the configurations of the pool and the provider. It may be nil.
 func New(profile caller.Profile, change func(*caller.Config, *apisim.Config)) (*Bench, error) {
 	world := apisim.Config{
 		Accounts: []apisim.Account{{
@@ -69,7 +69,10 @@ func (b *Bench) start(cfg caller.Config, world apisim.Config) (err error) {
 	return err
 }
 
-// Close ends everything. The pool waits for the calls in flight.
+// RedisURL returns the URL of the embedded Redis.
+func (b *Bench) RedisURL() string { return "redis://" + b.redis.Addr() }
+
+// Close closes the pool, which waits for the calls in flight, the provider and the Redis.
 func (b *Bench) Close() error {
 	var errs []error
 	if b.Pool != nil {

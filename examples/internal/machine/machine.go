@@ -1,5 +1,5 @@
-// Package machine tells tests whether the machine was quiet enough to judge how much of a quota was used: a process
-// that is kept from running can't use its slots, whatever it is made of.
+// Package machine measures whether the machine was quiet enough for a test to judge how much of a quota was used. A process
+// that doesn't get to run misses its send times.
 package machine
 
 import (
@@ -9,13 +9,13 @@ import (
 
 const (
 	interval = 5 * time.Millisecond
-	// stall is a delay that eats up a good part of the slack that limits leave for uneven calls.
+	// stall is a delay that uses up a good part of Tuning.ArrivalJitter.
 	stall = 40 * time.Millisecond
-	// tolerated is the share of time that stalls may take.
+	// tolerated is the share of the time that stalls may take.
 	tolerated = 0.01
 )
 
-// Watch measures how late this process's timers are, from Start until Busy is called.
+// Watch measures how late this process's timers are, from Start to Busy.
 type Watch struct {
 	start time.Time
 	stop  chan struct{}
@@ -35,7 +35,7 @@ func Start(t testing.TB) *Watch {
 	return w
 }
 
-// Busy ends the measurement, and says whether the machine was too busy to judge by. It may be called once.
+// Busy ends the measurement, and reports whether the machine was too busy to judge. It is called once at most.
 func (w *Watch) Busy(t testing.TB) bool {
 	t.Helper()
 	close(w.stop)
@@ -43,7 +43,7 @@ func (w *Watch) Busy(t testing.TB) bool {
 	late := <-w.late
 	share := late.Seconds() / time.Since(w.start).Seconds()
 	if share > tolerated {
-		t.Logf("this machine kept the test from running for %.1f %% of the time, too long to judge by", 100*share)
+		t.Logf("stalls took %.1f %% of the time, which is too much to judge the utilization", 100*share)
 	}
 	return share > tolerated
 }

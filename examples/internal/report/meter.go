@@ -12,15 +12,16 @@ import (
 	"golang.org/x/term"
 )
 
-// Sample is how far a run is.
+// Sample is the progress of a run.
 type Sample struct {
-	Done    int64 // of the total, however they ended
-	Skipped int64 // of those, how many took no time
+	Done    int64 // requests that have ended, with success or not
+	Skipped int64 // those of them that an earlier run did
 	Failed  int64
 	Retries int64
+	Note    string // why the run waits; empty while it goes on
 }
 
-// Meter shows how far a run is: on a terminal as a bar, elsewhere as a line every few seconds.
+// Meter shows the progress of a run: on a terminal as a bar, elsewhere as a line every 5 s.
 type Meter struct {
 	total  int64
 	start  time.Time
@@ -59,7 +60,7 @@ func (m *Meter) bar(w io.Writer) {
 	m.every(barInterval, func() {
 		s := m.sample()
 		bar.Describe(m.describe(s))
-		_ = bar.Set64(min(s.Done, m.total)) // a terminal that went away mustn't end the run
+		_ = bar.Set64(min(s.Done, m.total)) // a closed terminal doesn't end the run
 	})
 	fmt.Fprintln(w)
 }
@@ -98,10 +99,13 @@ func (m *Meter) describe(s Sample) string {
 	} else if left <= 0 {
 		parts = append(parts, elapsed.Round(100*time.Millisecond).String())
 	}
+	if s.Note != "" {
+		parts = append(parts, s.Note)
+	}
 	return strings.Join(parts, " · ")
 }
 
-// Count writes a number with commas.
+// Count formats a number with commas.
 func Count(n int64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

@@ -24,7 +24,7 @@ var config = caller.Config{
 	Concurrency: 5,
 }
 
-// sample is the summary of ten attempts within a second.
+// sample returns the summary of ten attempts within a second.
 func sample(t *testing.T) *report.Summary {
 	t.Helper()
 	tally := report.NewTally(config.Keys)
@@ -44,14 +44,15 @@ func sample(t *testing.T) *report.Summary {
 		}
 		hooks.Attempted(a)
 	}
-	hooks.Attempted(caller.Attempt{}) // was never admitted
+	hooks.Attempted(caller.Attempt{}) // got no key
 	hooks.Disabled(caller.Block{Key: "k2", Reason: "invalid_api_key"})
 	s := tally.Summarize(config, time.Second)
 	s.Requests, s.Succeeded, s.Failed = 1009, 1008, 1
 	return &s
 }
 
-func TestSummary(t *testing.T) {
+// The summary counts attempts, retries and latencies of all hooks' calls.
+func TestSummary_CountsAttempts(t *testing.T) {
 	s := sample(t)
 	if s.Attempts != 10 || s.Retries != 1 || s.Throttled != 1 || s.Utilization != 1 || s.Errors["503 overloaded"] != 1 {
 		t.Errorf("%+v", s)
@@ -63,25 +64,26 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func TestTable(t *testing.T) {
+// Write writes the summary as aligned tables.
+func TestSummary_WritesTables(t *testing.T) {
 	var out bytes.Buffer
 	sample(t).Write(&out)
 	const want = `
 1,009 requests: 1,008 succeeded, 1 failed, in 1.0 s
 
 Calls
-  throughput                      1008.0/s
-  attempts                              10
-  retries                                1
-  429s received                          1
-  slots missed on a busy machine         0
+  throughput         1008.0/s
+  attempts                 10
+  retries                   1
+  429s received             1
+  send times missed         0
 
-Latency, from sending to the answer
+Latency, from sending to the response
   p50  40.0 ms
   p95  80.1 ms
   p99  80.1 ms
 
-Limits, and how far they were used
+Utilization of the limits
   requests     10 per 1s     each account   50.0 %  ██████████··········
   tokens       1,000 per 1s  each account    2.0 %  ····················
   requests     10 per 1s     the pool      100.0 %  ████████████████████
@@ -101,7 +103,8 @@ Attempts that failed
 	}
 }
 
-func TestNothingSent(t *testing.T) {
+// Without attempts the summary is one line.
+func TestSummary_WithoutAttemptsIsOneLine(t *testing.T) {
 	s := report.NewTally(config.Keys).Summarize(config, 0)
 	var out bytes.Buffer
 	if s.Write(&out); strings.Count(out.String(), "\n") != 2 {
@@ -109,7 +112,8 @@ func TestNothingSent(t *testing.T) {
 	}
 }
 
-func TestCount(t *testing.T) {
+// Count groups digits by commas.
+func TestCount_GroupsDigits(t *testing.T) {
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", 100000: "100,000"} {
 		if got := report.Count(n); got != want {
 			t.Errorf("Count(%d) = %s", n, got)

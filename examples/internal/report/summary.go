@@ -9,27 +9,27 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// Summary is a run in figures. Its JSON is the line that -json prints.
+// Summary has the figures of a run. -json prints it as a line of JSON.
 type Summary struct {
 	Requests    int64   `json:"requests"`
 	Succeeded   int64   `json:"succeeded"`
 	Failed      int64   `json:"failed"`
-	Retries     int64   `json:"retries"`     // attempts that were followed by another one
+	Retries     int64   `json:"retries"`     // attempts that another one followed
 	Throttled   int64   `json:"throttled"`   // 429s received
 	Elapsed     float64 `json:"elapsed_s"`   // from the first request's start to the last one's end
-	Utilization float64 `json:"utilization"` // of the limit that was used most, by this process, 0 to 1
-	P50         float64 `json:"p50_ms"`      // from sending to the answer, of attempts that succeeded; waiting not included
+	Utilization float64 `json:"utilization"` // of the limit that this process used most, 0 to 1
+	P50         float64 `json:"p50_ms"`      // from sending to the response, of attempts that succeeded; without the wait for admission
 	P95         float64 `json:"p95_ms"`
 	P99         float64 `json:"p99_ms"`
 
 	Attempts int64            `json:"-"`
-	Missed   int64            `json:"-"` // slots that went unused because the machine held the process up
+	Missed   int64            `json:"-"` // send times that the process was too late for
 	Limits   []Limit          `json:"-"`
 	Keys     []Key            `json:"-"`
 	Errors   map[string]int64 `json:"-"` // attempts that failed, by kind
 }
 
-// Limit is how far a limit was used, over all that have it.
+// Limit is the utilization of a limit, over all accounts or keys that have it.
 type Limit struct {
 	Metric caller.Metric // or concurrency
 	Limit  int64         // of each that has it
@@ -38,11 +38,11 @@ type Limit struct {
 	Used   float64 // share of what the limit allows in the time, 0 to 1
 }
 
-// Concurrency names the limit on calls in flight beside the metrics.
+// Concurrency is the Metric of the limit on calls in flight.
 const Concurrency caller.Metric = "concurrency"
 
-// Summarize sums up what was counted in the elapsed time under the configuration's limits. The numbers of requests are
-// the caller's to fill in.
+// Summarize returns the figures of the elapsed time under the configuration's limits. The caller adds Requests, Succeeded
+// and Failed.
 func (t *Tally) Summarize(cfg caller.Config, elapsed time.Duration) Summary {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,11 +64,11 @@ func (t *Tally) Summarize(cfg caller.Config, elapsed time.Duration) Summary {
 	return s
 }
 
-// round keeps three decimals.
+// round rounds to three decimals.
 func round(x float64) float64 { return math.Round(x*1000) / 1000 }
 
-// limits leaves out limits of some models only, since it isn't known which requests they count, and daily ones, of which
-// a run says little.
+// limits returns the utilization of the limits. It leaves out limits of some models, because the Tally doesn't count by
+// model, and daily limits, because a run is too short.
 func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) (out []Limit) {
 	if elapsed <= 0 {
 		return nil
@@ -84,7 +84,7 @@ func (t *Tally) limits(cfg caller.Config, elapsed time.Duration) (out []Limit) {
 		}
 		scope := cmp.Or(l.Scope, caller.PerAccount)
 		allowed := float64(l.Rate) * float64(holders[scope]) * elapsed.Seconds() / l.Period.Seconds()
-		// What fits in less than a period may go at once.
+		// In less than a period a burst can exceed the evenly allowed part.
 		out = append(out, Limit{l.Metric, l.Rate, l.Period, scope, min(float64(t.charged[l.Metric])/allowed, 1)})
 	}
 	if cfg.Concurrency > 0 {

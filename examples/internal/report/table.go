@@ -12,7 +12,7 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// Write shows the summary as text for people.
+// Write writes the summary as tables.
 func (s *Summary) Write(w io.Writer) {
 	rate := 0.0
 	if s.Elapsed > 0 {
@@ -29,12 +29,12 @@ func (s *Summary) Write(w io.Writer) {
 		{"attempts", Count(s.Attempts)},
 		{"retries", Count(s.Retries)},
 		{"429s received", Count(s.Throttled)},
-		{"slots missed on a busy machine", Count(s.Missed)},
+		{"send times missed", Count(s.Missed)},
 	})
-	Section(w, "Latency, from sending to the answer", "<>", [][]string{
+	Section(w, "Latency, from sending to the response", "<>", [][]string{
 		{"p50", millis(s.P50)}, {"p95", millis(s.P95)}, {"p99", millis(s.P99)},
 	})
-	Section(w, "Limits, and how far they were used", "<<<><", s.limitRows())
+	Section(w, "Utilization of the limits", "<<<><", s.limitRows())
 	Section(w, "Keys", "<<>><<", s.keyRows())
 	Section(w, "Attempts that failed", "<>", s.errorRows())
 }
@@ -68,7 +68,7 @@ func (s *Summary) errorRows() (rows [][]string) {
 	return rows
 }
 
-// Section writes rows in columns under a title, and nothing if there are none. align has < or > for each column.
+// Section writes rows in columns under a title. Without rows it writes nothing. align has < or > for each column.
 func Section(w io.Writer, title, align string, rows [][]string) {
 	if len(rows) == 0 {
 		return
@@ -94,7 +94,7 @@ func Section(w io.Writer, title, align string, rows [][]string) {
 	}
 }
 
-// Bar draws a share of 1 in twenty steps.
+// Bar returns a bar of twenty steps for a share, 0 to 1.
 func Bar(share float64) string {
 	full := int(min(max(share, 0), 1)*20 + 0.5)
 	return strings.Repeat("█", full) + strings.Repeat("·", 20-full)
@@ -104,7 +104,7 @@ func percent(share float64) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
 func millis(ms float64) string { return fmt.Sprintf("%.1f ms", ms) }
 
-// period writes 1m0s as 1m.
+// period formats a duration as 1m, where String has 1m0s.
 func period(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -116,7 +116,7 @@ func period(d time.Duration) string {
 	return s
 }
 
-// holder says what has a limit.
+// holder returns what has a limit of a scope, as text.
 func holder(scope caller.LimitScope) string {
 	if scope == caller.PerPool {
 		return "the pool"

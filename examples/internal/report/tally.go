@@ -1,4 +1,4 @@
-// Package report counts what the examples do and shows it: while they run, and at the end.
+// Package report counts the attempts of an example, and shows progress and a summary.
 package report
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/penstock/penstock/caller"
 )
 
-// Tally counts attempts. It is safe for concurrent use.
+// Tally counts attempts and their costs. It is safe for concurrent use.
 type Tally struct {
 	mu        sync.Mutex
 	latency   *hdrhistogram.Histogram // microseconds
@@ -27,14 +27,14 @@ type Tally struct {
 	charged   caller.Cost
 }
 
-// Key is what became of one key.
+// Key has the figures of one key.
 type Key struct {
 	ID, Account        string
-	Attempts, Answered int64 // tries, and those that succeeded
+	Attempts, Answered int64 // attempts, and those that succeeded
 	State              string
 }
 
-// NewTally returns a Tally that knows the keys, so that one that is never used is seen too.
+// NewTally returns a Tally that lists the keys, also those without attempts.
 func NewTally(keys []caller.Key) *Tally {
 	t := &Tally{
 		latency: hdrhistogram.New(1, int64(time.Hour/time.Microsecond), 3),
@@ -46,12 +46,12 @@ func NewTally(keys []caller.Key) *Tally {
 	return t
 }
 
-// Hooks returns what a caller.Config needs for its attempts to be counted.
+// Hooks returns the hooks by which a caller.Config reports its attempts to the Tally.
 func (t *Tally) Hooks() caller.Hooks {
 	return caller.Hooks{Attempted: t.attempted, Disabled: t.disabled}
 }
 
-// Charge notes what a request costs by a profile's estimate. The request is left as it is.
+// Charge adds the cost of a request by a profile's estimate. It doesn't change the request.
 func (t *Tally) Charge(r *http.Request, estimate func(*http.Request, []byte) caller.Cost) {
 	var cost caller.Cost
 	if estimate != nil && r.GetBody != nil {
@@ -107,14 +107,14 @@ func (t *Tally) disabled(c caller.Block) {
 	}
 }
 
-// Retries returns how many attempts were followed by another one so far.
+// Retries returns the number of attempts that another one followed.
 func (t *Tally) Retries() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.retries
 }
 
-// Failures returns how many attempts failed, by kind.
+// Failures returns the number of failed attempts by kind.
 func (t *Tally) Failures() map[string]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -133,10 +133,10 @@ func (t *Tally) key(id, account string) *Key {
 	return k
 }
 
-// kind names a failed attempt: 503 overloaded, connection refused and the like.
+// kind returns the kind of a failed attempt, such as "503 overloaded".
 func kind(a caller.Attempt) string {
 	if a.Status == 0 {
-		return a.Verdict.Outcome.String() + ", no answer"
+		return a.Verdict.Outcome.String() + ", no response"
 	}
 	return fmt.Sprintf("%d %s", a.Status, a.Verdict.Outcome)
 }

@@ -1,4 +1,4 @@
-// Package store gives the examples their Redis: a real one by URL, or one embedded in the process.
+// Package store connects the examples to a Redis: a real one by URL, or one embedded in the process.
 package store
 
 import (
@@ -19,8 +19,8 @@ type Store struct {
 	embedded *miniredis.Miniredis
 }
 
-// Open finds the Redis at the URL, redis://[user:password@]host:port/db, and makes sure that it answers; an empty URL
-// starts an embedded one. No error shows the URL, which may hold a password.
+// Open returns the Redis at a URL, redis://[user:password@]host:port/db, after a ping. An empty URL starts an embedded one.
+// Errors leave out the URL, which may hold a password.
 func Open(ctx context.Context, url string) (*Store, error) {
 	if url == "" {
 		m := miniredis.NewMiniRedis()
@@ -46,13 +46,13 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-// Embedded says whether the Redis lives in this process, so that no other process shares it.
+// Embedded reports whether the Redis is embedded in this process.
 func (s *Store) Embedded() bool { return s.embedded != nil }
 
-// URL returns where other processes find the Redis. It may hold a password.
+// URL returns the URL of the Redis for other processes. It may hold a password.
 func (s *Store) URL() string { return s.url }
 
-// Connect returns a client of its own, for the caller to close.
+// Connect returns a new client, which the caller closes.
 func (s *Store) Connect() *redis.Client {
 	options := s.options
 	return redis.NewClient(&options)

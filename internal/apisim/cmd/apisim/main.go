@@ -5,7 +5,7 @@
 //	apisim -config sim.yaml
 //
 // The first form makes accounts org-1, org-2, … with one key each: k1 with the secret sk-sim-1, and so on. A file may
-// say all that apisim.Config has:
+// have all fields of apisim.Config:
 //
 //	addr: 127.0.0.1:18080
 //	latency: {min: 20ms, max: 80ms}
@@ -16,7 +16,7 @@
 //	    limits: [{metric: requests, limit: 200, per: 4s}]
 //	    concurrency: 20
 //
-// While it runs, POST /sim/revoke and its like change it, and GET /sim/ledger tells what it has seen.
+// While it runs, POST /sim/revoke and others change its settings, and GET /sim/ledger returns its ledger.
 package main
 
 import (

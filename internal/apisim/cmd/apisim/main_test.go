@@ -15,7 +15,8 @@ import (
 	"github.com/penstock/penstock/internal/apisim"
 )
 
-func TestRunPrintsAddressAndLedger(t *testing.T) {
+// The first line of output is the address, the rest is the ledger.
+func TestRun_PrintsAddressAndLedger(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -59,7 +60,8 @@ func TestRunPrintsAddressAndLedger(t *testing.T) {
 	}
 }
 
-func TestConfigureFromFile(t *testing.T) {
+// A file may have all fields of the configuration.
+func TestConfigure_ReadsAFile(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "sim.yaml")
 	write := func(s string) {
@@ -95,7 +97,8 @@ accounts:
 	}
 }
 
-func TestConfigureFlags(t *testing.T) {
+// Flags make accounts with one key each.
+func TestConfigure_ReadsFlags(t *testing.T) {
 	t.Parallel()
 	cfg, err := configure([]string{"-latency", "5ms-7ms", "-reset", "0.5", "-tokens", "10"})
 	if err != nil {

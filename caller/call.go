@@ -1,0 +1,172 @@
+package caller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/retry"
+)
+
+// Do makes one call of the given cost. It waits for admission and runs f with the granted key. If f fails, and another
+// attempt can help, it runs f again, with another key if that can help. The retry policy and ctx bound the attempts.
+//
+// The pool judges an error of f by the first of these that applies:
+//
+//	the error has a method Verdict() Verdict    that verdict
+//	a *StatusError, as from CheckResponse       the Profile's verdict on the response
+//	a failure of the network                    Transient
+//	anything else                               ClientError
+//
+// An error marked by retry.Permanent isn't tried again. f must be safe to repeat, unless Options.Idempotency is
+// IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns.
+//
+// Do returns the value of the last attempt. Its error is an *Error.
+func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, *Grant) (T, error)) (T, error) {
+	k := &call[T]{pool: c, opts: OptionsFrom(ctx)}
+	c.settings.setIdempotencyKey(&k.opts)
+	k.hedged = c.hedger != nil && k.opts.Idempotency != IdempotencyNo
+	if k.opts.Estimated {
+		cost, k.prompt = c.settings.calibrate(k.opts.Model, cost)
+	}
+	k.send = func(ctx context.Context, g *Grant) (T, Verdict, error) {
+		defer g.finishAttempt()
+		value, err := f(ctx, g)
+		v := c.judgeError(ctx, err)
+		if s, ok := errors.AsType[*StatusError](err); ok {
+			c.observe(g, s.response())
+		}
+		return value, v, noUnsafeRetry(v, withCancelCause(ctx, err), k.opts.Idempotency != IdempotencyNo)
+	}
+	if k.opts.DedupKey == "" {
+		return k.run(ctx, cost)
+	}
+	charged := cost // a variable that isn't assigned again doesn't go to the heap
+	return withDedup(ctx, c, k.opts.DedupKey, func(ctx context.Context) (T, error) { return k.run(ctx, charged) })
+}
+
+// call is one call of a pool, made by Do or Transport.
+type call[T any] struct {
+	pool     *Pool
+	opts     Options
+	prompt   int64  // tokens that the prompt was estimated at; 0: the usage is no sample
+	hedged   bool   // a second request may be sent
+	endpoint string // of a request, for the circuit breaker and the latencies; empty for Do
+	// send makes an attempt with a grant, and finishes it at the latest when nothing more is read of its value.
+	send func(context.Context, *Grant) (T, Verdict, error)
+	// discard takes the values of attempts that are followed by another. Optional.
+	discard func(T)
+
+	ctx      context.Context // the call's own
+	last     Attempt         // Number is 0 if it got no key
+	sent     int             // attempts that got a key
+	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
+}
+
+// run makes the call: Retry( Hedge( Breaker( attempt ))).
+func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
+	var none T
+	c := k.pool
+	if err := k.opts.check(); err != nil {
+		return none, &Error{Pool: c.settings.Name, Err: err}
+	}
+	units, err := c.settings.units(cost, k.opts.Model)
+	if err != nil {
+		return none, err
+	}
+	c.stats.call()
+	k.ctx = ctx
+	bounded, cancel := c.settings.withTimeout(ctx)
+	defer cancel()
+	next := k.attempts()
+	var discard []func(T)
+	if k.discard != nil {
+		discard = []func(T){k.discard}
+	}
+	value, err := retry.Do(bounded, c.settings.Retry, func(_ context.Context, n int) (T, error) {
+		if n > 1 {
+			c.attempted(k.last, true)
+		}
+		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
+			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
+		}})
+		if k.last = r.attempt; k.last.Number > 0 {
+			k.sent++
+		}
+		return r.value, r.err
+	}, discard...)
+	c.attempted(k.last, false)
+	c.stats.end(err == nil)
+	if err != nil {
+		err = k.failure(err)
+	}
+	return value, err
+}
+
+// attempts returns Hedge( Breaker( attempt )). A wrapper that isn't configured is left out.
+func (k *call[T]) attempts() attemptFunc[T] {
+	next := attemptFunc[T](k.attempt)
+	if k.pool.circuits != nil {
+		next = withBreaker(k.pool.circuits, next)
+	}
+	if k.hedged {
+		next = withHedge(k.pool.hedger, next, func(r attemptResult[T]) {
+			if r.attempt.Number > 0 {
+				if k.discard != nil {
+					k.discard(r.value)
+				}
+				k.pool.attempted(r.attempt, true)
+			}
+		})
+	}
+	return next
+}
+
+// attempted counts an attempt and calls the hook.
+func (c *Pool) attempted(a Attempt, retrying bool) {
+	if a.Number == 0 {
+		return
+	}
+	c.stats.attempt(a.Verdict)
+	if hook := c.settings.Hooks.Attempted; hook != nil {
+		a.Retrying = retrying
+		hook(a)
+	}
+}
+
+// failure returns the *Error of a call that failed with err.
+func (k *call[T]) failure(err error) error {
+	last := &k.last
+	out := &Error{
+		Pool: k.pool.settings.Name, Key: last.Key, Account: last.Account, RetryAfter: last.Verdict.RetryAfter, Attempts: k.sent,
+		Outcome: last.Verdict.Outcome, Err: err,
+	}
+	if refusal, ok := lastError(err).(*Error); ok { // of admission or the circuit breaker
+		if k.sent == 0 {
+			return refusal
+		}
+		out.Metric, out.Limit, out.Cost, out.RetryAfter = refusal.Metric, refusal.Limit, refusal.Cost, refusal.RetryAfter
+		out.Err = &cutShortError{refusal.Err, err}
+	}
+	return out
+}
+
+// lastError returns the last attempt's error without the marks of package retry.
+func lastError(err error) error {
+	if r, ok := err.(*retry.Error); ok && r.Attempts > 0 && r.Attempts <= len(r.Errs) {
+		err = r.Errs[r.Attempts-1]
+	}
+	if _, ok := err.(retry.Hinter); ok {
+		err = errors.Unwrap(err)
+	}
+	return err
+}
+
+// outcomeError is the error of an attempt that has a response which isn't a success, and no other error.
+type outcomeError struct{ verdict Verdict }
+
+func (e *outcomeError) Error() string {
+	return fmt.Sprintf("the provider's response: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
+}

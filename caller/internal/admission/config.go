@@ -1,0 +1,146 @@
+package admission
+
+import (
+	"time"
+
+	"github.com/penstock/penstock/scripts"
+)
+
+// Config describes a pool as admission works with it. It has been checked: see caller's settings.
+type Config struct {
+	Pool        string        // name of the pool in Redis
+	Session     string        // name of this process in the pool, different from that of every other session
+	SessionTTL  time.Duration // time for which the permits of a dead process stay taken
+	Accounts    []Account     // at least one
+	Limits      []Limit
+	Metrics     int       // number of metrics that a call has units of
+	Concurrency int       // calls in flight of each account, over all processes; 0: no limit
+	Adaptive    *Adaptive // how that number follows the samples, with Concurrency as upper bound; nil: it doesn't
+	Strategy    Strategy
+
+	ArrivalJitter time.Duration // how much longer one call may take to the provider than another
+	Horizon       time.Duration // how far ahead of now a call of the highest priority may be booked
+	Aging         time.Duration // time after which a waiting call moves up one priority; more than 0
+	MaxWaiting    int           // calls of this process that may wait
+
+	ContinueOnLeaseLoss bool // calls in flight go on when their permits may go to others
+	Observer            Observer
+}
+
+// Observer has functions that are called without the lock. Each is optional and must return quickly.
+type Observer struct {
+	// Admitted is called when a call has been admitted and its send time has come.
+	Admitted func(g *Grant, waited time.Duration)
+	// LeaseLost is called when the permits of the calls in flight are lost, with the number of these calls and the error of
+	// the last script call; nil: it succeeded.
+	LeaseLost func(calls int, failure error)
+	// RedisFailed is called when a script call fails.
+	RedisFailed func(error)
+}
+
+// Scope is what has a limit.
+type Scope = scripts.LimitScope
+
+// Strategy says which account gets a call that several can serve.
+type Strategy = scripts.Strategy
+
+// Adaptive says how a limit on calls in flight follows the samples. Its OK, Dropped, Total and Peak don't count here.
+type Adaptive = scripts.SemaphoreAdaptive
+
+// Values of Scope.
+const (
+	PerAccount = scripts.PerAccount
+	PerKey     = scripts.PerKey
+	PerPool    = scripts.PerPool
+)
+
+// Values of Strategy.
+const (
+	LeastLoaded    = scripts.LeastLoaded
+	RoundRobin     = scripts.RoundRobin
+	FirstAvailable = scripts.FirstAvailable
+)
+
+// Account is what the provider counts, and its keys.
+type Account struct {
+	ID   string
+	Keys []Key
+}
+
+// Key is an API key without its secret.
+type Key struct {
+	ID     string
+	Weight int // at least 1
+}
+
+// Limit is one limit: GCRA with an emission interval and a burst, or a daily count.
+type Limit struct {
+	Name     string // unique among the limits of a scope
+	Scope    Scope
+	Metric   int           // index of the metric that is counted
+	Interval float64       // seconds per unit; 0 for a daily count
+	Burst    int64         // units; the whole count of a daily count
+	Grows    bool          // the burst grows to what calls cost
+	Rate     int64         // units per Period that the provider allows
+	Usable   int64         // units of Rate that the pool uses, and that one call may cost; at least 1
+	Period   time.Duration // length of the window, or time in which the bucket refills
+	Models   []string      // patterns of the models that are counted; empty: every call is
+	// NextReset returns when a daily count starts anew after a time; nil: the limit isn't a daily count.
+	NextReset func(time.Time) time.Time
+}
+
+func (l *Limit) daily() bool { return l.NextReset != nil }
+
+// Request is what one attempt asks of admission.
+type Request struct {
+	Units    []int64 // by metric; it isn't changed and mustn't be
+	Model    string
+	Priority int      // 0 is the lowest, Priorities-1 the highest
+	Affinity string   // calls of the same affinity prefer the same account; empty: none
+	Exclude  []string // accounts that the call must not take
+	Retry    bool     // it goes before first attempts of its priority
+}
+
+// Priorities is the number of priorities.
+const Priorities = 3
+
+// Block takes a key or an account out of use.
+type Block struct {
+	Account string
+	Key     string        // empty: the whole account
+	For     time.Duration // from now
+	// Disabled: after For one call tries the key or account, and the others wait for its result. Otherwise it cools down,
+	// and the cooldown of an account is one for the models that share their limits with the call that caused it.
+	Disabled bool
+	Reason   string // for people
+}
+
+// Sample is the result of an attempt for the adaptive limit.
+type Sample uint8
+
+// Values of Sample.
+const (
+	None       Sample = iota // says nothing
+	Served                   // the provider did what was asked
+	Overloaded               // the provider had too much to do, or was too slow
+)
+
+// Feedback is what an attempt taught about its key, account and limits. The zero Feedback teaches nothing.
+type Feedback struct {
+	Block   *Block        // the key or account cools down, or is disabled
+	Works   bool          // the provider accepted the key: this ends its trial
+	Pace    float64       // share of their pace at which the account's limits go on; 0: as before
+	Recover time.Duration // time until the whole pace is back; 0: ten periods of each limit
+	Sample  Sample        // for the adaptive limit
+	Latency time.Duration // of the attempt, for the adaptive limit
+	Quotas  []Quota       // what the provider says is left
+	Initial int64         // calls that the provider would take now: the adaptive limit may begin there; 0: unknown
+}
+
+// Quota is what the provider says is left of one of its limits.
+type Quota struct {
+	Metric    int           // by index
+	Limit     int64         // the whole; 0: the provider doesn't say
+	Period    time.Duration // of the limit; 0: the provider doesn't say
+	Remaining int64
+}

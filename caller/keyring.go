@@ -1,0 +1,166 @@
+package caller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
+)
+
+// operatorFor is the time for which a key that an operator has disabled stays so.
+const operatorFor = 10 * 365 * day
+
+// keyring finds the secret of a key.
+type keyring struct {
+	mu      sync.Mutex                        // held while the keys change here and in admission, so that both get them in the same order
+	secrets atomic.Pointer[map[string]Secret] // by key ID; never changed
+}
+
+// set replaces the keys.
+func (r *keyring) set(keys []Key) {
+	secrets := make(map[string]Secret, len(keys))
+	for _, k := range keys {
+		secrets[k.ID] = k.Secret
+	}
+	r.secrets.Store(&secrets)
+}
+
+// secret returns the secret of a key, and false if the key is gone.
+func (r *keyring) secret(key string) (Secret, bool) {
+	s, ok := (*r.secrets.Load())[key]
+	return s, ok
+}
+
+// accountsOf returns the accounts of keys, in order.
+func accountsOf(keys []Key) []admission.Account {
+	var accounts []admission.Account
+	index := map[string]int{}
+	for _, k := range keys {
+		name := cmp.Or(k.Account, k.ID)
+		at, ok := index[name]
+		if !ok {
+			at = len(accounts)
+			index[name] = at
+			accounts = append(accounts, admission.Account{ID: name})
+		}
+		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.ID, Weight: max(1, k.Weight)})
+	}
+	return accounts
+}
+
+// checkKeys returns an error that says everything that is wrong with keys.
+func checkKeys(all []Key) error {
+	if len(all) == 0 {
+		return errors.New("Keys is empty: give at least one API key")
+	}
+	var errs []error
+	keys := map[string]bool{}
+	secrets := map[Secret]int{}
+	for i, k := range all {
+		switch {
+		case k.ID == "":
+			errs = append(errs, fmt.Errorf("Keys[%d] has no ID: give each key a public name", i))
+		case keys[k.ID]:
+			errs = append(errs, fmt.Errorf("key %q appears twice: give each key its own ID", k.ID))
+		}
+		if k.Secret.IsZero() {
+			errs = append(errs, fmt.Errorf("key %q has no Secret: set it", k.ID))
+		} else if showsSecret(k) {
+			// Neither name is quoted: one holds the secret.
+			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret, and both are public: use other names", i))
+			continue
+		}
+		if first, ok := secrets[k.Secret]; ok && !k.Secret.IsZero() {
+			errs = append(errs, fmt.Errorf("Keys[%d] has the Secret of Keys[%d]: remove one, or its calls count twice", i, first))
+		}
+		if k.Weight < 0 {
+			errs = append(errs, fmt.Errorf("the Weight of key %q is %d: use 0 for the default of 1, or more", k.ID, k.Weight))
+		}
+		keys[k.ID], secrets[k.Secret] = true, i
+	}
+	return errors.Join(errs...)
+}
+
+// showsSecret reports whether a public name of a key contains its secret. A secret of a few letters may be part of a name
+// by chance.
+func showsSecret(k Key) bool {
+	secret := k.Secret.Reveal()
+	for _, name := range []string{k.ID, k.Account} {
+		if name == secret || len(secret) >= 8 && strings.Contains(name, secret) {
+			return true
+		}
+	}
+	return false
+}
+
+// SetKeys replaces the keys of this process while calls go on. A key that is gone gets no new calls. A key that stays
+// keeps its state and gets its new secret and weight. The other processes of the pool need the same keys. If SetKeys
+// returns an error, nothing has changed.
+func (c *Pool) SetKeys(keys []Key) error {
+	if err := checkKeys(keys); err != nil {
+		return fmt.Errorf("caller: the keys of pool %q: %w", c.settings.Name, err)
+	}
+	c.keyring.mu.Lock()
+	defer c.keyring.mu.Unlock()
+	c.keyring.set(keys) // first, so that no key is granted whose secret isn't there
+	c.admission.SetAccounts(accountsOf(keys))
+	return nil
+}
+
+// WatchKeys calls load at an interval, and SetKeys with its keys, until ctx ends. An error of load or SetKeys goes to
+// Hooks.KeysFailed, and the keys stay as they were. WatchKeys returns the cause of ctx's end, or an error if the interval
+// isn't more than 0.
+func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(context.Context) ([]Key, error)) error {
+	if every <= 0 {
+		return fmt.Errorf("caller: the interval of WatchKeys is %v: use more than 0", every)
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+		keys, err := load(ctx)
+		if err == nil {
+			err = c.SetKeys(keys)
+		}
+		if err != nil && ctx.Err() == nil && c.settings.Hooks.KeysFailed != nil {
+			c.settings.Hooks.KeysFailed(err)
+		}
+	}
+}
+
+// Disable takes a key out of use in all processes until Enable. It returns when Redis has confirmed it. Calls that have
+// been admitted go on. Inspect and ErrNoKeys show the reason.
+func (c *Pool) Disable(ctx context.Context, key, reason string) error {
+	b := admission.Block{Key: key, For: operatorFor, Disabled: true, Reason: reason}
+	return c.instructed(key, c.admission.Block(ctx, b))
+}
+
+// Enable puts a key that was disabled, by Disable or because the provider rejected it, back into use. It returns when Redis
+// has confirmed it. A cooldown goes on.
+func (c *Pool) Enable(ctx context.Context, key string) error {
+	return c.instructed(key, c.admission.Unblock(ctx, "", key))
+}
+
+// EnableAccount puts an account that was disabled because it was out of credit back into use. It returns when Redis has
+// confirmed it.
+func (c *Pool) EnableAccount(ctx context.Context, account string) error {
+	return c.instructed(account, c.admission.Unblock(ctx, account, ""))
+}
+
+// instructed returns the error of an operator's order about a key or account.
+func (c *Pool) instructed(name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Pool: c.settings.Name, Key: name, Err: reasonOf(err)}
+}
