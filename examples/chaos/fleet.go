@@ -158,7 +158,7 @@ func readLines[T any](t testing.TB, path string) (all []T, torn int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // was only read
 	for line, err := range batch.Lines(file, batch.MaxRecord) {
 		var v T
 		if err != nil || line.Torn || json.Unmarshal(line.Text, &v) != nil {

@@ -31,9 +31,6 @@ var defaultLoad = load{
 	SessionTTL: 3 * time.Second, AttemptTimeout: 6 * time.Second,
 }
 
-// heartbeat is the time between two reports of a process that holds permits.
-func (l *load) heartbeat() time.Duration { return l.SessionTTL / 3 }
-
 func account(n int) string { return fmt.Sprintf("org-%d", n) }
 
 // keyIDs returns the IDs of an account's two keys.

@@ -27,7 +27,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{load: defaultLoad}
 	fs := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the caller shows errors
-	fs.StringVar(&o.kind, "kind", "", "`kinds` of fault: one, or several with commas, each in a run of its own; \"all\"; \"\" mixes all in one run")
+	fs.StringVar(&o.kind, "kind", "", "`kinds` of fault, with commas, each in a run of its own; \"all\" (default: one run that mixes all)")
 	fs.Uint64Var(&o.seed, "seed", 1, "`number` that decides when which faults happen")
 	fs.DurationVar(&o.duration, "duration", 30*time.Second, "how long each run works, at least 6s")
 	fs.IntVar(&o.workers, "workers", 4, "`number` of worker processes, 1 to 16")

@@ -18,14 +18,15 @@ func failing(kind string, rate float64) func(*driver, planned) {
 	return func(d *driver, _ planned) { d.provider.tell("failure", map[string]any{"kind": kind, "rate": rate}) }
 }
 
-func (d *driver) latency(times time.Duration) {
-	l := &d.opts.load
-	d.provider.tell("latency", map[string]any{"min": (times * l.LatencyMin).String(), "max": (times * l.LatencyMax).String()})
+func (d *driver) latency(least, most time.Duration) {
+	d.provider.tell("latency", map[string]any{"min": least.String(), "max": most.String()})
 }
 
-func slowProvider(d *driver, _ planned) { d.latency(3) }
+func slowProvider(d *driver, _ planned) {
+	d.latency(3*d.opts.load.LatencyMin, 3*d.opts.load.LatencyMax)
+}
 
-func usualProvider(d *driver, _ planned) { d.latency(1) }
+func usualProvider(d *driver, _ planned) { d.latency(d.opts.load.LatencyMin, d.opts.load.LatencyMax) }
 
 func lateProvider(d *driver, _ planned) {
 	d.recorder.SetMood(recorder.Mood{Kind: recorder.Slow, Share: 1, Delay: 300 * ms})

@@ -33,6 +33,6 @@ func TestStandalone_ReturnsNilWithoutFailure(t *testing.T) {
 		t.Cleanup(func() { after = t.Context().Err() })
 	})
 	if err != nil || during != nil || after == nil {
-		t.Errorf("got error %v, context %v then %v; want nil, nil, an error", err, during, after)
+		t.Errorf("got error %v, context %v then %v; want no error, a context that is over only then", err, during, after)
 	}
 }

@@ -2,7 +2,10 @@ package recorder
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -69,7 +72,9 @@ type reply struct {
 	body   []byte
 	length int64 // of the whole body; -1: unknown
 	cut    bool  // body is not the whole body
-	storm  bool
+
+	stalled bool // the rest of the body never comes; without it, a reset follows
+	storm   bool
 }
 
 // stormBody is a refusal without a reason that a client could do anything about.
@@ -102,12 +107,23 @@ func (a *reply) reason() string {
 	}
 }
 
-// write sends the answer. Where it was cut, a reset follows what there is of it.
+// answers reports whether the answer is a whole completion, and not an error or an empty text under status 200.
+func (a *reply) answers() bool {
+	var completion struct {
+		Choices []struct {
+			Message struct {
+				Content string `json:"content"`
+			} `json:"message"`
+		} `json:"choices"`
+	}
+	return a.status/100 == 2 && !a.cut && json.Unmarshal(a.body, &completion) == nil &&
+		len(completion.Choices) > 0 && completion.Choices[0].Message.Content != ""
+}
+
+// write sends the answer. Where it was cut, the connection ends after what there is of it.
 func (a *reply) write(w http.ResponseWriter) {
 	if !a.cut {
-		for name, values := range a.header {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), a.header)
 		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body) // the client may have left
@@ -126,6 +142,10 @@ func (a *reply) write(w http.ResponseWriter) {
 		a.status, http.StatusText(a.status), length)
 	_, _ = out.Write(a.body)
 	_ = out.Flush()
+	if a.stalled {
+		_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
+		_, _ = io.Copy(io.Discard, conn) // until the client leaves
+	}
 }
 
 // abort resets the connection in place of an answer.

@@ -32,7 +32,7 @@ type Attempt struct {
 	End     time.Duration // end of the time in flight; 0 while in flight
 	Status  int           // of the answer; 0: none was sent
 	Reason  string        // of a 429: requests, tokens, concurrency, insufficient_quota or storm
-	Whole   bool          // a 2xx answer was sent as a whole
+	Whole   bool          // a completion was sent as a whole
 	Broken  bool          // the answer was cut, or did not come, by a fault; a repetition has a reason
 }
 
@@ -140,7 +140,7 @@ func (r *Recorder) serve(w http.ResponseWriter, req *http.Request) {
 		}
 		gone := req.Context().Err() != nil
 		a.Broken = !gone && (err != nil || reply != nil && reply.cut)
-		a.Whole = !gone && err == nil && reply != nil && !reply.cut && reply.status/100 == 2
+		a.Whole = !gone && err == nil && reply != nil && reply.answers()
 	})
 	if err != nil {
 		abort(w)
@@ -167,6 +167,9 @@ func (r *Recorder) update(f func()) {
 	defer r.mu.Unlock()
 	f()
 }
+
+// stallAfter is the time after which an answer whose end is missing counts as stalled.
+const stallAfter = 500 * time.Millisecond
 
 // errMute is that no answer comes.
 var errMute = errors.New("no answer")
@@ -201,7 +204,9 @@ func (r *Recorder) meet(req *http.Request, body []byte, mood Mood) (*reply, erro
 
 // forward sends the attempt to the provider and reads all that comes.
 func (r *Recorder) forward(req *http.Request, body []byte) (*reply, error) {
-	out, err := http.NewRequestWithContext(req.Context(), req.Method, r.cfg.Upstream+req.URL.Path, bytes.NewReader(body))
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	out, err := http.NewRequestWithContext(ctx, req.Method, r.cfg.Upstream+req.URL.Path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -214,8 +219,12 @@ func (r *Recorder) forward(req *http.Request, body []byte) (*reply, error) {
 		return nil, err
 	}
 	defer res.Body.Close()
+	timer := time.AfterFunc(stallAfter, cancel)
 	text, err := io.ReadAll(res.Body)
-	return &reply{status: res.StatusCode, header: res.Header, body: text, length: res.ContentLength, cut: err != nil}, nil
+	stalled := !timer.Stop() && err != nil
+	return &reply{
+		status: res.StatusCode, header: res.Header, body: text, length: res.ContentLength, cut: err != nil, stalled: stalled,
+	}, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
