@@ -105,6 +105,10 @@ func (d *driver) work() {
 			*f = ledger.Fault{
 				Kind: p.kind.name, Begin: d.now(), LosesState: p.kind.loses, Throttles: p.kind.throttles, Recovers: p.kind.recovers,
 			}
+			if p.kind.ready != nil {
+				p.kind.ready(d)
+				f.Begin = d.now()
+			}
 			p.kind.begin(d, p)
 		} else {
 			p.kind.end(d, p)

@@ -24,8 +24,9 @@ type kind struct {
 	beyondTTL bool
 	// recovers bounds the time until throughput is back. 0: it is not judged.
 	recovers  time.Duration
-	loses     bool // Redis loses what it had acknowledged
-	throttles bool // 429s are expected
+	loses     bool          // Redis loses what it had acknowledged
+	throttles bool          // 429s are expected
+	ready     func(*driver) // waits until the fault can happen; nil: it always can
 	begin     func(*driver, planned)
 	end       func(*driver, planned) // nil for a fault that is over when it has begun
 }
@@ -130,12 +131,12 @@ var workerKinds = []*kind{
 }
 
 var serversKinds = []*kind{
-	{name: "failover", what: "the master hands over in an orderly way", subject: "redis", servers: []string{sentinel, cluster},
-		recovers: 2 * quick, begin: failover},
+	{name: "failover", what: "the master hands over in an orderly way", subject: "redis", servers: onCluster,
+		recovers: 2 * quick, ready: replicaReady, begin: failover},
 	{name: "master-dies", what: "kill -9 of the master; a replica takes over", subject: "redis", servers: []string{sentinel, cluster},
-		recovers: 2 * quick, loses: true, begin: crashMaster},
+		recovers: 2 * quick, loses: true, ready: replicaReady, begin: crashMaster},
 	{name: "replica-lags", what: "kill -9 of the master when its replica lags by 1 s", subject: "redis", servers: onSentinel,
-		recovers: 2 * quick, loses: true, begin: crashLagging},
+		recovers: 2 * quick, loses: true, ready: replicaReady, begin: crashLagging},
 	{name: "slots-move", what: "the pool's slot moves to another master", subject: "redis", servers: onCluster,
 		recovers: quick, begin: moveSlot},
 }

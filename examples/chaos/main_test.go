@@ -112,6 +112,7 @@ func TestParse_SaysWhatToDo(t *testing.T) {
 		{"-callers 0", "use 1 to 1000"},
 		{"-accounts 1", "use 2 to 20"},
 		{"-ttl 10ms", "use at least 1s"},
+		{"-latency 10s", "use 10ms to 2.4s"},
 		{"-servers many", "use single, sentinel or cluster"},
 		{"-redis-server /no/such/file", "give the path of a redis-server"},
 		{"-frequency 3", "-h lists the flags"},

@@ -36,12 +36,16 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.StringVar(&o.redis, "redis-server", "", "`path` of another redis-server or valkey-server to run")
 	fs.IntVar(&o.load.Accounts, "accounts", o.load.Accounts, "`number` of the provider's accounts, 2 to 20")
 	fs.DurationVar(&o.load.SessionTTL, "ttl", o.load.SessionTTL, "SessionTTL of the pool, at least 1s")
+	latency := fs.Duration("latency", 0, "mean `duration` of an answer, at least 10ms; long answers keep all permits taken (default 350ms)")
 	fs.Usage = func() { usage(fs, stderr) }
 	if err := fs.Parse(args); err != nil {
 		return o, fmt.Errorf("%w; -h lists the flags", err)
 	}
 	if fs.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q: use flags only; -h lists them", fs.Arg(0))
+	}
+	if *latency != 0 {
+		o.load.LatencyMin, o.load.LatencyMax = *latency*3/4, *latency*5/4
 	}
 	return o, o.check()
 }
@@ -58,6 +62,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-accounts is %d: use 2 to 20", o.load.Accounts)
 	case o.load.SessionTTL < time.Second:
 		return fmt.Errorf("-ttl is %v: use at least 1s", o.load.SessionTTL)
+	case o.load.LatencyMin < 5*time.Millisecond || 2*o.load.LatencyMax > o.load.AttemptTimeout:
+		return fmt.Errorf("-latency: use 10ms to %v, less than half of the attempt timeout", o.load.AttemptTimeout*2/5)
 	case !slices.Contains([]string{single, sentinel, cluster}, o.servers):
 		return fmt.Errorf("-servers is %q: use single, sentinel or cluster", o.servers)
 	}

@@ -1,13 +1,53 @@
 package main
 
-import "github.com/penstock/penstock/internal/redistest"
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/penstock/penstock/internal/redistest"
+)
+
+// replicaReady waits until the master's replica follows it, and the sentinels know so.
+func replicaReady(d *driver) {
+	const patience = 30 * time.Second
+	deadline := time.Now().Add(patience)
+	for {
+		err := d.unready()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			d.t.Fatalf("wait for a replica that can take over: %v", err)
+		}
+		d.sleep(100 * ms)
+	}
+}
+
+// unready returns why no replica can take over.
+func (d *driver) unready() error {
+	ctx := d.t.Context()
+	info, err := d.servers.master().Client(d.t).Info(ctx, "replication").Result()
+	if err != nil || !strings.Contains(info, "role:master") || !strings.Contains(info, "state=online") {
+		return fmt.Errorf("replication: %s, %w", info, err)
+	}
+	if d.servers.sentinel == nil {
+		return nil
+	}
+	for _, s := range d.servers.sentinel.Sentinels {
+		state, err := s.Client(d.t).Do(ctx, "SENTINEL", "CKQUORUM", d.servers.sentinel.Options().MasterName).Text()
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(state, "OK") {
+			return fmt.Errorf("a sentinel says %s", state)
+		}
+	}
+	return nil
+}
 
 // failover lets the master hand over to a replica.
 func failover(d *driver, _ planned) {
-	if d.servers.sentinel != nil {
-		d.servers.sentinel.Failover()
-		return
-	}
 	d.servers.cluster.Failover(d.servers.master())
 }
 

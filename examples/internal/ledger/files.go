@@ -15,7 +15,7 @@ func quotes(a Answer) bool {
 }
 
 // figures are what differs between two errors of one kind.
-var figures = regexp.MustCompile(`w\d+-\w+|\d+(\.\d+)*(ns|µs|ms|s|m)?|0x[0-9a-f]+`)
+var figures = regexp.MustCompile(`chaos-\w+|w\d+-\w+|[0-9a-f]{16,}|\d+(\.\d+)*(ns|µs|ms|s|m)?|0x[0-9a-f]+`)
 
 // judgeFiles counts what the files say of the calls that were begun.
 func (v *Verdict) judgeFiles(run *Run) {
