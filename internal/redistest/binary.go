@@ -10,12 +10,12 @@ import (
 	"testing"
 )
 
-// serverVariable is the environment variable that names the redis-server to test on, such as another version or Valkey.
+// ServerVariable is the environment variable that names the redis-server to test on, such as another version or Valkey.
 // Sentinels run by it, too.
-const serverVariable = "PENSTOCK_REDIS_SERVER"
+const ServerVariable = "PENSTOCK_REDIS_SERVER"
 
 // binary is the redis-server to run: a path, or a name to be found in PATH.
-func binary() string { return cmp.Or(os.Getenv(serverVariable), "redis-server") }
+func binary() string { return cmp.Or(os.Getenv(ServerVariable), "redis-server") }
 
 const howToInstall = "install it with `apt-get install redis-server`, `brew install redis` or your system's like"
 
@@ -28,8 +28,8 @@ func needServer(t testing.TB) {
 	_, err := exec.LookPath(binary())
 	switch {
 	case err == nil:
-	case os.Getenv(serverVariable) != "":
-		t.Fatalf("%s: %v", serverVariable, err)
+	case os.Getenv(ServerVariable) != "":
+		t.Fatalf("%s: %v", ServerVariable, err)
 	case os.Getenv("CI") != "":
 		t.Fatalf("%s is not in PATH, and CI is set: %s", binary(), howToInstall)
 	default:

@@ -211,6 +211,9 @@ func (c *Child) Stderr() string {
 	return c.stderr.String()
 }
 
+// Ended is closed when the child has ended and all its output has arrived.
+func (c *Child) Ended() <-chan struct{} { return c.exited }
+
 // Signal sends a signal, such as os.Interrupt.
 func (c *Child) Signal(s os.Signal) {
 	c.t.Helper()
