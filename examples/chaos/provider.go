@@ -78,25 +78,32 @@ func startProvider(t testing.TB, l *load) *provider {
 // tell orders the provider something over its control interface.
 func (p *provider) tell(path string, order map[string]any) {
 	p.t.Helper()
-	if err := p.try(path, order); err != nil {
+	if _, err := p.try(path, order); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-func (p *provider) try(path string, order map[string]any) error {
+// try orders the provider something, and returns the units that it says it has charged.
+func (p *provider) try(path string, order map[string]any) (units float64, err error) {
 	body, err := json.Marshal(order)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	client := http.Client{Timeout: 5 * time.Second}
 	res, err := client.Post(p.url+"/sim/"+path, "application/json", bytes.NewReader(body))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body)
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the provider refused %s: %s", path, text)
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
 	}
-	return nil
+	if res.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("the provider refused %s: %s", path, text)
+	}
+	var charged struct {
+		Units float64 `json:"units"`
+	}
+	return charged.Units, json.Unmarshal(text, &charged)
 }

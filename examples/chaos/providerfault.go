@@ -76,29 +76,28 @@ func (d *driver) operate(f func(context.Context) error) {
 	}
 }
 
-// foreignUse lets another client take half of an account, in small pieces, until foreignEnd.
+// foreignUse lets another client take half of an account until foreignEnd. What the provider refuses it, it asks for
+// again, up to half of what a period allows.
 func foreignUse(d *driver, p planned) {
-	const piece = 100 * ms
+	const every = 20 * ms
 	ctx, cancel := context.WithCancel(d.t.Context())
 	var running sync.WaitGroup
 	l := &d.opts.load
-	perPiece := float64(l.Requests) / 2 * float64(piece) / float64(l.Period)
+	half := float64(l.Requests) / 2
 	running.Go(func() {
-		tick := time.NewTicker(piece)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
-		owed := 0.0
-		for {
+		for owed := 0.0; ; {
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
 				return
 			}
-			owed += perPiece
-			units := int64(owed)
-			owed -= float64(units)
-			order := map[string]any{"account": d.accountOf(p), "metric": "requests", "units": units}
-			if units > 0 {
-				_ = d.provider.try("foreign-use", order) // what doesn't fit, the other client does without
+			owed = min(owed+half*float64(every)/float64(l.Period), half)
+			order := map[string]any{"account": d.accountOf(p), "metric": "requests", "units": int64(owed)}
+			if owed >= 1 {
+				units, _ := d.provider.try("foreign-use", order) // it asks again
+				owed -= units
 			}
 		}
 	})

@@ -28,8 +28,11 @@ func replicaReady(d *driver) {
 func (d *driver) unready() error {
 	ctx := d.t.Context()
 	info, err := d.servers.master().Client(d.t).Info(ctx, "replication").Result()
-	if err != nil || !strings.Contains(info, "role:master") || !strings.Contains(info, "state=online") {
-		return fmt.Errorf("replication: %s, %w", info, err)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(info, "role:master") || !strings.Contains(info, "state=online") {
+		return fmt.Errorf("replication: %s", info)
 	}
 	if d.servers.sentinel == nil {
 		return nil
