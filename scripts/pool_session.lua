@@ -8,7 +8,7 @@
 -- wait for limits; those that hold permits or wait for some; those with a ticket; permits set aside; the first ticket
 -- that may be there, and the last one that was given. Field q lists all sessions, and n:N the one with ticket N.
 --
--- A sweep reads all sessions, ends leases that are over, and works the sums out anew. It is due when a lease may have
+-- A sweep reads all sessions, ends leases that are over, and recomputes the sums. It is due when a lease may have
 -- ended, and once a TTL.
 --
 -- Expects pool_state.lua. Leaves sums, those of other sessions; others_of, permits that they hold of an account; the
@@ -45,8 +45,9 @@ local function read_sums()
       state.sweep_at = 0
     end
   end
-  sessions.sums = { sessions = a + 0, waiting = b + 0, contenders = c + 0, queue = d + 0, set_aside = e + 0, first =
-    f + 0, last = h + 0 }
+  sessions.sums = {
+    sessions = a + 0, waiting = b + 0, contenders = c + 0, queue = d + 0, set_aside = e + 0, first = f + 0, last = h + 0,
+  }
 end
 read_sums()
 

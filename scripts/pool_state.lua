@@ -24,12 +24,10 @@
 local state = {
   KEEP = 0, now = 0, offset = 0, origin = 0, generation = 0, version = 0, expires = 0, sweep_at = 0, scan_at = 0,
   blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, read_loss = 0, write_loss = 0, SESSION = '',
-    SPARE = 0,
-  write_state = 0
+  SPARE = 0, write_state = 0,
 }
 
-state.KEEP = 900
-
+state.KEEP = 900 -- seconds
 
 -- Numbers in fields are text without signs and exponents, which adding 0 reads at a third of what tonumber costs.
 local HEADER = '^2 (%d+) (%d+) (%d+) (%d+%.?%d*) (%d+%.?%d*) (%d+%.?%d*) (%d+%.?%d*) (%d+%.?%d*) (%d+%.?%d*)$'
@@ -84,9 +82,9 @@ state.own = state.read_session(targets.own_field)
 if state.own and state.own.waiting + state.own.sum == 0 and state.own.ends <= state.now then
   state.own = nil
 end
-state.ran = state.own and state.own.seq or 0 -- seq of this session's last call that did
+state.ran = state.own and state.own.seq or 0 -- seq of this session's last call that ran
 if state.ran >= call.seq then
-  return { err = 'STALE a newer call of this session was here before' }
+  return { err = 'STALE a newer call of this session ran before' }
 end
 
 function state.read_loss()
@@ -106,7 +104,7 @@ function state.write_loss(loss)
     loss.expected, loss.called), state.now + state.KEEP)
 end
 
--- The HASH is kept for SPARE seconds longer than it is needed, so that its time needn't be written with every call.
+-- The HASH lives for SPARE seconds longer than it is needed, so that not every call must write its expiry.
 state.SPARE = 60
 
 -- write_state writes all fields that were put or dropped.
@@ -160,7 +158,7 @@ local function find_loss()
   return (call.known_version > state.version or remembered and state.ran < call.known_seq) and 'some'
 end
 
--- begin_generation notes a loss that no session has found before.
+-- begin_generation records a loss that no session has found before.
 local function begin_generation(what, alive)
   local loss = state.read_loss()
   if what == 'all' and loss.gone == call.known_generation or what == 'some'
