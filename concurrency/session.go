@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -234,23 +235,29 @@ func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreRepl
 	}
 }
 
-// noteWaiting records which waiters are left after the grants of a reply. If Redis knows of them, they wait for a message
-// or the next poll. Newer waiters are worth another report at once.
+// noteWaiting records which waiters Redis counts after the grants of a reply. They wait for a message or the next poll, and
+// so do later ones of their priority, also if the process itself has served the former meanwhile. Newer waiters of a higher
+// priority are worth another report at once.
 func (s *session) noteWaiting(r *scripts.SemaphoreReport, q *queue) {
 	s.waitingPriority = noneWaiting
-	head := q.head()
-	if head == nil || s.reportedAt.Before(s.claimFrom) {
+	if s.reportedAt.Before(s.claimFrom) {
 		return
 	}
 	var wanted int64
 	for _, w := range r.Want {
 		wanted += w
 	}
-	if r.Need > 0 && s.alloc < wanted && s.reportedUnits[head.level] > 0 {
+	counted := r.Need > 0 && s.alloc < wanted
+	head := q.head()
+	switch {
+	case head == nil && counted:
+		s.waitingPriority = slices.IndexFunc(s.reportedUnits[:], func(units int64) bool { return units > 0 })
+	case head == nil:
+	case counted && s.reportedUnits[head.level] > 0:
 		s.waitingPriority = head.level
-		return
+	default:
+		s.reportNow = true
 	}
-	s.reportNow = true
 }
 
 // fail records a failed report. Its outcome may be unknown; the next report replaces it.
