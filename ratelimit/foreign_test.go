@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	_ "github.com/throttled/throttled/v2" // its test file runs here; go.mod must keep it
+	_ "go.uber.org/ratelimit"             // likewise
 )
 
 // foreignSuite is a test file of another module that runs on an adapter of its API to this package.
@@ -55,6 +56,15 @@ var foreignSuites = []foreignSuite{
 			"TestRateLimitUpdateFailures":                       "there is no store whose updates fail",
 			"TestRateLimitUpdateFailuresWithRetryLimitSetToTwo": "likewise",
 			"TestRateLimitPeekReturnsRetryAfter":                "Peek takes nothing and so is never refused",
+		},
+	},
+	{
+		module: "go.uber.org/ratelimit", file: "ratelimit_test.go", adapter: "uber",
+		imports: map[string]string{"github.com/benbjohnson/clock": foreignImport("uber/clock")},
+		tests:   []string{"TestRateLimiter", "TestDelayedRateLimiter", "TestInitial", "TestSlack", "TestMaxSlack"},
+		leftOut: map[string]string{
+			"TestPer":       "its eighth unit comes 3 ns before the minute ends, and Redis' clock counts microseconds",
+			"TestUnlimited": "it gives a thousand calls a millisecond of real time",
 		},
 	},
 }

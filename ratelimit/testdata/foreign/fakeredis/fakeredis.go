@@ -2,6 +2,7 @@
 package fakeredis
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type Server struct {
 	Limiter *ratelimit.Limiter
 	mini    *miniredis.Miniredis
+	mu      sync.Mutex
 	now     time.Time
 }
 
@@ -38,6 +40,8 @@ func New() *Server {
 
 // Set moves the clock forward to t. An earlier time has no effect.
 func (s *Server) Set(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if t.After(s.now) {
 		s.now = t
 		s.mini.SetTime(t)
