@@ -14,7 +14,7 @@ type Mock struct {
 	now     time.Time
 	timers  []timer
 	busy    int       // calls in progress
-	awaited int       // sleepers that were woken and make their next call or sleep again
+	awaited int       // callers whose call has ended and that make the next one
 	changed time.Time // real time of the last change
 }
 
@@ -55,6 +55,7 @@ func (m *Mock) End() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy--
+	m.awaited++
 	m.changed = time.Now()
 }
 
@@ -77,13 +78,15 @@ func (m *Mock) Sleep(d time.Duration) {
 	m.mu.Lock()
 	ch := m.add(d, true)
 	m.busy--
-	m.awaited = max(m.awaited-1, 0)
 	m.mu.Unlock()
 	<-ch
 }
 
 // Add advances the clock by d, timer by timer.
 func (m *Mock) Add(d time.Duration) {
+	m.mu.Lock()
+	m.changed = time.Now() // goroutines that the test has started make their first calls
+	m.mu.Unlock()
 	m.settle(quiet)
 	end := m.Now().Add(d)
 	for m.fire(end) {
@@ -111,7 +114,6 @@ func (m *Mock) fire(end time.Time) bool {
 	m.changed = time.Now()
 	if t.sleep {
 		m.busy++
-		m.awaited++
 	}
 	t.ch <- t.at
 	m.mu.Unlock()
@@ -124,11 +126,11 @@ func (m *Mock) fire(end time.Time) bool {
 }
 
 const (
-	quiet   = 20 * time.Millisecond  // without a change, after which nothing more is expected
-	patient = 200 * time.Millisecond // for the next call of a sleeper, which may have made its last one
+	quiet   = 30 * time.Millisecond  // without a change, after which nothing more is expected
+	patient = 200 * time.Millisecond // for the next call of a caller, which may have made its last one
 )
 
-// settle returns when no call is in progress, no sleeper is about to make one, and nothing has changed for a time.
+// settle returns when no call is in progress, no caller is about to make one, and nothing has changed for a time.
 func (m *Mock) settle(without time.Duration) {
 	for {
 		m.mu.Lock()
