@@ -31,7 +31,7 @@ const (
 // summary is what a process reports of itself to people who look at the pool.
 type summary struct {
 	Started  int64          `json:"started"` // of its first call, in Unix milliseconds
-	At       int64          `json:"at"` // 0 until it is written
+	At       int64          `json:"at"`      // 0 until it is written
 	InFlight int            `json:"in_flight"`
 	Waiting  []summaryWait  `json:"waiting,omitempty"`
 	Used     []summaryUse   `json:"used,omitempty"` // in the last minute
