@@ -88,15 +88,20 @@ func headers(next http.Handler) http.Handler {
 	})
 }
 
-// read reads the pool's state.
-func (h *handler) read(ctx context.Context) (*State, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	f, err := h.source.Fleet(ctx)
+// Read returns what the page of a pool shows now. Its error is the source's.
+func Read(ctx context.Context, source Source) (*State, error) {
+	f, err := source.Fleet(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return newState(f, time.Now()), nil
+}
+
+// read reads the pool's state.
+func (h *handler) read(ctx context.Context) (*State, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	return Read(ctx, h.source)
 }
 
 // view is what the template shows.
