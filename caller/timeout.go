@@ -90,11 +90,12 @@ func AttemptFrom(ctx context.Context) int {
 }
 
 // withTimeout returns a context that ends when the call's Timeout is up. A response may be read for longer.
-func (s *settings) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.Timeout == 0 {
+func (s *settings) withTimeout(ctx context.Context, o *Options) (context.Context, context.CancelFunc) {
+	timeout := cmp.Or(o.Timeout, s.Timeout)
+	if timeout == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, s.Timeout, ErrTimeout)
+	return context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 }
 
 // attemptTimeout is the timeout of an attempt and its error.
@@ -105,9 +106,9 @@ type attemptTimeout struct {
 
 // attemptTimeout returns the timeout of an attempt that starts now: that of the options or the configuration, or what is
 // left of the call's.
-func (s *settings) attemptTimeout(bounded context.Context, ofOptions time.Duration) attemptTimeout {
-	t := attemptTimeout{cmp.Or(ofOptions, s.AttemptTimeout), ErrAttemptTimeout}
-	if s.Timeout == 0 {
+func (s *settings) attemptTimeout(bounded context.Context, o *Options) attemptTimeout {
+	t := attemptTimeout{cmp.Or(o.AttemptTimeout, s.AttemptTimeout), ErrAttemptTimeout}
+	if s.Timeout == 0 && o.Timeout == 0 {
 		return t
 	}
 	deadline, _ := bounded.Deadline()
