@@ -96,7 +96,7 @@ func (k *call[T]) releaseOnPanic(ctx context.Context, g *Grant) (T, Verdict, err
 // which ctx is derived.
 func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeout attemptTimeout) context.Context {
 	g.Attempt = spec.number
-	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, onEnd: spec.onEnd}
+	g.ctx = attemptContext{Context: ctx, call: call, grant: g, number: spec.number, onEnd: spec.onEnd}
 	lease := g.admission.Lost()
 	if timeout.after == 0 && lease == nil {
 		return &g.ctx

@@ -27,6 +27,7 @@ func (e *timeoutError) Temporary() bool { return true }
 type attemptContext struct {
 	context.Context
 	call      context.Context // the call's, which goes on when the attempt's time is up
+	grant     *Grant
 	number    int
 	until     time.Time // end of the attempt's time; zero: it has no timeout
 	timer     *time.Timer
@@ -87,6 +88,15 @@ func AttemptFrom(ctx context.Context) int {
 		return c.number
 	}
 	return 0
+}
+
+// GrantFrom returns the grant of the attempt that ctx belongs to, or nil outside of calls. It serves base transports and
+// functions that Do runs.
+func GrantFrom(ctx context.Context) *Grant {
+	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
+		return c.grant
+	}
+	return nil
 }
 
 // withTimeout returns a context that ends when the call's Timeout is up. A response may be read for longer.

@@ -81,7 +81,8 @@ func (u *upstream) CloseIdleConnections() {
 
 // attempt notes that an attempt begins.
 func (x *exchange) attempt(r *http.Request) {
-	secrets := secretsIn(r)
+	grant := caller.GrantFrom(r.Context())
+	secrets := secretsIn(r, grant)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.running == 0 {
@@ -89,6 +90,9 @@ func (x *exchange) attempt(r *http.Request) {
 	}
 	x.running++
 	x.attempts++
+	if grant != nil {
+		x.key = grant.Key
+	}
 	for _, s := range secrets {
 		if !slices.Contains(x.secrets, s) {
 			x.secrets = append(x.secrets, s)

@@ -63,15 +63,16 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.inFlight.Add(-1)
 	paced := g.newPacedWriter(w)
 	now := time.Now()
-	x := &exchange{gateway: g, in: r, begun: now, idle: now, event: Event{Method: r.Method, Path: r.URL.Path}}
+	x := &exchange{gateway: g, begun: now, idle: now, event: Event{Method: r.Method, Path: r.URL.Path}}
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)) // a copy: the server looks at its own request's body
+	x.in = r
 	defer x.end(paced)
 	options, refused := x.examine(paced, r)
 	if refused != nil {
 		x.refuse(paced, refused)
 		return
 	}
-	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	g.proxy.ServeHTTP(paced, r.WithContext(caller.WithOptions(ctx, options)))
+	g.proxy.ServeHTTP(paced, r.WithContext(caller.WithOptions(r.Context(), options)))
 }
 
 // examine finds out who wants what, and where it goes.

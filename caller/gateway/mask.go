@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/penstock/penstock/caller"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 )
 
 // secretsIn returns the texts that authorise an attempt.
-func secretsIn(attempt *http.Request) []string {
+func secretsIn(attempt *http.Request, grant *caller.Grant) []string {
 	var found []string
 	add := func(text string) {
 		if _, rest, ok := strings.Cut(text, " "); ok {
@@ -30,6 +32,9 @@ func secretsIn(attempt *http.Request) []string {
 				found = append(found, q)
 			}
 		}
+	}
+	if grant != nil {
+		add(grant.Secret())
 	}
 	for _, name := range credentials {
 		for _, v := range attempt.Header[name] {
