@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/internal/testkit"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -177,4 +178,40 @@ func TestSemaphore_FirstStartIsNoLoss(t *testing.T) {
 			t.Errorf("permits of the second session: got %d, want 2", r.Alloc)
 		}
 	})
+}
+
+// When Redis' clock is set forward by more than the TTL, a session that is new then is granted no permit of one that still
+// listens: that one has time to report. The permits of a session that doesn't listen any more are free at once.
+func TestSemaphore_ClockForwardGrantsNothingTwice(t *testing.T) {
+	rdb := redistest.Client(t)
+	const minute, ms = int64(60e6), int64(1000)
+	for _, alive := range []bool{true, false} {
+		rdb.Del(t.Context(), SemaphoreKey("clock"))
+		a, b := &holder{t: t, rdb: rdb, id: "a"}, &holder{t: t, rdb: rdb, id: "b"}
+		now := int64(semStart)
+		a.report(now, 0, 4)
+		listening := rdb.Subscribe(t.Context(), SemaphoreChannel("clock", "a"))
+		if _, err := listening.Receive(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if !alive {
+			listening.Close()
+			testkit.Eventually(t, "the session doesn't listen any more", func() bool {
+				return len(rdb.PubSubChannels(t.Context(), SemaphoreChannel("clock", "a")).Val()) == 0
+			})
+		}
+		now += minute
+		if r := b.report(now, 0, 1); (r.Alloc == 0) != alive {
+			t.Errorf("permits of a new session, with the other one alive: %v: got %d", alive, r.Alloc)
+		}
+		if alive {
+			a.report(now+10*ms, 4, 0)
+			for _, after := range []int64{100, 300, 3000} {
+				if r := b.report(now+after*ms, 0, 1); r.Alloc != 0 {
+					t.Errorf("%d ms after the clock was set: got %d permits, want 0", after, r.Alloc)
+				}
+			}
+			listening.Close()
+		}
+	}
 }
