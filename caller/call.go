@@ -155,13 +155,15 @@ func (k *call[T]) failure(err error) error {
 
 // lastError returns the last attempt's error without the marks of package retry.
 func lastError(err error) error {
-	if r, ok := err.(*retry.Error); ok && r.Attempts > 0 && r.Attempts <= len(r.Errs) {
-		err = r.Errs[r.Attempts-1]
+	if r, ok := err.(*retry.Error); ok && r.Last() != nil {
+		err = r.Last()
 	}
-	if _, ok := err.(retry.Hinter); ok {
+	for {
+		if _, ok := err.(retry.Hinter); !ok {
+			return err
+		}
 		err = errors.Unwrap(err)
 	}
-	return err
 }
 
 // outcomeError is the error of an attempt that has a response which isn't a success, and no other error.

@@ -7,9 +7,9 @@ type ReportKind int
 
 // Values of ReportKind, and the fields of PoolReport that each uses.
 const (
-	CoolBlock     ReportKind = iota // Block isn't used until For is over. Block, For, Reason.
-	DisableBlock                    // The same, and then a single call tests it. Block, For, Reason.
-	ClearBlock                      // Block is no longer disabled. Block.
+	CoolBlock     ReportKind = iota // Block isn't used until For is over. Block, For, Factor, Most, Reason.
+	DisableBlock                    // The same, and then a single call tests it. Block, For, Factor, Most, Reason.
+	ClearBlock                      // Block is no longer disabled, and is forgotten unless it cools down. Block.
 	SettleCounter                   // Units, actual less estimated, are charged or refunded. Limit, Owner, Units, Charged.
 	HoldCounter                     // The counter admits nothing until For is over. Limit, Owner, For.
 	UsedCounter                     // At least Units of a count are used. Limit, Owner, Units.
@@ -33,8 +33,12 @@ type PoolReport struct {
 	Quiet   time.Duration
 	Units   int64
 	Seq     int64
-	Factor  float64 // in (0, 1)
-	Reason  string  // for people
+	// Factor of a SlowCounter is in (0, 1). If that of a block is 1 or more, the block grows while it is repeated: the next one
+	// is Factor times as long as the last, up to Most. It is repeated if it begins no later than the last one's length after
+	// that one's end, or 5 s if that is more; a disabled one also if its test failed. A block that holds isn't extended.
+	Factor float64
+	Most   time.Duration
+	Reason string // for people
 	Charged int64   // when the units of a SettleCounter were charged, in microseconds since 2017; 0: now
 
 	Account           int // index in PoolConfig.Accounts

@@ -20,10 +20,10 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     end
   end
 
-  -- clear ends that something is disabled. A cooldown ends by itself.
+  -- clear ends that something is disabled, and forgets how long a block was. A cooldown that holds ends by itself.
   local function clear(name)
-    local _, disabled, _, trial = blocking.read_block(name)
-    if disabled or trial then
+    local till, disabled, _, trial, kind = blocking.read_block(name)
+    if disabled or trial or (kind ~= '' and till == 0) then
       hash.drop(name)
     end
   end
@@ -94,6 +94,11 @@ if reports > 0 then -- most calls have none, and don't need the functions either
       local name = arg()
       if counts then
         clear(name)
+      end
+    elseif kind == 'grow' then
+      local its_kind, name, seconds, factor, most, reason = arg(), arg(), num(), num(), num(), arg()
+      if counts then
+        blocking.grow_block(name, its_kind, seconds, factor, most, reason)
       end
     elseif kind == 'cool' or kind == 'off' then
       local name, seconds, reason = arg(), num(), arg()
