@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/retry"
@@ -60,6 +61,8 @@ type call[T any] struct {
 	discard func(T)
 
 	ctx      context.Context // the call's own
+	bounded  bool            // Timeout ends the call if its context doesn't
+	kind     string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
 	last     Attempt         // Number is 0 if it got no key
 	sent     int             // attempts that got a key
 	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
@@ -78,8 +81,12 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	}
 	c.stats.call()
 	k.ctx = ctx
-	bounded, cancel := c.settings.withTimeout(ctx)
+	bounded, cancel, earlier := c.settings.withTimeout(ctx)
 	defer cancel()
+	k.bounded = earlier
+	if c.settings.hasDeadline(ctx) {
+		k.kind = k.opts.Model + "\x00" + k.endpoint
+	}
 	next := k.attempts()
 	var discard []func(T)
 	if k.discard != nil {
@@ -91,6 +98,7 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
+			Needs: k.needs(),
 		}})
 		if k.last = r.attempt; k.last.Number > 0 {
 			k.sent++
@@ -103,6 +111,14 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		err = k.failure(err)
 	}
 	return value, err
+}
+
+// needs returns how long such calls took of late; 0: not known.
+func (k *call[T]) needs() time.Duration {
+	if k.kind == "" {
+		return 0
+	}
+	return k.pool.durations.Of(k.kind, time.Now())
 }
 
 // attempts returns Hedge( Breaker( attempt )). A wrapper that isn't configured is left out.

@@ -36,10 +36,13 @@ func retryHint(v Verdict, err error) error {
 	switch v.Outcome {
 	case Throttled, KeyRejected, OutOfCredit:
 		if v.Scope != ScopeProvider {
-			return retry.Immediately(err) // admission doesn't grant the key again
+			return retry.Uncounted(retry.Immediately(err)) // admission doesn't grant the key again
 		}
-		return retry.After(err, v.RetryAfter)
+		return retry.Uncounted(retry.After(err, v.RetryAfter))
 	case Overloaded, Transient:
+		if neverSent(err) {
+			return retry.Uncounted(retry.After(err, v.RetryAfter))
+		}
 		return retry.After(err, v.RetryAfter)
 	default:
 		return retry.Permanent(err)

@@ -44,6 +44,7 @@
 --               'grow', 'cool' or 'off', block name, seconds from now, factor, most seconds, reason
 --                      likewise; factor times as long as the last one, at most so many seconds, while it is repeated
 --               'clear', block name                             no longer disabled
+--               'calm', block name                              a cooldown that is over isn't repeated
 --               'settle', limit (1..L), owner, units, charged   charged as debt, or refunded if negative; charged: when the
 --                                                               units were (seconds since 2017), 0: now
 --               'hold', limit (1..L), owner, seconds            nothing more for that long

@@ -324,6 +324,8 @@ func (r *PoolReport) append(a []any, c *EncodedConfig, limits []int) []any {
 		return r.appendBlock(a)
 	case ClearBlock:
 		return append(a, "clear", r.Block)
+	case CalmBlock:
+		return append(a, "calm", r.Block)
 	case SettleCounter:
 		return append(a, "settle", limit, owner, r.Units, seconds(r.Charged))
 	case HoldCounter:

@@ -20,10 +20,18 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     end
   end
 
-  -- clear ends that something is disabled, and forgets how long a block was. A cooldown that holds ends by itself.
+  -- clear ends that something is disabled. A cooldown ends by itself.
   local function clear(name)
-    local till, disabled, _, trial, kind = blocking.read_block(name)
-    if disabled or trial or (kind ~= '' and till == 0) then
+    local _, disabled, _, trial = blocking.read_block(name)
+    if disabled or trial then
+      hash.drop(name)
+    end
+  end
+
+  -- calm forgets a cooldown that is over.
+  local function calm(name)
+    local till, _, _, _, kind = blocking.read_block(name)
+    if till == 0 and kind == 'cool' then
       hash.drop(name)
     end
   end
@@ -94,6 +102,11 @@ if reports > 0 then -- most calls have none, and don't need the functions either
       local name = arg()
       if counts then
         clear(name)
+      end
+    elseif kind == 'calm' then
+      local name = arg()
+      if counts then
+        calm(name)
       end
     elseif kind == 'grow' then
       local its_kind, name, seconds, factor, most, reason = arg(), arg(), num(), num(), num(), arg()
