@@ -91,7 +91,7 @@ func (l *loop) retry(err error) bool {
 		return l.stop(PermanentFailure, hint, 0)
 	}
 	l.plan(hint)
-	if !hint.Uncounted && l.counted >= l.policy.Attempts {
+	if l.policy.Attempts == 1 || !hint.Uncounted && l.counted >= l.policy.Attempts {
 		return l.stop(AttemptsSpent, hint, 0)
 	}
 	if limit := l.policy.MaxElapsed; limit > 0 {

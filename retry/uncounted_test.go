@@ -56,7 +56,7 @@ func TestUncounted_EndsWithTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
-		_, err := retry.Do(ctx, retry.Policy{Attempts: 1}, func(context.Context, int) (int, error) {
+		_, err := retry.Do(ctx, retry.Policy{Attempts: 2}, func(context.Context, int) (int, error) {
 			return 0, retry.Uncounted(retry.After(errors.New("throttled"), time.Second))
 		})
 		var e *retry.Error
