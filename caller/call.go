@@ -79,7 +79,8 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	c.stats.call()
+	c.summaries.start(c)
+	begun := c.stats.call()
 	k.ctx = ctx
 	bounded, cancel, earlier := c.settings.withTimeout(ctx)
 	defer cancel()
@@ -106,7 +107,7 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		return r.value, r.err
 	}, discard...)
 	c.attempted(k.last, false)
-	c.stats.end(err == nil)
+	c.stats.end(begun, err == nil)
 	if err != nil {
 		err = k.failure(err)
 	}

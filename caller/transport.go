@@ -180,7 +180,7 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 		return nil, v, t.noUnsafeRetry(req, i, v, cancelCause(ctx))
 	}
 	t.pool.observe(g, res)
-	v := t.pool.settings.Profile.Judge(res, head)
+	v := t.pool.judge(res, head)
 	if head == nil {
 		res.Body = meter(res, g)
 	} else {

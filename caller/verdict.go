@@ -64,6 +64,6 @@ type Verdict struct {
 	// never serves the model. Defaults to false: the request fails on every account.
 	Elsewhere bool
 	// Concurrency says, with Throttled, that the limit is one on calls in flight. It says nothing about limits per time, so
-	// these keep their pace. Defaults to false: a limit per time, or unknown.
+	// these keep their pace. The pool sets it, too, if the beginning of the response's body says so. Defaults to false.
 	Concurrency bool
 }

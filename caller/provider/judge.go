@@ -50,7 +50,6 @@ func (d *dialect) judgeFailure(r *http.Response, v caller.Verdict, f failure) ca
 	if v.Outcome == caller.Throttled && v.Scope == caller.ScopeAccount && modelPattern.MatchString(f.message) {
 		v.ModelOnly = true
 	}
-	v.Concurrency = v.Outcome == caller.Throttled && (concurrencyPattern.MatchString(f.message) || concurrencyPattern.MatchString(f.code))
 	if v.Outcome == caller.Throttled || v.Outcome == caller.Overloaded {
 		v.RetryAfter = d.completeWait(r, f, v.RetryAfter)
 	}
@@ -59,9 +58,6 @@ func (d *dialect) judgeFailure(r *http.Response, v caller.Verdict, f failure) ca
 	}
 	return overruled(v, r)
 }
-
-// concurrencyPattern finds the words for calls in flight in the code or message of a limit.
-var concurrencyPattern = regexp.MustCompile(`(?i)\bin[- ]flight\b|concurren|simultaneous|parallel (?:calls|requests)|并发`)
 
 // modelPattern finds a model's name in the message of a limit: "for gpt-4o in organization", "model: claude-x".
 var modelPattern = regexp.MustCompile("(?i)\\bfor (?:the )?(?:model )?[`'\"]?[a-z0-9][\\w.:/-]*[`'\"]? " +

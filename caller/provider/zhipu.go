@@ -64,7 +64,6 @@ var zhipuCode = regexp.MustCompile(`^13[0-9][0-9]$`)
 
 func judgeZhipu(r *http.Response, body []byte) caller.Verdict {
 	v := zhipuDialect.judge(r, body)
-	v.Concurrency = v.Concurrency || v.Outcome == caller.Throttled && v.Reason == "1302"
 	if v.Outcome == caller.Throttled && v.Reason == "1304" {
 		v.RetryAfter = max(v.RetryAfter, untilMidnight(answered(r), zhipuDay))
 	}
