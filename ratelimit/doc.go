@@ -48,8 +48,8 @@
 //	                           differs from lost writes.
 //	Reset by redis_rate        A deleted key counts as reset if INFO shows     Without INFO (the ACL lacks +info, a
 //	(DEL)                      that the server has lost nothing since the      wrapped client), and after a FLUSHALL, a
-//	                           process received the state: no restart,         restart, a failover or an eviction since,
-//	                           failover, flush or eviction.                    the process restores the state that it holds.
+//	                           process received the state: no failover,        restart, a failover or an eviction since,
+//	                           restart, flush or eviction.                     the process restores the state that it holds.
 //	Redis' clock is set        Limits refill by the step.                      One more burst per limit.
 //	forward.
 //	Redis' clock is set        A process that used the limit before reports    Until the report arrives, calls are
