@@ -76,7 +76,8 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	c.stats.call()
+	c.summaries.start(c)
+	begun := c.stats.call()
 	k.ctx = ctx
 	bounded, cancel := c.settings.withTimeout(ctx)
 	defer cancel()
@@ -98,7 +99,7 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		return r.value, r.err
 	}, discard...)
 	c.attempted(k.last, false)
-	c.stats.end(err == nil)
+	c.stats.end(begun, err == nil)
 	if err != nil {
 		err = k.failure(err)
 	}

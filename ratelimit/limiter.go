@@ -63,7 +63,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("ratelimit: MaxWait and Timeout must not be negative: %v, %v", c.MaxWait, c.Timeout)
 	}
 	if c.Outage < FailClosed || c.Outage > LocalShare {
-		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Outage)
+		return fmt.Errorf("ratelimit: Outage is %d, must be FailClosed, FailOpen or LocalShare", c.Outage)
 	}
 	if c.Outage != FailClosed {
 		c.Timeout = cmp.Or(c.Timeout, time.Second)
@@ -86,13 +86,16 @@ type Limiter struct {
 	nodes  nodes
 	start  time.Time
 
-	seed  maphash.Seed
-	front [frontSize]atomic.Pointer[entry] // a cache of entries, by hash of the key
+	seeds [2]maphash.Seed                  // of digests
+	front [frontSize]atomic.Pointer[entry] // a cache of entries, by digest
 
-	mu      sync.Mutex
-	entries map[string]*entry
-	shards  []*shard // one; if tagged, shardCount, by hash of the tag, and nil until the first use
-	sweepAt int      // number of entries that triggers a sweep
+	mu       sync.Mutex
+	byDigest map[digest]*entry
+	entries  []*entry // of byDigest, in no order
+	hand     int      // index of the entry that is examined for eviction next
+	stored   storedStates
+	shards   []*shard // one; if tagged, shardCount, by hash of the tag, and nil until the first use
+	sweeping bool     // a sweep is scheduled or runs
 
 	presence presence
 	runners  runners
@@ -125,14 +128,13 @@ func New(rdb Client, cfg Config) (*Limiter, error) {
 	}
 	_, single := rdb.(*redis.Client)
 	l := &Limiter{
-		client:  rdb,
-		cfg:     cfg,
-		tagged:  !single,
-		start:   time.Now(),
-		seed:    maphash.MakeSeed(),
-		entries: map[string]*entry{},
-		shards:  make([]*shard, 1),
-		sweepAt: sweepMin,
+		client:   rdb,
+		cfg:      cfg,
+		tagged:   !single,
+		start:    time.Now(),
+		seeds:    [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		byDigest: map[digest]*entry{},
+		shards:   make([]*shard, 1),
 
 		presence: newPresence(),
 	}

@@ -227,13 +227,13 @@ func (g *group) sentWaits() []int64 {
 	}
 	n := 0
 	elapsed := time.Since(g.batch.shard.l.start)
-	for i, until := range g.until {
+	for i, latest := range g.bounds {
 		if gone[i] {
 			continue
 		}
 		waits[n] = endOfTime
-		if until != never {
-			waits[n] = max((until - elapsed).Microseconds(), 0)
+		if latest != unbounded {
+			waits[n] = latest.wait(elapsed).Microseconds()
 		}
 		n++
 	}

@@ -128,7 +128,7 @@ func (c *Controller) enqueue(w *waiter) (ask bool, err error) {
 		return false, &Refusal{Err: ErrNoModel, Limit: NoLimit}
 	}
 	if added {
-		c.topology = newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since)
+		c.setTopology(newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since))
 	}
 	// nextAsk is a time for the calls that came before. A call that is served before those of its model group may fit
 	// earlier, and one whose deadline is earlier is to be refused at once. Where the others wait for long, as for the next
