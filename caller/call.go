@@ -62,6 +62,7 @@ type call[T any] struct {
 	ctx      context.Context // the call's own
 	last     Attempt         // Number is 0 if it got no key
 	sent     int             // attempts that got a key
+	waited   atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
 	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
 
@@ -76,9 +77,10 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	c.stats.call()
+	c.summaries.start(c)
+	begun := c.stats.call()
 	k.ctx = ctx
-	bounded, cancel := c.settings.withTimeout(ctx)
+	bounded, cancel := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
 	next := k.attempts()
 	var discard []func(T)
@@ -98,7 +100,7 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		return r.value, r.err
 	}, discard...)
 	c.attempted(k.last, false)
-	c.stats.end(err == nil)
+	c.stats.end(begun, err == nil)
 	if err != nil {
 		err = k.failure(err)
 	}

@@ -103,7 +103,7 @@ func (p *settings) addLimits() error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("Limits[%d]: %w", i, err))
 		}
-		name := string(l.Scope) + " " + params.name
+		name := l.id()
 		if seen[name] {
 			errs = append(errs, fmt.Errorf("Limits[%d] is another limit on %s per %v for each %s: keep the lower one",
 				i, l.Metric, l.Period, l.Scope))

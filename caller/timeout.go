@@ -27,6 +27,7 @@ func (e *timeoutError) Temporary() bool { return true }
 type attemptContext struct {
 	context.Context
 	call      context.Context // the call's, which goes on when the attempt's time is up
+	grant     *Grant
 	number    int
 	until     time.Time // end of the attempt's time; zero: it has no timeout
 	timer     *time.Timer
@@ -89,12 +90,22 @@ func AttemptFrom(ctx context.Context) int {
 	return 0
 }
 
+// GrantFrom returns the grant of the attempt that ctx belongs to, or nil outside of calls. It serves base transports and
+// functions that Do runs.
+func GrantFrom(ctx context.Context) *Grant {
+	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
+		return c.grant
+	}
+	return nil
+}
+
 // withTimeout returns a context that ends when the call's Timeout is up. A response may be read for longer.
-func (s *settings) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.Timeout == 0 {
+func (s *settings) withTimeout(ctx context.Context, o *Options) (context.Context, context.CancelFunc) {
+	timeout := cmp.Or(o.Timeout, s.Timeout)
+	if timeout == 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, s.Timeout, ErrTimeout)
+	return context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 }
 
 // attemptTimeout is the timeout of an attempt and its error.
@@ -105,9 +116,9 @@ type attemptTimeout struct {
 
 // attemptTimeout returns the timeout of an attempt that starts now: that of the options or the configuration, or what is
 // left of the call's.
-func (s *settings) attemptTimeout(bounded context.Context, ofOptions time.Duration) attemptTimeout {
-	t := attemptTimeout{cmp.Or(ofOptions, s.AttemptTimeout), ErrAttemptTimeout}
-	if s.Timeout == 0 {
+func (s *settings) attemptTimeout(bounded context.Context, o *Options) attemptTimeout {
+	t := attemptTimeout{cmp.Or(o.AttemptTimeout, s.AttemptTimeout), ErrAttemptTimeout}
+	if s.Timeout == 0 && o.Timeout == 0 {
 		return t
 	}
 	deadline, _ := bounded.Deadline()

@@ -35,6 +35,7 @@ type session struct {
 	registered      bool      // Redis may have a row of the session
 	reached         bool      // a report has succeeded, so maxSessions is known
 	reportNow       bool      // a report is due at once
+	demandRose      bool      // a report is due while a request waits: Redis doesn't count it, or not at its priority
 	demandFell      bool      // a waiter that Redis knows of has left the queue without its permits
 	contended       bool      // some session has less than its share, so unused permits must be returned at once
 	waitingPriority int       // highest priority (lowest level) with waiters after the last reply; noneWaiting: none
@@ -144,7 +145,7 @@ func (s *session) nextReport(q *queue, now time.Time) time.Time {
 	if s.demandFell { // Redis sets permits aside for it; the delay bounds the reports of many waiters that leave
 		by(s.reportedAt.Add(s.cfg.PollInterval / 10))
 	}
-	if s.reportNow || s.hasSurplus(waiting) {
+	if s.reportNow || s.demandRose && waiting || s.hasSurplus(waiting) {
 		by(now)
 	}
 	if waiting || s.reportedNeed { // if the waiters are gone, so that Redis doesn't count them any more
@@ -183,7 +184,7 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	head := q.head()
 	s.seq++
 	s.alloc = s.allocationToKeep(head != nil, now)
-	s.reportNow, s.demandFell, s.reportedAt, s.askAt = false, false, now, time.Time{}
+	s.reportNow, s.demandRose, s.demandFell, s.reportedAt, s.askAt = false, false, false, now, time.Time{}
 	r := &scripts.SemaphoreReport{
 		Seq: s.seq, TTL: s.cfg.SessionTTL, Limit: int64(s.cfg.Limit), Version: s.cfg.LimitVersion,
 		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName,
@@ -218,7 +219,7 @@ func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreRepl
 	s.failures, s.retryAt, s.err, s.reached = 0, time.Time{}, nil, true
 	s.contended = false
 	s.alloc, s.share = reply.Alloc, noShare
-	if reply.Share >= 0 {
+	if reply.Share >= 0 && (reply.Sessions > 1 || reply.Share < reply.Alloc) { // else only this process wants more
 		s.share = reply.Share
 	}
 	s.ends = sent.Add(s.cfg.SessionTTL - s.guard())
@@ -256,7 +257,7 @@ func (s *session) noteWaiting(r *scripts.SemaphoreReport, q *queue) {
 	case counted && s.reportedUnits[head.level] > 0:
 		s.waitingPriority = head.level
 	default:
-		s.reportNow = true
+		s.demandRose = true
 	}
 }
 

@@ -124,7 +124,7 @@ func (c *Controller) enqueue(w *waiter) (ask bool, err error) {
 	}
 	var added bool
 	if w.group, added = c.groups.of(c.cfg.Limits, w.Model); added {
-		c.topology = newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since)
+		c.setTopology(newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since))
 	}
 	// nextAsk is a time for the calls that came before. A call that is served before those of its model group may fit
 	// earlier, and one whose deadline is earlier is to be refused at once. Where the others wait for long, as for the next

@@ -90,6 +90,9 @@ func (c *Controller) correct(t *target, units func(*Limit) int64) {
 		if n := units(&c.cfg.Limits[t.limits[i]]); n != 0 {
 			c.outbox.settle(now, name, n)
 			c.recovery.recordSettlement(name, n)
+			if its := c.topology.counter(name); its != nil {
+				its.recent.add(now, n)
+			}
 		}
 	}
 }

@@ -15,6 +15,9 @@ type Stats struct {
 	// BlockedBy is the time for which calls waited for each constraint: the index of a limit, ConstraintPermits or
 	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[int]time.Duration
+	Waits     [Priorities]Wait // by priority
+	Failure   error            // of the last script call; nil: it succeeded
+	Used      []Used           // of each limit in the last minute
 }
 
 // blocked adds up the time for which calls wait for each constraint.

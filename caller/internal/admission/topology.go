@@ -29,7 +29,9 @@ type target struct {
 	keys     []Key
 	counters []string // names
 	limits   []int    // of the counters, indices in Config.Limits
-	hash     uint64   // of its name, for affinity
+	// counterIndices are the counters' indices in the topology.
+	counterIndices []int
+	hash           uint64 // of its name, for affinity
 }
 
 // counter is one limit of one account, key, or the pool.
@@ -38,6 +40,7 @@ type counter struct {
 	limit   int    // index in Config.Limits
 	account string // empty: the pool's
 	key     string // empty: not a key's own
+	recent  *recent
 }
 
 // owner returns the key or account that has the counter; empty: the pool.
@@ -134,7 +137,9 @@ func mergeAccounts(old []*account, accounts []Account) []*account {
 func (t *topology) addTarget(cfg *Config, g modelGroup, a *account, keys []Key, key string) {
 	its := target{account: a, group: g.name, keys: keys, limits: g.limits}
 	for _, limit := range g.limits {
-		its.counters = append(its.counters, t.addCounter(&cfg.Limits[limit], limit, a.id, key))
+		at := t.addCounter(&cfg.Limits[limit], limit, a.id, key)
+		its.counters = append(its.counters, t.counters[at].name)
+		its.counterIndices = append(its.counterIndices, at)
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(scripts.TargetName(a.id, g.name, key)))
@@ -142,9 +147,9 @@ func (t *topology) addTarget(cfg *Config, g modelGroup, a *account, keys []Key, 
 	t.targets = append(t.targets, its)
 }
 
-// addCounter returns the name of a limit's counter for an account and key.
-func (t *topology) addCounter(l *Limit, index int, accountID, key string) string {
-	c := counter{limit: index}
+// addCounter returns the index of a limit's counter for an account and key.
+func (t *topology) addCounter(l *Limit, index int, accountID, key string) int {
+	c := counter{limit: index, recent: &recent{}}
 	switch l.Scope {
 	case PerPool:
 		c.name = scripts.PoolLimitName(l.Name)
@@ -153,11 +158,13 @@ func (t *topology) addCounter(l *Limit, index int, accountID, key string) string
 	default:
 		c.name, c.account = scripts.AccountLimitName(accountID, l.Name), accountID
 	}
-	if _, ok := t.byName[c.name]; !ok {
-		t.byName[c.name] = len(t.counters)
+	at, ok := t.byName[c.name]
+	if !ok {
+		at = len(t.counters)
+		t.byName[c.name] = at
 		t.counters = append(t.counters, c)
 	}
-	return c.name
+	return at
 }
 
 // counter returns the counter of a name; nil: its account or key is gone.
