@@ -30,7 +30,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the caller shows errors
 	fs.StringVar(&o.kind, "kind", "", "`kinds` of fault, with commas, each in a run of its own; \"all\" (default: one run that mixes all)")
-	fs.BoolVar(&o.all, "all", false, "every kind in a run of its own, and then 20 runs that mix all, of twice the duration, with the seed and the next ones")
+	fs.BoolVar(&o.all, "all", false, "every kind alone, then 20 mixed runs of twice the duration, with the seed and the next ones")
 	fs.Uint64Var(&o.seed, "seed", 1, "`number` that decides when which faults happen")
 	fs.DurationVar(&o.duration, "duration", 30*time.Second, "how long each run works, at least 6s")
 	fs.IntVar(&o.workers, "workers", 4, "`number` of worker processes, 1 to 16")
