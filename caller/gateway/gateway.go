@@ -20,6 +20,8 @@ type Gateway struct {
 	routes []route
 	proxy  *httputil.ReverseProxy
 
+	directory *directory // nil: there are no clients
+
 	inFlight atomic.Int64
 }
 
@@ -34,6 +36,9 @@ func New(pools []Pool, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	g := &Gateway{cfg: cfg, pools: map[string]*upstream{}}
+	if g.directory, err = newDirectory(cfg.Clients); err != nil {
+		return nil, err
+	}
 	for _, p := range pools {
 		g.pools[p.Name] = newUpstream(p)
 	}
@@ -81,6 +86,9 @@ func (x *exchange) examine(w http.ResponseWriter, r *http.Request) (caller.Optio
 	if hasDots(r) {
 		return caller.Options{}, badRequest("the path has a segment . or ..: leave it out")
 	}
+	if refused := x.identify(r); refused != nil {
+		return caller.Options{}, refused
+	}
 	o, refused := wishes(r.Header)
 	if refused != nil {
 		return o, refused
@@ -90,25 +98,41 @@ func (x *exchange) examine(w http.ResponseWriter, r *http.Request) (caller.Optio
 		o.MaxWait = g.cfg.MaxWait
 		x.limited = o.Timeout > 0
 	}
-	needModel := g.needsModel()
-	if x.body, refused = g.readBody(w, r, needModel); refused != nil {
+	if refused = x.locate(w, r); refused != nil || x.client == nil {
 		return o, refused
 	}
+	o.Priority = min(o.Priority, x.client.Ceiling)
+	x.leave, refused = x.client.enter()
+	return o, refused
+}
+
+// locate reads the request's body as far as is needed, and finds its model and route.
+func (x *exchange) locate(w http.ResponseWriter, r *http.Request) (refused *refusal) {
+	g := x.gateway
+	needModel := g.needsModel() || x.client != nil && x.client.needsModel()
+	if x.body, refused = g.readBody(w, r, needModel); refused != nil {
+		return refused
+	}
+	certain := true
 	if needModel {
-		names, certain := models(r, x.body, g.forPath(r.URL.Path).to.Profile)
+		var names []string
+		names, certain = models(r, x.body, g.forPath(r.URL.Path).to.Profile)
 		if len(names) > 1 {
-			return o, badRequest("the request names more than one model: name one")
+			return badRequest("the request names more than one model: name one")
 		}
 		if len(names) == 1 {
 			x.model = names[0]
-		} else if !certain {
-			return o, badRequest("the model isn't in the beginning of the body: put it first, uncompressed")
+		} else if !certain && g.needsModel() {
+			return badRequest("the model isn't in the beginning of the body: put it first, uncompressed")
 		}
 	}
 	if x.route = g.find(r.URL.Path, x.model); x.route == nil {
-		return o, &refusal{status: http.StatusNotFound, code: "no_route", text: "no route has this path and model: correct them or the routes"}
+		return &refusal{status: http.StatusNotFound, code: "no_route", text: "no route has this path and model: correct them or the routes"}
 	}
-	return o, nil
+	if x.client != nil {
+		return x.client.permit(x.model, certain)
+	}
+	return nil
 }
 
 // end reports the exchange.

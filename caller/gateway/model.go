@@ -29,7 +29,7 @@ func models(r *http.Request, b *body, profile caller.Profile) (names []string, c
 	case b.kind == multipartType:
 		names, certain = modelsInForm(r.Header.Get("Content-Type"), b.head)
 		certain = certain && b.whole
-	case b.kind == jsonType || b.head[0] == '{':
+	case b.kind == jsonType || bytes.HasPrefix(bytes.TrimLeft(b.head, " \t\r\n\xef\xbb\xbf"), []byte("{")):
 		names, certain = modelsInJSON(b.head)
 		certain = certain && b.whole
 	}

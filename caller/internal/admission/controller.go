@@ -68,8 +68,8 @@ func newController(ex exchanger, cfg Config) *Controller {
 		ended:           make(chan struct{}),
 		cancel:          cancel,
 		queue:           queue{aging: cfg.Aging},
-		groups:          newModelGroups(cfg.Limits),
-		permits:         permits{limited: cfg.Concurrency > 0},
+		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
+		permits:         permits{limited: cfg.limitsPermits()},
 		blocked:         blocked{constraint: scripts.ConstraintNone},
 		batchLimit:      maxBatch,
 		waitsFor:        unknownConstraints(),
@@ -358,6 +358,12 @@ func (c *Controller) setAccounts(accounts []Account, now time.Time) {
 		old = c.topology.accounts
 	}
 	c.cfg.Accounts = slices.Clone(accounts)
+	if c.groups.setAccounts(accounts) {
+		c.queue.regroup(func(w *waiter) int {
+			group, _ := c.groups.of(c.cfg.Limits, w.Model)
+			return group
+		})
+	}
 	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
 }
 

@@ -29,7 +29,7 @@ type booking struct {
 func (b *booking) Key() string { return b.key }
 
 // Account returns the ID of the key's account.
-func (b *booking) Account() string { return b.target.account.id }
+func (b *booking) Account() string { return b.target.account.ID }
 
 // Units returns what was charged, by metric. It mustn't be changed. A call that got the booking of another one is charged
 // what that was.
