@@ -104,14 +104,6 @@ type Limit struct {
 
 func (l *Limit) daily() bool { return l.NextReset != nil }
 
-// stillCounts reports whether the provider still counts at now what was charged at a time.
-func (l *Limit) stillCounts(charged, now time.Time) bool {
-	if l.daily() {
-		return l.NextReset(charged).Equal(l.NextReset(now))
-	}
-	return now.Sub(charged) < l.Period
-}
-
 // Request is what one attempt asks of admission.
 type Request struct {
 	Units    []int64 // by metric; it isn't changed and mustn't be

@@ -217,7 +217,7 @@ func (c *Controller) released() (wake bool) {
 
 // refundDailyCounts gives back what a booking that nothing was sent with was charged of daily counts.
 func (c *Controller) refundDailyCounts(b *booking) {
-	c.correct(b.target, func(l *Limit) int64 {
+	c.correct(b, func(l *Limit) int64 {
 		if !l.daily() {
 			return 0
 		}
