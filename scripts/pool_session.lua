@@ -152,7 +152,7 @@ local function sweep()
   for i = 1, #targets.account_names do
     local account = targets.accounts[targets.account_names[i]]
     sessions.read_taken(account)
-    account.others, account.counted = taken[account.name] or 0, true
+    account.others = taken[account.name] or 0
   end
   hash.put('q', table.concat(alive, ' ') .. ' ', state.now)
 end

@@ -24,7 +24,7 @@
 local state = {
   KEEP = 0, now = 0, offset = 0, origin = 0, generation = 0, version = 0, expires = 0, sweep_at = 0, scan_at = 0,
   blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, read_loss = 0, write_loss = 0, SESSION = '',
-  SPARE = 0, write_state = 0,
+  SPARE = 0, write_state = 0, begin = '', tail = '', was = false,
 }
 
 state.KEEP = 900 -- seconds
@@ -38,6 +38,11 @@ local function read_header(text)
   if a then
     state.origin, state.generation, state.version, state.offset = a + 0, b + 0, c + 0, d + 0
     state.expires, state.sweep_at, state.scan_at, state.blocks_until, state.hold = e + 0, f + 0, h + 0, i + 0, j + 0
+    state.begin, state.tail = '2 ' .. a .. ' ' .. b .. ' ', string.sub(text, 6 + #a + #b + #c)
+    state.was = {
+      state.origin, state.generation, state.offset, state.expires, state.sweep_at, state.scan_at, state.blocks_until,
+      state.hold,
+    }
     return nil
   elseif string.find(text, '^%d+ %d+$') then
     return 1
@@ -114,9 +119,16 @@ function state.write_state()
   if late then
     state.expires = hash.needed + state.SPARE
   end
-  hash.put('g', string.format('%d %.0f %.0f %.0f %.17g %.17g %.17g %.17g %.17g %.17g', call.LAYOUT, state.origin,
-    state.generation, state.version, state.offset,
-    state.expires, state.sweep_at, state.scan_at, state.blocks_until, state.hold), state.now)
+  local was = state.was
+  if was and was[4] == state.expires and was[6] == state.scan_at and was[5] == state.sweep_at and was[3] == state.offset
+    and was[7] == state.blocks_until and was[8] == state.hold and was[1] == state.origin and was[2] == state.generation
+  then -- as most calls leave it: the version alone is new, and writing fractions costs much
+    hash.put('g', string.format('%s%.0f %s', state.begin, state.version, state.tail), state.now)
+  else
+    hash.put('g', string.format('%d %.0f %.0f %.0f %.17g %.17g %.17g %.17g %.17g %.17g', call.LAYOUT, state.origin,
+      state.generation, state.version, state.offset, state.expires, state.sweep_at, state.scan_at, state.blocks_until,
+      state.hold), state.now)
+  end
   for from = 1, #hash.dropped, hash.PIECE do
     local piece = {}
     for i = from, math.min(from + hash.PIECE - 1, #hash.dropped) do
