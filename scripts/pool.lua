@@ -117,6 +117,16 @@
 -- Expects core.lua and semaphore_adaptive.lua. Leaves the
 -- arguments; limits and groups; arg and num, which return the next argument.
 
+-- lazily makes the functions of a table when one of them is first called. Most calls need few functions, and making all
+-- would take a quarter of their time.
+local function lazily(module, make)
+  setmetatable(module, { __index = function(_, name)
+    setmetatable(module, nil)
+    make()
+    return rawget(module, name)
+  end })
+end
+
 local call = {
   LAYOUT = 0, PERMITS = 0, COOLDOWN = 0, DISABLED = 0, NONE = 0, EXCLUDED = 0, session = 0, ttl = 0, horizon = 0,
   strategy = 0, account_list = 0, permits_limited = 0, adaptive = 0, wall = 0, seq = 0, known_origin = 0,

@@ -281,5 +281,5 @@ end
 
 -- What was released and isn't used here goes to those that wait, whatever their share.
 if permit.contended and state.own and state.own.sum > sum_reported then
-  serve_queue(true)
+  permit.serve_queue(true)
 end

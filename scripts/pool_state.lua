@@ -23,9 +23,62 @@
 
 local state = {
   KEEP = 0, now = 0, offset = 0, origin = 0, generation = 0, version = 0, expires = 0, sweep_at = 0, scan_at = 0,
-  blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, read_loss = 0, write_loss = 0, SESSION = '',
+  blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, SESSION = '',
   SPARE = 0, write_state = 0, begin = '', tail = '', was = false,
 }
+
+-- Lost writes.
+lazily(state, function()
+  function state.read_loss()
+    local text = hash.get('i')
+    if text then
+      local a, b, c, d, e, f = hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
+      if f then
+        return { survived = a, until_version = b, gone = c, began = d, expected = e, called = f }
+      end
+      hash.broken('i')
+    end
+    return { survived = 0, until_version = 0, gone = 0, began = 0, expected = 0, called = 0 }
+  end
+
+  function state.write_loss(loss)
+    hash.put('i', string.format('%.0f %.0f %.0f %.0f %.0f %.0f', loss.survived, loss.until_version, loss.gone, loss.began,
+      loss.expected, loss.called), state.now + state.KEEP)
+  end
+
+  -- find_loss returns what of the state is gone that this session has seen: 'all', 'some' or nothing.
+  function state.find_loss()
+    if call.known_origin == 0 then
+      return nil
+    elseif call.known_origin ~= state.origin then
+      return 'all'
+    elseif call.known_generation ~= state.generation then
+      local loss = state.read_loss()
+      return not (call.known_generation == loss.survived and call.known_version <= loss.until_version) and 'some'
+    end
+    local remembered = state.now - call.known_version / 1000000 < state.KEEP
+    return (call.known_version > state.version or remembered and state.ran < call.known_seq) and 'some'
+  end
+
+  -- begin_generation records a loss that no session has found before.
+  function state.begin_generation(what, alive)
+    local loss = state.read_loss()
+    if what == 'all' and loss.gone == call.known_generation or what == 'some'
+      and call.known_generation < state.generation then
+      return
+    end
+    loss.survived, loss.until_version, loss.gone = state.generation, state.own and state.own.version or 0, 0
+    if what == 'all' then
+      loss.until_version, loss.gone = state.version, call.known_generation
+    end
+    loss.began, loss.expected, loss.called = state.version, math.max(call.known_sessions, alive), 0
+    state.generation = math.max(math.floor(state.now * 1000000), state.generation + 1, call.known_generation + 1)
+    state.origin = state.origin > 0 and state.origin or state.generation
+    state.hold = state.now + call.ttl / 3
+    state.write_loss(loss)
+    state.write_state()
+  end
+end)
 
 state.KEEP = 900 -- seconds
 
@@ -92,23 +145,6 @@ if state.ran >= call.seq then
   return { err = 'STALE a newer call of this session ran before' }
 end
 
-function state.read_loss()
-  local text = hash.get('i')
-  if text then
-    local a, b, c, d, e, f = hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
-    if f then
-      return { survived = a, until_version = b, gone = c, began = d, expected = e, called = f }
-    end
-    hash.broken('i')
-  end
-  return { survived = 0, until_version = 0, gone = 0, began = 0, expected = 0, called = 0 }
-end
-
-function state.write_loss(loss)
-  hash.put('i', string.format('%.0f %.0f %.0f %.0f %.0f %.0f', loss.survived, loss.until_version, loss.gone, loss.began,
-    loss.expected, loss.called), state.now + state.KEEP)
-end
-
 -- The HASH lives for SPARE seconds longer than it is needed, so that not every call must write its expiry.
 state.SPARE = 60
 
@@ -156,35 +192,3 @@ function state.write_state()
   end
 end
 
--- find_loss returns what of the state is gone that this session has seen: 'all', 'some' or nothing.
-local function find_loss()
-  if call.known_origin == 0 then
-    return nil
-  elseif call.known_origin ~= state.origin then
-    return 'all'
-  elseif call.known_generation ~= state.generation then
-    local loss = state.read_loss()
-    return not (call.known_generation == loss.survived and call.known_version <= loss.until_version) and 'some'
-  end
-  local remembered = state.now - call.known_version / 1000000 < state.KEEP
-  return (call.known_version > state.version or remembered and state.ran < call.known_seq) and 'some'
-end
-
--- begin_generation records a loss that no session has found before.
-local function begin_generation(what, alive)
-  local loss = state.read_loss()
-  if what == 'all' and loss.gone == call.known_generation or what == 'some'
-    and call.known_generation < state.generation then
-    return
-  end
-  loss.survived, loss.until_version, loss.gone = state.generation, state.own and state.own.version or 0, 0
-  if what == 'all' then
-    loss.until_version, loss.gone = state.version, call.known_generation
-  end
-  loss.began, loss.expected, loss.called = state.version, math.max(call.known_sessions, alive), 0
-  state.generation = math.max(math.floor(state.now * 1000000), state.generation + 1, call.known_generation + 1)
-  state.origin = state.origin > 0 and state.origin or state.generation
-  state.hold = state.now + call.ttl / 3
-  state.write_loss(loss)
-  state.write_state()
-end
