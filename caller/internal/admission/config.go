@@ -43,6 +43,13 @@ type Observer struct {
 	LeaseLost func(calls int, failure error)
 	// RedisFailed is called when a script call fails.
 	RedisFailed func(error)
+	// FieldsUnreadable is called when the script found fields that it can't read, with their number. It has dropped them.
+	FieldsUnreadable func(fields int)
+	// SettlementsRefused is called when the script refused settlements that can't be true, with their number.
+	SettlementsRefused func(settlements int)
+	// PublishRefused is called when Redis refused a message to another session. That session learns of released permits by
+	// polling.
+	PublishRefused func()
 }
 
 // Scope is what has a limit.

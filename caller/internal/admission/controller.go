@@ -350,6 +350,7 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	for _, w := range woken {
 		w.wake()
 	}
+	c.cfg.Observer.replied(reply)
 }
 
 // setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
