@@ -8,8 +8,8 @@
 -- notified, the sessions that get a message.
 
 local permit = {
-  KEEP_ADAPTIVE = 0, SERVED = 0, EIGHT = 0, IDLE = 0, prepare = 0, contended = 0, free = 0, fair_share =
-  0, listed = 0, room = 0, notified = 0,
+  KEEP_ADAPTIVE = 0, SERVED = 0, EIGHT = 0, IDLE = 0, prepare = 0, contended = 0, free = 0, fair_share = 0,
+  listed = 0, room = 0, notified = 0,
 }
 
 -- Where permits adapt, or other sessions wait for some.
