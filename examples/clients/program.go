@@ -21,16 +21,16 @@ type program struct {
 // period is the length of the provider's windows.
 const period = 6 * time.Second
 
-// programs are the users' programs. The provider's quota lets each run for five to nine seconds.
+// programs are the users' programs. The provider's quota lets each run for seven to ten seconds.
 func programs(python string) []program {
 	return []program{
-		{"prompts", "asyncio, aiohttp, semaphore of 10", []string{python, "examples/clients/python/prompts.py"}, nil, 50, 60},
-		{"in_flight", "httpx, 15 in flight", []string{python, "examples/clients/python/in_flight.py"}, nil, 200, 240},
-		{"producer_consumer", "500 workers, 100,000 a minute", []string{python, "examples/clients/python/producer_consumer.py"}, nil, 1000, 1200},
-		{"threads", "thread pool of 20, tenacity, httpx", []string{python, "examples/clients/python/threads.py"}, nil, 1000, 720},
-		{"limited", "Node, axios, p-limit of 10", []string{"node", "examples/clients/node/limited.mjs"}, nil, 100, 120},
-		{"sdk", "Node, openai SDK", []string{"node", "examples/clients/node/sdk.mjs"}, nil, 80, 96},
-		{"sdk_streamed", "Node, openai SDK, streamed", []string{"node", "examples/clients/node/sdk.mjs"}, []string{"STREAM=1"}, 80, 96},
+		{"prompts", "asyncio, aiohttp, semaphore of 10", []string{python, "examples/clients/python/prompts.py"}, nil, 50, 40},
+		{"in_flight", "httpx, 15 in flight", []string{python, "examples/clients/python/in_flight.py"}, nil, 200, 160},
+		{"producer_consumer", "500 workers, 100,000 a minute", []string{python, "examples/clients/python/producer_consumer.py"}, nil, 1000, 900},
+		{"threads", "thread pool of 20, tenacity, httpx", []string{python, "examples/clients/python/threads.py"}, nil, 1000, 600},
+		{"limited", "Node, axios, p-limit of 10", []string{"node", "examples/clients/node/limited.mjs"}, nil, 100, 80},
+		{"sdk", "Node, openai SDK", []string{"node", "examples/clients/node/sdk.mjs"}, nil, 80, 60},
+		{"sdk_streamed", "Node, openai SDK, streamed", []string{"node", "examples/clients/node/sdk.mjs"}, []string{"STREAM=1"}, 80, 60},
 	}
 }
 
