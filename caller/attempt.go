@@ -52,7 +52,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	}
 	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
 	begun := time.Now()
-	own := g.startAttempt(ctx, k.ctx, spec, c.settings.attemptTimeout(spec.bounded, &k.opts))
+	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout(spec.bounded))
 	value, verdict, err := k.releaseOnPanic(own, g)
 	r.value, r.err = value, retryHint(verdict, err)
 	r.attempt = Attempt{
@@ -60,6 +60,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		Latency: time.Since(begun), Status: status(value, err),
 	}
 	c.applyVerdict(g, verdict, r.attempt.Latency)
+	k.recordDuration(g, spec, verdict, begun)
 	return r
 }
 
@@ -77,6 +78,19 @@ func (k *call[T]) acquire(ctx context.Context, r admission.Request) (*Grant, err
 		err = &Error{Pool: k.pool.settings.Name, Err: ErrDeadline}
 	}
 	return g, err
+}
+
+// recordDuration records how long an attempt took that succeeded, or that the call's deadline cut off. If its response is
+// still being read, that is recorded at its end.
+func (k *call[T]) recordDuration(g *Grant, spec attemptSpec, v Verdict, begun time.Time) {
+	cut := errors.Is(spec.bounded.Err(), context.DeadlineExceeded)
+	switch {
+	case k.kind == "" || v.Outcome != Success && !cut:
+	case g.admission.Released():
+		k.pool.durations.Add(k.kind, time.Since(begun), cut, time.Now())
+	default:
+		g.kind, g.begun = k.kind, begun
+	}
 }
 
 // releaseOnPanic sends, and finishes the attempt if send panics.
@@ -115,6 +129,11 @@ func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeou
 
 // finishAttempt ends an attempt: its context ends and its permit is released. Further calls do nothing.
 func (g *Grant) finishAttempt() {
+	first := !g.admission.Released()
 	g.ctx.end()
 	g.release()
+	if first && g.kind != "" {
+		cut := g.ctx.call.Err() != nil
+		g.pool.durations.Add(g.kind, time.Since(g.begun), cut, time.Now())
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 )
@@ -23,6 +24,8 @@ type Grant struct {
 	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
 	settled   atomic.Bool
 	ctx       attemptContext
+	kind      string    // what the call asks for, if its duration is to be recorded when its response has been read
+	begun     time.Time // when the attempt was sent
 }
 
 // acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/caller/internal/hedge"
+	"github.com/penstock/penstock/caller/internal/latency"
 	"github.com/penstock/penstock/caller/internal/singleflight"
 )
 
@@ -20,6 +21,8 @@ type Pool struct {
 	admission *admission.Controller
 	keyring   keyring
 	stats     stats
+	throttles throttles
+	durations latency.Recent // of calls that have a deadline, by what they ask for
 	summaries summarizer
 
 	circuits *circuits          // nil: the circuit breaker is off

@@ -41,7 +41,10 @@
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    a cooldown
 --               'off', block name, seconds from now, reason     disabled; then one call tests it
+--               'grow', 'cool' or 'off', block name, seconds from now, factor, most seconds, reason
+--                      likewise; factor times as long as the last one, at most so many seconds, while it is repeated
 --               'clear', block name                             no longer disabled
+--               'calm', block name                              a cooldown that is over isn't repeated
 --               'settle', limit (1..L), owner, units, charged   charged as debt, or refunded if negative; charged: when the
 --                                                               units were (seconds since 2017), 0: now
 --               'hold', limit (1..L), owner, seconds            nothing more for that long
@@ -92,7 +95,7 @@
 --          v                        the round of round robin
 --          c                        cursor of the scan, number of unreadable fields found
 --          t:COUNTER                a counter: see pool_counter.lua. COUNTER is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT
---          BLOCK                    until when, 'cool' or 'off', reason
+--          BLOCK                    until when, kind, reason: see pool_block.lua
 --          h:ACCOUNT                permits taken by all sessions, until when no call can use the account
 --          d:ACCOUNT                adaptive number of permits: as write_adaptive writes it
 --          r:ACCOUNT:GROUP:KEY      next key, the target's round of round robin, when that was written; KEY is empty where

@@ -320,12 +320,12 @@ func (r *PoolReport) append(a []any, c *EncodedConfig, limits []int) []any {
 		limit, owner = limits[r.Limit], wireName(r.Owner)
 	}
 	switch r.Kind {
-	case CoolBlock:
-		return append(a, "cool", r.Block, r.For.Seconds(), r.Reason)
-	case DisableBlock:
-		return append(a, "off", r.Block, r.For.Seconds(), r.Reason)
+	case CoolBlock, DisableBlock:
+		return r.appendBlock(a)
 	case ClearBlock:
 		return append(a, "clear", r.Block)
+	case CalmBlock:
+		return append(a, "calm", r.Block)
 	case SettleCounter:
 		return append(a, "settle", limit, owner, r.Units, seconds(r.Charged))
 	case HoldCounter:
@@ -341,4 +341,16 @@ func (r *PoolReport) append(a []any, c *EncodedConfig, limits []int) []any {
 	default:
 		return append(a, "slow", limit, owner, r.Factor, r.For.Seconds(), r.Quiet.Seconds())
 	}
+}
+
+// appendBlock encodes a block.
+func (r *PoolReport) appendBlock(a []any) []any {
+	kind := "cool"
+	if r.Kind == DisableBlock {
+		kind = "off"
+	}
+	if r.Factor >= 1 {
+		return append(a, "grow", kind, r.Block, r.For.Seconds(), r.Factor, r.Most.Seconds(), r.Reason)
+	}
+	return append(a, kind, r.Block, r.For.Seconds(), r.Reason)
 }

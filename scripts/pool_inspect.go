@@ -82,7 +82,8 @@ func (s *PoolState) field(name, value string) {
 		}
 	case (kind == "k" || kind == "a" || kind == "m") && len(words) >= 2:
 		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
-		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: words[1] == "off", Reason: reason}
+		kind, _, _ := strings.Cut(words[1], ":")
+		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: kind != "cool", Reason: reason}
 	case name == "c" && len(words) == 2:
 		s.Unreadable, _ = strconv.Atoi(words[1])
 	}

@@ -167,7 +167,9 @@ func TestGateway_TheKeyNeverComesBack(t *testing.T) {
 // A route is found by path and by model; a model that no route has is refused.
 func TestGateway_RoutesByPathAndModel(t *testing.T) {
 	t.Parallel()
-	echo := func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path, " ", r.Header.Get("Authorization")) }
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.URL.Path, " ", r.Header.Get("Authorization"))
+	}
 	b := serve(t, echo, options{gateway: func(c *gateway.Config) {
 		c.Routes = []gateway.Route{{Path: "/main", Strip: true, Pool: "main"}, {Models: []string{"gpt-*", "o3"}, Pool: "main"}}
 	}})

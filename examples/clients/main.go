@@ -6,7 +6,7 @@
 //
 // It needs python3 with aiohttp, httpx and tenacity, and node. The provider is a simulated one that counts strictly. The
 // exit code is 0 if every call through the gateway was answered, the provider sent no 429, and every program that saturates
-// the quota used at least 98 % of it.
+// the quota used at least 98 % of it. Where the machine is too busy to judge the last, a line says so.
 package main
 
 import (

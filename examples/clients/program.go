@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/penstock/penstock/internal/apisim"
@@ -19,18 +20,18 @@ type program struct {
 }
 
 // period is the length of the provider's windows.
-const period = 6 * time.Second
+const period = 7 * time.Second
 
 // programs are the users' programs. The provider's quota lets each run for seven to ten seconds.
 func programs(python string) []program {
 	return []program{
-		{"prompts", "asyncio, aiohttp, semaphore of 10", []string{python, "examples/clients/python/prompts.py"}, nil, 50, 40},
-		{"in_flight", "httpx, 15 in flight", []string{python, "examples/clients/python/in_flight.py"}, nil, 200, 160},
+		{"prompts", "asyncio, aiohttp, semaphore of 10", []string{python, "examples/clients/python/prompts.py"}, nil, 50, 47},
+		{"in_flight", "httpx, 15 in flight", []string{python, "examples/clients/python/in_flight.py"}, nil, 200, 185},
 		{"producer_consumer", "500 workers, 100,000 a minute", []string{python, "examples/clients/python/producer_consumer.py"}, nil, 1000, 900},
-		{"threads", "thread pool of 20, tenacity, httpx", []string{python, "examples/clients/python/threads.py"}, nil, 1000, 600},
-		{"limited", "Node, axios, p-limit of 10", []string{"node", "examples/clients/node/limited.mjs"}, nil, 100, 80},
-		{"sdk", "Node, openai SDK", []string{"node", "examples/clients/node/sdk.mjs"}, nil, 80, 60},
-		{"sdk_streamed", "Node, openai SDK, streamed", []string{"node", "examples/clients/node/sdk.mjs"}, []string{"STREAM=1"}, 80, 60},
+		{"threads", "thread pool of 20, tenacity, httpx", []string{python, "examples/clients/python/threads.py"}, nil, 1000, 750},
+		{"limited", "Node, axios, p-limit of 10", []string{"node", "examples/clients/node/limited.mjs"}, nil, 100, 92},
+		{"sdk", "Node, openai SDK", []string{"node", "examples/clients/node/sdk.mjs"}, nil, 80, 72},
+		{"sdk_streamed", "Node, openai SDK, streamed", []string{"node", "examples/clients/node/sdk.mjs"}, []string{"STREAM=1"}, 80, 72},
 	}
 }
 
@@ -41,6 +42,8 @@ type result struct {
 	Calls   int     `json:"calls"`
 	Seconds float64 `json:"seconds"`
 	ledger  apisim.Ledger
+	stalls  float64 // share of the time in which the machine was too busy for this process to run
+	busy    bool    // too much of it to judge how much of the quota was used
 }
 
 func (r *result) write(where string) {
@@ -57,7 +60,9 @@ func (r *result) check() error {
 	if n := r.ledger.Throttled(); n > 0 {
 		errs = append(errs, fmt.Errorf("%s: the provider sent %d 429s, want none", r.name, n))
 	}
-	if u := r.ledger.Utilization(apisim.Requests); u < 0.98 {
+	if u := r.ledger.Utilization(apisim.Requests); u < 0.98 && r.busy {
+		fmt.Fprintf(os.Stderr, "%s: %.1f %% of the quota was used; stalls took %.1f %% of the time, too much to judge that\n", r.name, 100*u, 100*r.stalls)
+	} else if u < 0.98 {
 		errs = append(errs, fmt.Errorf("%s: %.1f %% of the quota was used, want at least 98 %%", r.name, 100*u))
 	}
 	return errors.Join(errs...)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penstock/penstock/examples/internal/machine"
 	"github.com/penstock/penstock/internal/apisim"
 )
 
@@ -64,7 +65,7 @@ base_url: %s
 provider: openai
 keys: [{id: k1, secret: %s, account: org}, {id: k2, secret: %s, account: org}]
 limits: [{metric: requests, rate: %d, period: %v}]
-tuning: {arrival_jitter: 50ms}
+tuning: {arrival_jitter: 70ms}
 clients: [{name: user, token: "${GATEWAY_TOKEN}"}]
 `, s.name, rand.Text(), sim.URL(), secrets[0], secrets[1], s.rate, period)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -121,14 +122,16 @@ func (s *scene) play(ctx context.Context, sim *apisim.Server, url, key string) (
 	cmd := exec.CommandContext(ctx, s.command[0], s.command[1:]...)
 	cmd.Env = append(os.Environ(), "OPENAI_BASE_URL="+url+"/v1", "OPENAI_API_KEY="+key, fmt.Sprint("COUNT=", s.calls))
 	cmd.Env = append(cmd.Env, s.env...)
+	watch := machine.Begin()
 	out, err := cmd.Output()
+	stalls, busy := watch.End()
 	if err != nil {
 		if e, ok := errors.AsType[*exec.ExitError](err); ok {
 			err = fmt.Errorf("%w\n%s", err, e.Stderr)
 		}
 		return nil, err
 	}
-	r := &result{program: s.program, ledger: sim.Ledger()}
+	r := &result{program: s.program, ledger: sim.Ledger(), stalls: stalls, busy: busy}
 	if err := json.Unmarshal(out, r); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}

@@ -107,6 +107,9 @@ type Request struct {
 	Affinity string   // calls of the same affinity prefer the same account; empty: none
 	Exclude  []string // accounts that the call must not take
 	Retry    bool     // it goes before first attempts of its priority
+	// Needs is the time that such a call took of late. A call that has waited isn't admitted if less is left until its
+	// deadline, nor if less than half of its time is left and Needs is more. 0: unknown.
+	Needs time.Duration
 }
 
 // Priorities is the number of priorities.
@@ -120,7 +123,11 @@ type Block struct {
 	// Disabled: after For one call tries the key or account, and the others wait for its result. Otherwise it cools down,
 	// and the cooldown of an account is one for the models that share their limits with the call that caused it.
 	Disabled bool
-	Reason   string // for people
+	// Factor and Most let the block grow while it is repeated: the next one is Factor times as long as the last, up to Most.
+	// While one holds, another has no effect. Factor 0: each block is For long, and the later end counts.
+	Factor float64
+	Most   time.Duration
+	Reason string // for people
 }
 
 // Sample is the result of an attempt for the adaptive limit.
@@ -137,6 +144,7 @@ const (
 type Feedback struct {
 	Block   *Block        // the key or account cools down, or is disabled
 	Works   bool          // the provider accepted the key: this ends its trial
+	Calm    bool          // the provider served a call after a cooldown: the next cooldown doesn't grow from that one
 	Pace    float64       // share of their pace at which the account's limits go on; 0: as before
 	Recover time.Duration // time until the whole pace is back; 0: ten periods of each limit
 	Sample  Sample        // for the adaptive limit

@@ -264,7 +264,7 @@ func (c *Controller) feedback(g *Grant, f *Feedback) {
 	if c.cfg.Adaptive == nil {
 		f.Sample, f.Initial = None, 0
 	}
-	if f.Block == nil && (!f.Works || !g.trial) && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
+	if f.Block == nil && (!f.Works || !g.trial) && !f.Calm && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
 		return
 	}
 	now := time.Now()

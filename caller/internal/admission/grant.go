@@ -59,6 +59,9 @@ func (g *Grant) Release() {
 	}
 }
 
+// Released reports whether the permit has been returned.
+func (g *Grant) Released() bool { return g.released.Load() }
+
 // Decline gives up a grant that nothing was sent with. Redis can't take the booking back, because later calls are booked
 // behind it. So the first waiter that the booking fits gets it. If there is none, the permit and daily counts are
 // returned.
