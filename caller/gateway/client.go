@@ -29,8 +29,6 @@ type Client struct {
 	// MaxWaiting is the number of the client's requests that may wait in this process. A further request is refused. At least
 	// 0. Defaults to 0: no limit of its own.
 	MaxWaiting int
-	// Caps limit what the client uses, over all processes. They need Config.Usage. Defaults to none.
-	Caps []Cap
 }
 
 // TokenHash is the SHA-256 of a token. A token is a random text of at least 16 bytes, so the hash needs no salt.
