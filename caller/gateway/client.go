@@ -143,7 +143,10 @@ func (x *exchange) identify(r *http.Request) *refusal {
 	}
 	token := tokenOf(r)
 	if x.client = d.find(token); x.client == nil {
-		return &refusal{status: http.StatusUnauthorized, code: "unknown_token", text: "the token belongs to no client: send a client's token as the API key"}
+		return &refusal{
+			status: http.StatusUnauthorized, code: "unknown_token",
+			text: "the token belongs to no client: send a client's token as the API key",
+		}
 	}
 	x.event.Client = x.client.Name
 	if q := r.URL.Query(); q.Get("key") == token {
@@ -170,7 +173,10 @@ func (c *client) permit(model string, certain bool) *refusal {
 		}
 	}
 	if !fitsAny(c.Models, model) {
-		return &refusal{status: http.StatusForbidden, code: "model_not_allowed", text: "the client may not use this model: use another, or ask for it"}
+		return &refusal{
+			status: http.StatusForbidden, code: "model_not_allowed",
+			text: "the client may not use this model: use another, or ask for it",
+		}
 	}
 	return nil
 }

@@ -45,14 +45,14 @@ func run(ctx context.Context, only, url, python string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "gateway")
 	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./examples/gateway")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the gateway, from the top of the repository: %w\n%s", err, out)
 	}
 	if url == "" {
-		stop := func() {}
+		var stop func()
 		if url, stop, err = startRedis(ctx, dir); err != nil {
 			return err
 		}

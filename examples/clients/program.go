@@ -61,7 +61,8 @@ func (r *result) check() error {
 		errs = append(errs, fmt.Errorf("%s: the provider sent %d 429s, want none", r.name, n))
 	}
 	if u := r.ledger.Utilization(apisim.Requests); u < 0.98 && r.busy {
-		fmt.Fprintf(os.Stderr, "%s: %.1f %% of the quota was used; stalls took %.1f %% of the time, too much to judge that\n", r.name, 100*u, 100*r.stalls)
+		fmt.Fprintf(os.Stderr, "%s: %.1f %% of the quota was used; stalls took %.1f %% of the time, too much to judge that\n",
+			r.name, 100*u, 100*r.stalls)
 	} else if u < 0.98 {
 		errs = append(errs, fmt.Errorf("%s: %.1f %% of the quota was used, want at least 98 %%", r.name, 100*u))
 	}

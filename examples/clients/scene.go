@@ -47,7 +47,7 @@ func (s *scene) straight(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer sim.Close()
+	defer func() { _ = sim.Close() }()
 	return s.play(ctx, sim, sim.URL(), secrets[0])
 }
 
@@ -57,7 +57,7 @@ func (s *scene) through(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer sim.Close()
+	defer func() { _ = sim.Close() }()
 	token := rand.Text()
 	file := filepath.Join(s.dir, s.name+".yaml")
 	text := fmt.Sprintf(`name: clients-%s-%s
