@@ -60,6 +60,7 @@ type call[T any] struct {
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
+	refusals refusals
 	ctx      context.Context // the call's own
 	bounded  bool            // Timeout ends the call if its context doesn't
 	kind     string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own

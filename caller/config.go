@@ -78,6 +78,9 @@ type Tuning struct {
 	SessionTTL time.Duration
 	// SessionName names this process in Inspect. Defaults to the host name and the process number.
 	SessionName string
+	// MaxRejection is the longest time for which a key that the provider rejects isn't used. It begins at 2 s and doubles while
+	// tests of the key fail. Defaults to an hour.
+	MaxRejection time.Duration
 	// ContinueOnLeaseLoss lets calls in flight go on when Redis could not be reached for SessionTTL. Other processes may get
 	// their permits then, so Concurrency can be exceeded. Defaults to false: the contexts of these calls end with ErrLeaseLost.
 	ContinueOnLeaseLoss bool
@@ -94,6 +97,8 @@ type Key struct {
 	// Weight is the key's share of calls under LeastLoaded and RoundRobin. An account has the highest weight of its keys. At
 	// least 0. Defaults to 0: a weight of 1.
 	Weight int
+
+	fingerprint string // of the secret that other processes have, where it isn't known; empty: that of Secret
 }
 
 // Strategy says which of the accounts that can serve a call gets it.

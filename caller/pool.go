@@ -22,6 +22,8 @@ type Pool struct {
 	keyring   keyring
 	stats     stats
 	throttles throttles
+	suspects  suspects
+	missing   missing
 	durations latency.Recent // of calls that have a deadline, by what they ask for
 	summaries summarizer
 
@@ -42,7 +44,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	}
 	c := &Pool{settings: s, redis: rdb, hedger: s.newHedger()}
 	c.circuits = c.newCircuits()
-	c.keyring.set(s.Keys)
+	c.keyring.set(s.Name, s.Keys)
 	c.admission = admission.New(rdb, s.admission(admission.Observer{
 		Admitted: c.admitted, LeaseLost: c.leaseLost, RedisFailed: s.Hooks.RedisFailed,
 	}))
@@ -72,7 +74,7 @@ func (c *Pool) Stats() Stats {
 // admitted calls Hooks.Admitted.
 func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
 	if hook := c.settings.Hooks.Admitted; hook != nil {
-		hook(Admission{Key: g.Key(), Account: g.Account(), Waited: waited})
+		hook(Admission{Key: admission.WithoutFingerprint(g.Key()), Account: g.Account(), Waited: waited})
 	}
 }
 

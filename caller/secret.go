@@ -1,6 +1,8 @@
 package caller
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,6 +36,13 @@ func (s Secret) Reveal() string {
 
 // IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s == Secret{} }
+
+// fingerprint returns the first 64 bits of the SHA-256 of a pool's name and the secret, in hexadecimal digits. It tells the
+// secrets of a key apart without showing them.
+func (s Secret) fingerprint(pool string) string {
+	sum := sha256.Sum256([]byte(pool + "\x00" + s.Reveal()))
+	return hex.EncodeToString(sum[:8])
+}
 
 // String returns "[redacted]".
 func (Secret) String() string { return redacted }

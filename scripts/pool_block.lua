@@ -9,7 +9,7 @@
 -- can be used; test_key.
 
 local blocking = {
-  PROBATION = 0, REPEATED = 0, parse = 0, read_block = 0, write_block = 0, grow_block = 0, block_names = 0, read_whole = 0, find_usable = 0, targets_usable =
+  PROBATION = 0, REPEATED = 0, parse = 0, read_block = 0, write_block = 0, grow_block = 0, block_names = 0, key_blocks = 0, read_key = 0, read_whole = 0, find_usable = 0, targets_usable =
   0, on_trial = 0, test_key = 0
 }
 
@@ -78,8 +78,12 @@ function blocking.block_names(target, group)
   local its = target.blocks
   if not its then
     its = { 'a:' .. target.account.name }
+    local wider = string.match(group.name, '^(.+)%%00') -- of a model that was separated from its group
+    if wider then
+      its[2] = 'm:' .. target.account.name .. ':' .. wider
+    end
     if group.name ~= '' then
-      its[2] = 'm:' .. target.account.name .. ':' .. group.name
+      its[#its + 1] = 'm:' .. target.account.name .. ':' .. group.name
     end
     target.blocks = its
   end
@@ -100,6 +104,29 @@ function blocking.read_whole(target)
   return till, disabled, reason, trial
 end
 
+-- key_blocks returns the names of the blocks of a key: that of its secret, and that of the key whichever secret it has.
+function blocking.key_blocks(name)
+  local id = string.match(name, '^(.+)%%7E%x+$')
+  if id then
+    return 'k:' .. name, 'k:' .. id
+  end
+  return 'k:' .. name
+end
+
+-- read_key returns what read_block does of the blocks of a key together.
+function blocking.read_key(name)
+  local own, whichever = blocking.key_blocks(name)
+  local till, disabled, reason, trial = blocking.read_block(own)
+  if whichever then
+    local its_till, its_disabled, its_reason, its_trial = blocking.read_block(whichever)
+    till, trial = math.max(till, its_till), trial or its_trial
+    if its_disabled then
+      disabled, reason = true, its_reason
+    end
+  end
+  return till, disabled, reason, trial
+end
+
 -- find_usable works out which keys of a target can be used: target.usable, and target.trials for a single call each. A
 -- target is closed if there are none. target.back is when there is one; target.disabled: all keys are disabled.
 function blocking.find_usable(target)
@@ -107,7 +134,7 @@ function blocking.find_usable(target)
   target.trial, target.usable, target.trials = trial, {}, {}
   target.back, target.disabled = math.huge, true
   for k, name in ipairs(targets.key_names(target)) do
-    local key_till, key_disabled, key_reason, key_trial = blocking.read_block('k:' .. name)
+    local key_till, key_disabled, key_reason, key_trial = blocking.read_key(name)
     if disabled or key_disabled then
       target.reason = key_disabled and key_reason or reason
     else
@@ -133,7 +160,11 @@ function blocking.targets_usable(list, group)
         hash.want(name)
       end
       for _, name in ipairs(targets.key_names(list[i])) do
-        hash.want('k:' .. name)
+        local own, whichever = blocking.key_blocks(name)
+        hash.want(own)
+        if whichever then
+          hash.want(whichever)
+        end
       end
     end
   end
@@ -153,7 +184,7 @@ end
 -- test_key takes a key that is on trial. All that is on trial with it is disabled for the other calls.
 function blocking.test_key(target)
   local k = table.remove(target.trials)
-  local names_on_trial = { 'k:' .. targets.key_names(target)[k] }
+  local names_on_trial = { blocking.key_blocks(targets.key_names(target)[k]) }
   if target.trial then
     target.trials = {}
     for _, name in ipairs(target.blocks) do

@@ -142,7 +142,7 @@ func (t *topology) addTarget(cfg *Config, g modelGroup, a *account, keys []Key, 
 		its.counterIndices = append(its.counterIndices, at)
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(scripts.TargetName(a.id, g.name, key)))
+	_, _ = h.Write([]byte(scripts.TargetName(a.id, shared(g.name), key)))
 	its.hash = h.Sum64()
 	t.targets = append(t.targets, its)
 }
@@ -181,6 +181,19 @@ func (t *topology) has(accountID, key string) bool {
 	return slices.ContainsFunc(t.accounts, func(a *account) bool {
 		return a.id == accountID && slices.ContainsFunc(a.keys, func(k Key) bool { return k.ID == key })
 	})
+}
+
+// named returns the keys of an ID without fingerprint.
+func (t *topology) named(id string) []Key {
+	var keys []Key
+	for _, a := range t.accounts {
+		for _, k := range a.keys {
+			if k.ID != id && WithoutFingerprint(k.ID) == id {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
 }
 
 // prefer returns the index of the target of a model group that calls of an affinity take while it has room; -1: none.
