@@ -55,11 +55,11 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	}
 	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
 	begun := time.Now()
-	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout(spec.bounded))
+	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout())
 	value, verdict, err := k.releaseOnPanic(own, g)
 	latency := time.Since(begun)
 	verdict, elsewhere := k.applyVerdict(g, verdict, latency)
-	r.value, r.err = value, retryHint(verdict, err, elsewhere)
+	r.value, r.err = value, k.pool.retryHint(verdict, err, elsewhere)
 	r.attempt = Attempt{
 		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
 		Latency: latency, Status: status(value, err),

@@ -37,7 +37,8 @@ type Config struct {
 	Retry retry.Policy
 	// Timeout bounds a call, waits and attempts together, until its result; with Transport, until the response's headers. A
 	// call whose send time is later is refused at once. Throttling is waited out within it. Negative: the context alone
-	// bounds the call. Defaults to DefaultTimeout, 10 minutes, for a call whose context has no deadline.
+	// bounds the call. Defaults to DefaultTimeout, 10 minutes, for a call whose context has no deadline; that call isn't
+	// refused in advance.
 	Timeout time.Duration
 	// AttemptTimeout bounds an attempt, from sending to its result; with Transport, to the response's headers, or to the end
 	// of what is read of an error. An attempt that takes longer is a transient failure. At least 0. Defaults to 0: no bound.
@@ -97,8 +98,6 @@ type Key struct {
 	// Weight is the key's share of calls under LeastLoaded and RoundRobin. An account has the highest weight of its keys. At
 	// least 0. Defaults to 0: a weight of 1.
 	Weight int
-
-	fingerprint string // of the secret that other processes have, where it isn't known; empty: that of Secret
 }
 
 // Strategy says which of the accounts that can serve a call gets it.

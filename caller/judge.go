@@ -25,7 +25,7 @@ const (
 
 // retryHint adds to an attempt's error whether, and when, the call is tried again. elsewhere says that another key or
 // account may serve a call that this one refused.
-func retryHint(v Verdict, err error, elsewhere bool) error {
+func (c *Pool) retryHint(v Verdict, err error, elsewhere bool) error {
 	if v.Outcome == Success {
 		return err
 	}
@@ -45,6 +45,9 @@ func retryHint(v Verdict, err error, elsewhere bool) error {
 		}
 		return retry.Uncounted(retry.After(err, v.RetryAfter))
 	case Overloaded, Transient:
+		if worth := c.settings.Retry.Retryable; worth != nil && !worth(err) {
+			return retry.Permanent(err)
+		}
 		if neverSent(err) {
 			return retry.Uncounted(retry.After(err, v.RetryAfter))
 		}

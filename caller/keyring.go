@@ -58,7 +58,7 @@ func (r *keyring) size() int { return len(*r.byKey.Load()) }
 
 // fingerprinted returns the ID of a pool's key in admission.
 func (k *Key) fingerprinted(pool string) string {
-	return admission.WithFingerprint(k.ID, cmp.Or(k.fingerprint, k.Secret.fingerprint(pool)))
+	return admission.WithFingerprint(k.ID, k.Secret.fingerprint(pool))
 }
 
 // accountsOf returns the accounts of a pool's keys, in order.

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -234,7 +235,7 @@ func (p *publishedConfig) config(name string) (Config, error) {
 	cfg := Config{Name: name, Concurrency: p.Concurrency, Strategy: p.Strategy}
 	cfg.Tuning.ArrivalJitter, cfg.Tuning.SessionTTL = p.ArrivalJitter, p.SessionTTL
 	for i, k := range p.Keys {
-		cfg.Keys = append(cfg.Keys, Key{ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: NewSecret(fmt.Sprint("no secret ", i)), fingerprint: k.Secret})
+		cfg.Keys = append(cfg.Keys, Key{ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: secretWith(cmp.Or(k.Secret, fmt.Sprintf("%016x", i)))})
 	}
 	for _, l := range p.Limits {
 		its := l.Limit

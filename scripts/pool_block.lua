@@ -9,7 +9,7 @@
 -- can be used; test_key.
 
 local blocking = {
-  PROBATION = 0, REPEATED = 0, parse = 0, read_block = 0, write_block = 0, grow_block = 0, block_names = 0, key_blocks = 0, read_key = 0, read_whole = 0, find_usable = 0, targets_usable =
+  PROBATION = 0, REPEATED = 0, parse = 0, read_block = 0, write_block = 0, grow_block = 0, tested = 0, block_names = 0, key_blocks = 0, read_key = 0, read_whole = 0, find_usable = 0, targets_usable =
   0, on_trial = 0, test_key = 0
 }
 
@@ -59,9 +59,19 @@ function blocking.write_block(name, till, kind, reason, length)
   hash.put(name, string.format('%.17g %s %s', till, kind, reason), over)
 end
 
+-- tested returns the name of the block whichever secret a key has, if that is what a call tests; else nothing.
+function blocking.tested(name)
+  local id = string.match(name, '^(k:.+)%%7E%x+$')
+  if id then
+    local _, _, _, _, kind = blocking.read_block(id)
+    return kind == 'test' and id
+  end
+end
+
 -- grow_block begins a block of some seconds, or if it repeats the last one, of factor times that one's length. What
 -- holds already stays as it is, unless that was tested.
 function blocking.grow_block(name, kind, seconds, factor, most, reason)
+  name = kind == 'off' and blocking.tested(name) or name
   local till, disabled, _, trial, old, length, ended = blocking.read_block(name)
   if till > 0 and old ~= 'test' and (disabled or kind == 'cool') then
     return

@@ -39,6 +39,7 @@ type Controller struct {
 	recovery recovery
 	blocked  blocked
 	draining bool
+	giveUpAt time.Time // when Close ends although Redis fails
 
 	waitFor          waitFor
 	waitsFor         [Priorities]int // constraint of the first waiter of each priority
@@ -177,10 +178,17 @@ func (c *Controller) Stats() Stats {
 	}
 }
 
-// Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit.
+// Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit. If
+// Redis fails, it tries again until ctx ends; without a deadline, until the session has ended and Redis has the permits.
+//
+// The calls that are still in flight when ctx ends keep what their permits promise: their contexts end with the session.
 func (c *Controller) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.draining, c.failures = true, 0
+	c.giveUpAt = time.Now().Add(c.cfg.SessionTTL)
+	if deadline, ok := ctx.Deadline(); ok {
+		c.giveUpAt = deadline
+	}
 	for _, w := range c.queue.all() {
 		c.queue.refuse(w, &Refusal{Err: ErrClosed, Limit: NoLimit})
 	}
@@ -201,7 +209,7 @@ func (c *Controller) Close(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lease != nil {
+	if c.lease != nil && c.permits.inFlight == 0 {
 		c.lease.stop()
 	}
 	return c.leftBehind()
