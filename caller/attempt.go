@@ -80,7 +80,7 @@ func (k *call[T]) acquire(spec attemptSpec) (*Grant, error) {
 	}
 	spec.request.Exclude, _ = c.missing.exclude(spec.request.Model, c.admission.Accounts, spec.request.Exclude, time.Now())
 	for tries := 0; ; tries++ {
-		g, err := c.acquire(spec.bounded, spec.request)
+		g, err := k.acquireInTime(spec.bounded, spec.request)
 		if err != nil {
 			return nil, retry.Permanent(err)
 		}
@@ -93,6 +93,22 @@ func (k *call[T]) acquire(spec attemptSpec) (*Grant, error) {
 		g.admission.Decline()
 		spec.request.Retry = true
 	}
+}
+
+// acquireInTime waits for admission, for what is left of Options.MaxWait.
+func (k *call[T]) acquireInTime(ctx context.Context, r admission.Request) (*Grant, error) {
+	if k.opts.MaxWait == 0 {
+		return k.pool.acquire(ctx, r)
+	}
+	begun := time.Now()
+	waiting, cancel := context.WithTimeout(ctx, max(k.opts.MaxWait-time.Duration(k.waited.Load()), 1))
+	defer cancel()
+	g, err := k.pool.acquire(waiting, r)
+	k.waited.Add(int64(time.Since(begun)))
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		err = &Error{Pool: k.pool.settings.Name, Err: ErrDeadline}
+	}
+	return g, err
 }
 
 // recordDuration records how long an attempt took that succeeded, or that the call's deadline cut off. If its response is
@@ -125,7 +141,7 @@ func (k *call[T]) releaseOnPanic(ctx context.Context, g *Grant) (T, Verdict, err
 // which ctx is derived.
 func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeout attemptTimeout) context.Context {
 	g.Attempt = spec.number
-	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, onEnd: spec.onEnd}
+	g.ctx = attemptContext{Context: ctx, call: call, grant: g, number: spec.number, onEnd: spec.onEnd}
 	lease := g.admission.Lost()
 	if timeout.after == 0 && lease == nil {
 		return &g.ctx

@@ -85,6 +85,7 @@ type call[T any] struct {
 	kind     string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
 	last     Attempt         // Number is 0 if it got no key
 	sent     int             // attempts that got a key
+	waited   atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
 	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
 
@@ -102,10 +103,10 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	c.summaries.start(c)
 	begun := c.stats.call()
 	k.ctx = ctx
-	bounded, cancel, until := c.settings.withTimeout(ctx)
+	bounded, cancel, until := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
 	k.until = until
-	if c.settings.hasDeadline(ctx) {
+	if c.settings.hasDeadline(ctx, &k.opts) {
 		k.kind = k.opts.Model + "\x00" + k.endpoint
 	}
 	next := k.attempts()

@@ -55,8 +55,8 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 }
 
 // Close refuses new calls, ends the calls that wait for admission or their next attempt with ErrClosed, waits until ctx ends
-// for the calls in flight, and returns every permit. While Redis fails it tries again until ctx ends, or for
-// Tuning.SessionTTL if ctx has no deadline. Its error says what stays taken in Redis until the session ends. Calls that are
+// for the calls in flight, and returns every permit. While Redis fails it tries again until ctx ends, or three times if ctx
+// has no deadline. Its error says what stays taken in Redis until the session ends. Calls that are
 // still in flight then end with ErrLeaseLost before Redis gives their permits to other processes.
 func (c *Pool) Close(ctx context.Context) error {
 	c.beginEnd()

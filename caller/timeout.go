@@ -27,6 +27,7 @@ func (e *timeoutError) Temporary() bool { return true }
 type attemptContext struct {
 	context.Context
 	call      context.Context // the call's, which goes on when the attempt's time is up
+	grant     *Grant
 	number    int
 	until     time.Time // end of the attempt's time; zero: it has no timeout
 	timer     *time.Timer
@@ -89,15 +90,25 @@ func AttemptFrom(ctx context.Context) int {
 	return 0
 }
 
+// GrantFrom returns the grant of the attempt that ctx belongs to, or nil outside of calls. It serves base transports and
+// functions that Do runs.
+func GrantFrom(ctx context.Context) *Grant {
+	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
+		return c.grant
+	}
+	return nil
+}
+
 // withTimeout returns a context that ends when the call's time is up, and when that is; zero: the call's own context alone
 // bounds it. A response may be read for longer.
-func (s *settings) withTimeout(ctx context.Context) (bounded context.Context, cancel context.CancelFunc, until time.Time) {
+func (s *settings) withTimeout(ctx context.Context, o *Options) (bounded context.Context, cancel context.CancelFunc, until time.Time) {
 	_, own := ctx.Deadline()
+	timeout := cmp.Or(o.Timeout, s.Timeout)
 	switch {
-	case s.Timeout > 0:
-		bounded, cancel = context.WithTimeoutCause(ctx, s.Timeout, ErrTimeout)
+	case timeout > 0:
+		bounded, cancel = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 		until, _ = bounded.Deadline()
-	case s.Timeout == 0 && !own:
+	case timeout == 0 && !own:
 		bounded, cancel = context.WithTimeoutCause(ctx, DefaultTimeout, ErrTimeout)
 		until, _ = bounded.Deadline()
 		bounded = defaultBound{bounded}
@@ -115,9 +126,9 @@ type defaultBound struct{ context.Context }
 func (defaultBound) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // hasDeadline reports whether a call with the context has a deadline that its user has chosen.
-func (s *settings) hasDeadline(ctx context.Context) bool {
+func (s *settings) hasDeadline(ctx context.Context, o *Options) bool {
 	_, ok := ctx.Deadline()
-	return ok || s.Timeout > 0
+	return ok || s.Timeout > 0 || o.Timeout > 0
 }
 
 // attemptTimeout is the timeout of an attempt and its error.

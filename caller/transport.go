@@ -117,7 +117,7 @@ func (t *Transport) doOnce(req *http.Request) (*http.Response, error) {
 		c.settings.setIdempotencyKey(&k.opts)
 	}
 	k.hedged = c.hedger != nil && replayable(req) && (k.opts.IdempotencyKey != "" || t.repeatable(req, k.opts.Idempotency))
-	if c.circuits != nil || c.settings.Hedge.Percentile > 0 || c.settings.hasDeadline(req.Context()) {
+	if c.circuits != nil || c.settings.Hedge.Percentile > 0 || c.settings.hasDeadline(req.Context(), &k.opts) {
 		k.endpoint = endpoint(req)
 	}
 	if k.opts.Model == "" {

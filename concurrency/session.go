@@ -45,6 +45,7 @@ type session struct {
 	reportedUnits   [levels]int64
 	reportedNeed    bool // Redis sets permits aside for a waiter of the last report
 
+	known   scripts.SemaphoreVersion // of the state that the last reply came from
 	samples samples
 
 	claimFrom time.Time // no new permits are asked for before, because Redis' clock was set forward
@@ -187,7 +188,7 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	s.reportNow, s.demandRose, s.demandFell, s.reportedAt, s.askAt = false, false, false, now, time.Time{}
 	r := &scripts.SemaphoreReport{
 		Seq: s.seq, TTL: s.cfg.SessionTTL, Limit: int64(s.cfg.Limit), Version: s.cfg.LimitVersion,
-		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName,
+		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName, Expected: s.known,
 	}
 	if s.version > r.Version {
 		r.Limit, r.Version = s.ceiling, s.version
@@ -204,6 +205,9 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	if s.cfg.Adaptive != nil {
 		r.Adaptive = s.samples.take(s.cfg.Adaptive, s.used)
 	}
+	if r.Alloc == 0 && r.Want == [levels]int64{} {
+		s.known.Seq = 0 // from now on, the script may have removed the row
+	}
 	s.reportedUnits, s.reportedNeed = waiting, r.Need > 0
 	s.registered = true
 	return r
@@ -217,7 +221,7 @@ func (s *session) guard() time.Duration { return s.cfg.SessionTTL / 20 }
 // sent, which is earlier.
 func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreReply, sent time.Time) {
 	s.failures, s.retryAt, s.err, s.reached = 0, time.Time{}, nil, true
-	s.contended = false
+	s.contended, s.known = false, reply.State
 	s.alloc, s.share = reply.Alloc, noShare
 	if reply.Share >= 0 && (reply.Sessions > 1 || reply.Share < reply.Alloc) { // else only this process wants more
 		s.share = reply.Share
@@ -279,5 +283,6 @@ func (s *session) ended(now time.Time) bool { return !s.ends.IsZero() && !now.Be
 // clear ends the session: none of its permits may be used any more.
 func (s *session) clear() {
 	s.alloc, s.used, s.held, s.ends, s.share = 0, 0, [levels]int64{}, time.Time{}, noShare
+	s.known.Seq = 0
 	s.reportNow = true
 }

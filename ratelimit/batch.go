@@ -113,6 +113,7 @@ type batch struct {
 	local        time.Time // latest local time that corresponds to at
 	given        []int64   // per key, total given back before the calls
 	clockSetBack bool      // Redis' clock was set back: refused and delayed calls try again
+	deleted      []int     // keys that another client deleted, which counts as a Reset: the calls try again
 
 	// Buffers for the usual small batch, which save allocations.
 	oneGroup  group

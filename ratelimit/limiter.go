@@ -30,18 +30,19 @@ type Config struct {
 	// call then notices the end of its context only with Redis' reply or the client's timeout, because go-redis can't be
 	// interrupted while it reads. Inline has no effect together with Timeout.
 	Inline bool
-	// MaxBatch is the largest number of calls in one script call. Defaults to 8192.
+	// MaxBatch is the largest number of calls in one script call. At least 1. Defaults to 8192.
 	MaxBatch int
 	// MaxKeys is the largest number of keys in one script call. It bounds the time for which a script blocks Redis, about
-	// 3 µs per key. Defaults to 128.
+	// 3 µs per key. At least 1. Defaults to 128.
 	MaxKeys int
 	// MaxInFlight is the largest number of concurrent script calls per node or hash tag. A second script call starts only
-	// when a batch is full. Redis may run concurrent script calls in any order. Defaults to 4.
+	// when a batch is full. Redis may run concurrent script calls in any order. At least 1. Defaults to 4.
 	MaxInFlight int
-	// MaxWait is the longest wait that a booking may need. Defaults to 0: until the context's deadline.
+	// MaxWait is the longest wait that a booking may need, by Redis' clock. Not negative. Defaults to 0: until the context's
+	// deadline.
 	MaxWait time.Duration
-	// Timeout is the longest time that a call waits for Redis. A script that starts later does nothing. With FailClosed it
-	// defaults to 0, which leaves the client's own timeouts. With other policies it defaults to 1 s.
+	// Timeout is the longest time that a call waits for Redis. A script that starts later does nothing. Not negative. With
+	// FailClosed it defaults to 0, which leaves the client's own timeouts. With other policies it defaults to 1 s.
 	Timeout time.Duration
 	// RefusalTTL is how long a refusal is cached. Calls that can't fit by the cached state are refused without asking
 	// Redis. A refund or Reset by this process clears the entry at once; those by other processes take effect after
@@ -78,7 +79,7 @@ func (c *Config) complete() error {
 
 // Limiter answers calls on any number of limits. Each limit is named by a key and shared by all processes that use the
 // same Redis. A Limiter is safe for concurrent use. It needs no Close: its goroutines end within 50 ms after the last
-// call. (A synctest bubble must let that time pass before it ends.)
+// call, and its timer doesn't keep it in memory. (A synctest bubble must let that time pass before it ends.)
 type Limiter struct {
 	client Client
 	cfg    Config

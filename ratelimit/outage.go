@@ -6,11 +6,13 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// OutagePolicy is what a Limiter answers while Redis is unavailable.
+// OutagePolicy is what a Limiter answers while Redis is unavailable. Names, meaning and default are those of package
+// concurrency.
 type OutagePolicy int
 
+// Values of OutagePolicy.
 const (
-	// FailClosed returns the error. The default.
+	// FailClosed returns the error. It is the default.
 	FailClosed OutagePolicy = iota
 	// FailOpen admits every call and keeps no account of it.
 	FailOpen

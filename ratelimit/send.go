@@ -41,6 +41,7 @@ func (b *batch) exchange(call scriptCall, until time.Time) exchange {
 	switch {
 	case x.err == nil:
 		b.node.clock.Observe(x.from, x.to, x.reply.Now())
+		b.findDeleted(ctx, x)
 	case errors.Is(x.err, scripts.ErrLate):
 		b.node.clock.Forget() // or every call could be late if Redis' clock was set forward
 	default:

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"maps"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -79,9 +80,7 @@ func (s *storedStates) sweep(i int, now float64) (visited int) {
 		*p = storedPart{}
 	} else if len(p.states) < p.peak/4 {
 		kept := make(map[digest]storedState, len(p.states))
-		for d, state := range p.states {
-			kept[d] = state
-		}
+		maps.Copy(kept, p.states)
 		*p = storedPart{states: kept, peak: len(kept)}
 	}
 	return visited

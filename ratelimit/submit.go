@@ -12,9 +12,9 @@ import (
 // entries are updated.
 func (l *Limiter) submit(ctx context.Context, o op, items []item, latest bound) (ticket, error) {
 	t, err := l.once(ctx, o, items, latest)
-	if err == nil && t.g.batch.clockSetBack && t.g.delayed(t.i) {
+	if err == nil && (t.g.batch.clockSetBack && t.g.delayed(t.i) || t.g.batch.deleted != nil) {
 		l.giveBack(t.g.refund(t.i))
-		t, err = l.once(ctx, o, items, latest) // in a batch that first reports the step
+		t, err = l.once(ctx, o, items, latest) // in a batch that first reports the step, or what the deletion gives back
 	}
 	for n := 1; err != nil && n < tries && transient(err); n++ {
 		if !pause(ctx, tryPause(n)) {

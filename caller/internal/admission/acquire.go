@@ -133,7 +133,11 @@ func (c *Controller) enqueue(w *waiter) (ask bool, err error) {
 		return false, &Refusal{Err: ErrQueueFull, Limit: NoLimit}
 	}
 	var added bool
-	if w.group, added = c.groups.of(c.cfg.Limits, w.Model); added {
+	w.group, added = c.groups.of(c.cfg.Limits, w.Model)
+	if !c.groups.list[w.group].hadBy(c.cfg.Accounts) {
+		return false, &Refusal{Err: ErrNoModel, Limit: NoLimit}
+	}
+	if added {
 		c.setTopology(newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since))
 	}
 	// nextAsk is a time for the calls that came before. A call that is served before those of its model group may fit

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ type Config struct {
 	Accounts    []Account     // at least one
 	Limits      []Limit
 	Metrics     int       // number of metrics that a call has units of
+	Tenants     []Tenant  // that a Request may name; the first is the default
 	Concurrency int       // calls in flight of each account, over all processes; 0: no limit
 	Adaptive    *Adaptive // how that number follows the samples, with Concurrency as upper bound; nil: it doesn't
 	Strategy    Strategy
@@ -26,6 +28,11 @@ type Config struct {
 
 	ContinueOnLeaseLoss bool // calls in flight go on when their permits may go to others
 	Observer            Observer
+}
+
+// limitsPermits reports whether an account has a limit on calls in flight.
+func (cfg *Config) limitsPermits() bool {
+	return cfg.Concurrency > 0 || slices.ContainsFunc(cfg.Accounts, func(a Account) bool { return a.Concurrency > 0 })
 }
 
 // Observer has functions that are called without the lock. Each is optional and must return quickly.
@@ -64,8 +71,11 @@ const (
 
 // Account is what the provider counts, and its keys.
 type Account struct {
-	ID   string
-	Keys []Key
+	ID          string
+	Keys        []Key
+	Concurrency int      // calls in flight, over all processes; 0: Config.Concurrency
+	Models      []string // patterns of the models that the account has; empty: all
+	Weight      int      // share of the calls; 0: the highest weight of its keys
 }
 
 // Key is an API key without its secret.
@@ -98,8 +108,11 @@ func Fingerprint(id string) string {
 
 // Limit is one limit: GCRA with an emission interval and a burst, or a daily count.
 type Limit struct {
-	Name     string // unique among the limits of a scope
-	Scope    Scope
+	Name  string // unique among the limits of a scope and Account
+	Scope Scope
+	// Account is the ID of the only account that has the limit. There it replaces the limit of the same Name and Scope that
+	// has no Account. Empty: every account has the limit. Not with PerPool.
+	Account  string
 	Metric   int           // index of the metric that is counted
 	Interval float64       // seconds per unit; 0 for a daily count
 	Burst    int64         // units; the whole count of a daily count

@@ -69,8 +69,8 @@ func newController(ex exchanger, cfg Config) *Controller {
 		ended:           make(chan struct{}),
 		cancel:          cancel,
 		queue:           queue{aging: cfg.Aging},
-		groups:          newModelGroups(cfg.Limits),
-		permits:         permits{limited: cfg.Concurrency > 0},
+		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
+		permits:         permits{limited: cfg.limitsPermits()},
 		blocked:         blocked{constraint: scripts.ConstraintNone},
 		batchLimit:      maxBatch,
 		waitsFor:        unknownConstraints(),
@@ -179,16 +179,13 @@ func (c *Controller) Stats() Stats {
 }
 
 // Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit. If
-// Redis fails, it tries again until ctx ends; without a deadline, until the session has ended and Redis has the permits.
+// Redis fails, it tries again until ctx ends; without a deadline, maxCloseAttempts times.
 //
 // The calls that are still in flight when ctx ends keep what their permits promise: their contexts end with the session.
 func (c *Controller) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.draining, c.failures = true, 0
-	c.giveUpAt = time.Now().Add(c.cfg.SessionTTL)
-	if deadline, ok := ctx.Deadline(); ok {
-		c.giveUpAt = deadline
-	}
+	c.giveUpAt, _ = ctx.Deadline()
 	for _, w := range c.queue.all() {
 		c.queue.refuse(w, &Refusal{Err: ErrClosed, Limit: NoLimit})
 	}
@@ -383,6 +380,12 @@ func (c *Controller) setAccounts(accounts []Account, now time.Time) {
 		old = c.topology.accounts
 	}
 	c.cfg.Accounts = slices.Clone(accounts)
+	if c.groups.setAccounts(accounts) {
+		c.queue.regroup(func(w *waiter) int {
+			group, _ := c.groups.of(c.cfg.Limits, w.Model)
+			return group
+		})
+	}
 	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
 }
 

@@ -29,7 +29,7 @@ type booking struct {
 func (b *booking) Key() string { return b.key }
 
 // Account returns the ID of the key's account.
-func (b *booking) Account() string { return b.target.account.id }
+func (b *booking) Account() string { return b.target.account.ID }
 
 // Trial reports whether the key or account was disabled, and the call tests it.
 func (b *booking) Trial() bool { return b.trial }

@@ -93,8 +93,8 @@ type SessionState struct {
 func (t *topology) state(s *scripts.PoolState) *State {
 	out := &State{Permits: s.Permits}
 	for _, a := range t.accounts {
-		for _, k := range a.keys {
-			out.Keys = append(out.Keys, keyState(s, k.ID, a.id))
+		for _, k := range a.Keys {
+			out.Keys = append(out.Keys, keyState(s, k.ID, a.ID))
 		}
 	}
 	for i := range t.counters {

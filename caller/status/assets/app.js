@@ -11,7 +11,7 @@
     const size = () => ({ width: Math.max(200, $(id).clientWidth), height: 180 });
     const plot = new uPlot({
       ...size(), cursor: { y: false }, scales: { y: { range: (_, least, most) => [0, Math.max(most * 1.1, 0.1)] } },
-      axes: [axis, { ...axis, size: 56, values: (_, all) => all.map(v => v + unit) }],
+      axes: [{ ...axis, values: (_, all) => all.map(t => new Date(t * 1000).toTimeString().slice(0, 5)) }, { ...axis, size: 56, values: (_, all) => all.map(v => v + unit) }],
       series: [{ value: '{HH}:{mm}:{ss}' }, ...series.map(([label, variable, dash]) => (
         { label, stroke: () => color(variable), width: 2, dash, value: (_, v) => v == null ? '–' : v.toFixed(2) + unit }))],
     }, [[], ...series.map(() => [])], $(id));
@@ -68,7 +68,6 @@
     dialog.showModal();
   });
   dialog.querySelector('form').addEventListener('submit', async e => {
-    if (!e.submitter || e.submitter.value !== 'yes') return;
     e.preventDefault();
     if (change.action === 'disable') change.reason = $('reason').value || 'disabled on the status page';
     refusal.hidden = true;
@@ -81,5 +80,6 @@
     } catch (err) { refusal.textContent = String(err); }
     refusal.hidden = false;
   });
+  $('cancel').addEventListener('click', () => dialog.close());
   dialog.addEventListener('close', () => { if ($(opener)) $(opener).focus(); });
 })();

@@ -126,8 +126,8 @@ func (m *Mock) fire(end time.Time) bool {
 }
 
 const (
-	quiet   = 30 * time.Millisecond  // without a change, after which nothing more is expected
-	patient = 200 * time.Millisecond // for the next call of a caller, which may have made its last one
+	quiet   = 50 * time.Millisecond // without a change, after which nothing more is expected
+	patient = time.Second           // for the next call of a caller, which may have made its last one
 )
 
 // settle returns when no call is in progress, no caller is about to make one, and nothing has changed for a time.
