@@ -3,6 +3,7 @@ package caller
 import (
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"time"
 
@@ -60,6 +61,9 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	latency := time.Since(begun)
 	verdict, elsewhere := k.applyVerdict(g, verdict, latency)
 	r.value, r.err = value, k.pool.retryHint(verdict, err, elsewhere)
+	if verdict.Outcome == Overloaded && status(value, err) == http.StatusTooManyRequests {
+		r.err = retry.Uncounted(r.err) // a 429 has no effect, whatever its reason
+	}
 	r.attempt = Attempt{
 		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
 		Latency: latency, Status: status(value, err),
