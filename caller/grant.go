@@ -35,8 +35,8 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
 			return nil, c.settings.refused(err, r.Units)
 		}
-		if secret, ok := c.keyring.secret(g.admission.Key()); ok {
-			g.Key, g.Account, g.secret = g.admission.Key(), g.admission.Account(), secret
+		if key, ok := c.keyring.find(g.admission.Key()); ok {
+			g.Key, g.Account, g.secret = key.id, g.admission.Account(), key.secret
 			return g, nil
 		}
 		g.admission.Decline()

@@ -31,6 +31,9 @@ func (b *booking) Key() string { return b.key }
 // Account returns the ID of the key's account.
 func (b *booking) Account() string { return b.target.account.ID }
 
+// Trial reports whether the key or account was disabled, and the call tests it.
+func (b *booking) Trial() bool { return b.trial }
+
 // Units returns what was charged, by metric. It mustn't be changed. A call that got the booking of another one is charged
 // what that was.
 func (b *booking) Units() []int64 { return b.units }
