@@ -30,8 +30,12 @@ type attemptSpec struct {
 // attemptResult is the result of an attempt.
 type attemptResult[T any] struct {
 	value   T
-	err     error   // with the hint whether the call is tried again
-	attempt Attempt // Number is 0 if it got no key
+	err     error           // with the hint whether the call is tried again
+	attempt Attempt         // Number is 0 if it got no key
+	ctx     context.Context // the attempt's, for the hooks; nil: it got no key
+
+	waited    time.Duration // for admission
+	waitedFor Waits
 }
 
 // errDeclined: the attempt declined its grant and sent nothing.
@@ -42,6 +46,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	c := k.pool
 	g, err := c.acquire(spec.bounded, spec.request)
 	if err != nil {
+		r.waited, r.waitedFor = c.waited(g)
 		r.err = retry.Permanent(err)
 		return r
 	}
@@ -51,12 +56,18 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		return r
 	}
 	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	c.admitted(ctx, g, &k.opts, spec.number)
+	if hook := c.settings.Hooks.AttemptStarted; hook != nil {
+		ctx = hook(ctx, AttemptStart{Key: g.Key, Account: g.Account, Model: k.opts.Model, Number: spec.number})
+	}
 	begun := time.Now()
+	g.begun = begun
 	own := g.startAttempt(ctx, k.ctx, spec, c.settings.attemptTimeout(spec.bounded, k.opts.AttemptTimeout))
 	value, verdict, err := k.releaseOnPanic(own, g)
 	r.value, r.err = value, retryHint(verdict, err)
+	r.ctx = own
 	r.attempt = Attempt{
-		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
+		Key: g.Key, Account: g.Account, Model: k.opts.Model, Priority: k.opts.Priority, Number: spec.number, Verdict: verdict, Err: err,
 		Latency: time.Since(begun), Status: status(value, err),
 	}
 	c.applyVerdict(g, verdict, r.attempt.Latency)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/retry"
@@ -59,25 +60,42 @@ type call[T any] struct {
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
-	ctx      context.Context // the call's own
-	last     Attempt         // Number is 0 if it got no key
-	sent     int             // attempts that got a key
-	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
+	ctx       context.Context // the call's own, as Hooks.CallStarted returned it
+	last      Attempt         // Number is 0 if it got no key
+	lastCtx   context.Context // the last attempt's
+	sent      int             // attempts that got a key
+	waited    time.Duration   // for the last attempt's admission
+	waitedFor Waits
+	bodyUsed  atomic.Bool // an attempt has the request's own body; the next ones need copies
 }
 
-// run makes the call: Retry( Hedge( Breaker( attempt ))).
-func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
+// run makes the call, and reports its beginning and end.
+func (k *call[T]) run(ctx context.Context, cost Cost) (value T, err error) {
+	begun := time.Now()
+	k.ctx = k.start(ctx, cost)
+	returned := false
+	defer func() {
+		if !returned { // the function given to Do panics
+			err = errPanicked
+		}
+		k.end(begun, err)
+	}()
+	value, err = k.retry(k.ctx, cost)
+	returned = true
+	return value, err
+}
+
+// retry makes the call's attempts: Retry( Hedge( Breaker( attempt ))).
+func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	var none T
 	c := k.pool
 	if err := k.opts.check(); err != nil {
-		return none, &Error{Pool: c.settings.Name, Err: err}
+		return none, &Error{Pool: c.settings.Name, Err: &optionsError{err}}
 	}
 	units, err := c.settings.units(cost, k.opts.Model)
 	if err != nil {
 		return none, err
 	}
-	c.stats.call()
-	k.ctx = ctx
 	bounded, cancel := c.settings.withTimeout(ctx)
 	defer cancel()
 	next := k.attempts()
@@ -87,18 +105,18 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	}
 	value, err := retry.Do(bounded, c.settings.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
-			c.attempted(k.last, true)
+			c.attempted(k.lastCtx, k.last, true)
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
 		}})
-		if k.last = r.attempt; k.last.Number > 0 {
+		k.last, k.lastCtx, k.waited, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
+		if k.last.Number > 0 {
 			k.sent++
 		}
 		return r.value, r.err
 	}, discard...)
-	c.attempted(k.last, false)
-	c.stats.end(err == nil)
+	c.attempted(k.lastCtx, k.last, false)
 	if err != nil {
 		err = k.failure(err)
 	}
@@ -117,23 +135,11 @@ func (k *call[T]) attempts() attemptFunc[T] {
 				if k.discard != nil {
 					k.discard(r.value)
 				}
-				k.pool.attempted(r.attempt, true)
+				k.pool.attempted(r.ctx, r.attempt, true)
 			}
 		})
 	}
 	return next
-}
-
-// attempted counts an attempt and calls the hook.
-func (c *Pool) attempted(a Attempt, retrying bool) {
-	if a.Number == 0 {
-		return
-	}
-	c.stats.attempt(a.Verdict)
-	if hook := c.settings.Hooks.Attempted; hook != nil {
-		a.Retrying = retrying
-		hook(a)
-	}
 }
 
 // failure returns the *Error of a call that failed with err.
@@ -170,3 +176,17 @@ type outcomeError struct{ verdict Verdict }
 func (e *outcomeError) Error() string {
 	return fmt.Sprintf("the provider's response: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
 }
+
+// errPanicked is the error of a call whose function panics, for the hooks.
+var errPanicked = errors.New("the call's function panicked")
+
+// optionsError is an error about the call's options.
+type optionsError struct{ error }
+
+// Is reports whether target is errInvalidOptions.
+func (e *optionsError) Is(target error) bool { return target == errInvalidOptions } //nolint:errorlint // the very value
+
+// Unwrap returns the error that says what is wrong.
+func (e *optionsError) Unwrap() error { return e.error }
+
+var errInvalidOptions = errors.New("the call's options are out of range")

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -24,7 +25,7 @@ const (
 // applyVerdict reports to all processes what a verdict means for the key and its account. latency is the attempt's.
 func (c *Pool) applyVerdict(g *Grant, v Verdict, latency time.Duration) {
 	f := admission.Feedback{Sample: sampleOf(v), Latency: latency}
-	var observe func(Block)
+	var observe func(context.Context, Block)
 	var block Block
 	switch v.Outcome {
 	case Throttled:
@@ -50,7 +51,7 @@ func (c *Pool) applyVerdict(g *Grant, v Verdict, latency time.Duration) {
 	}
 	g.admission.Feedback(f)
 	if observe != nil {
-		observe(block)
+		observe(g.observed(), block)
 	}
 }
 
@@ -98,7 +99,7 @@ func (c *Pool) observe(g *Grant, res *http.Response) {
 	}
 	c.applyQuotas(g, quotas)
 	if hook := c.settings.Hooks.QuotaRead; hook != nil {
-		hook(QuotaReport{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
+		hook(g.observed(), QuotaReport{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
 	}
 }
 

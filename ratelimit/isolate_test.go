@@ -185,7 +185,7 @@ func TestCircuit_IsPerNode(t *testing.T) {
 		failed := make(chan error, 1)
 		l, err := ratelimit.New(client, ratelimit.Config{
 			Timeout: 200 * time.Millisecond,
-			Hooks:   ratelimit.Hooks{RedisFailed: func(err error) { failed <- err }},
+			Hooks:   ratelimit.Hooks{RedisFailed: func(_ context.Context, err error) { failed <- err }},
 		})
 		if err != nil {
 			t.Fatal(err)

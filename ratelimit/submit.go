@@ -28,7 +28,7 @@ func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Dur
 	if err == nil || ended(ctx) || keyFault(err) {
 		return t, err
 	}
-	return l.withoutRedis(o, items, until, err)
+	return l.withoutRedis(ctx, o, items, until, err)
 }
 
 // pause waits for d. It returns false if the context ends first.

@@ -27,17 +27,6 @@ type Config struct {
 	Observer            Observer
 }
 
-// Observer has functions that are called without the lock. Each is optional and must return quickly.
-type Observer struct {
-	// Admitted is called when a call has been admitted and its send time has come.
-	Admitted func(g *Grant, waited time.Duration)
-	// LeaseLost is called when the permits of the calls in flight are lost, with the number of these calls and the error of
-	// the last script call; nil: it succeeded.
-	LeaseLost func(calls int, failure error)
-	// RedisFailed is called when a script call fails.
-	RedisFailed func(error)
-}
-
 // Scope is what has a limit.
 type Scope = scripts.LimitScope
 

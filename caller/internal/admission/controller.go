@@ -2,7 +2,6 @@ package admission
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +37,7 @@ type Controller struct {
 	outbox   outbox
 	recovery recovery
 	blocked  blocked
+	waits    waits
 	draining bool
 
 	waitFor          waitFor
@@ -45,12 +45,17 @@ type Controller struct {
 	arrivedMeanwhile bool // a waiter has joined since the last script call was composed
 	askAgain         bool // such a waiter can't wait for nextAsk
 
-	seq           int64 // of the last script call
-	batchLimit    int   // waiters that the next script call asks for at most
-	lastBatchSize int   // calls that the last script call admitted
-	failures      int   // script calls that failed in a row
-	failure       error // of the last of these; nil: the last script call succeeded
+	seq           int64         // of the last script call
+	batchLimit    int           // waiters that the next script call asks for at most
+	lastBatchSize int           // calls that the last script call admitted
+	failures      int           // script calls that failed in a row
+	failure       error         // of the last of these; nil: the last script call succeeded
+	failingSince  time.Time     // when the first of these was sent
+	failingFor    time.Duration // in former times of failures
+	lost          *StateLoss    // what Redis has lost and not confirmed yet; nil: nothing
 	retryAt       time.Time
+
+	scriptCalls, scriptCallsFailed, statesLost int64
 }
 
 // New returns a Controller that talks to Redis when there is something to ask or report. Close ends it.
@@ -159,9 +164,11 @@ func (c *Controller) State(ctx context.Context) (*State, error) {
 func (c *Controller) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
 	return Stats{
 		Waiting: c.queue.len(), InFlight: c.permits.inFlight, SlotsMissed: c.slotsMissed.Load(),
-		BlockedBy: c.blocked.read(time.Now()),
+		BlockedBy: c.blocked.read(now), ScriptCalls: c.scriptCalls, ScriptCallsFailed: c.scriptCallsFailed,
+		StatesLost: c.statesLost, RedisFailing: c.redisFailing(now),
 	}
 }
 
@@ -333,28 +340,33 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	if err != nil {
 		c.mu.Lock()
 		c.applyError(received, x, err)
+		lost := c.lost
+		c.countCall(err)
 		c.mu.Unlock()
-		if failed := c.cfg.Observer.RedisFailed; failed != nil && ctx.Err() == nil {
-			failed(err)
+		if ctx.Err() == nil {
+			c.cfg.Observer.failed(x, received, err, lost)
 		}
 		return
 	}
 	c.clock.Observe(x.sent, received, reply.Now)
 	c.mu.Lock()
+	recovered, restored := c.failures > 0, c.lost
+	if recovered {
+		c.failingFor += received.Sub(c.failingSince)
+	}
+	c.lost = nil
 	woken := c.applyReply(received, x, reply)
+	c.countCall(nil)
 	c.mu.Unlock()
 	for _, w := range woken {
 		w.wake()
 	}
+	c.cfg.Observer.replied(x, received, reply, recovered, restored)
 }
 
-// setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
-// long as calls of it are in flight.
-func (c *Controller) setAccounts(accounts []Account, now time.Time) {
-	var old []*account
-	if c.topology != nil {
-		old = c.topology.accounts
-	}
-	c.cfg.Accounts = slices.Clone(accounts)
-	c.topology = newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now)
+// waitsOf returns what w, which isn't in the queue any more, has waited for until now.
+func (c *Controller) waitsOf(w *waiter) Waits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waits.of(w.group, time.Now()).since(w.before)
 }

@@ -66,7 +66,7 @@ func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.P
 				continue
 			}
 			c.permits.take(t.account.tally)
-			c.grant(w, &b)
+			c.grant(w, &b, now)
 			woken = append(woken, w)
 		}
 		waiters, grants = waiters[d.Count:], grants[reply.Admitted[i]:]
@@ -99,6 +99,7 @@ func (c *Controller) plan(now time.Time, x *exchange, reply *scripts.PoolReply) 
 		c.startListener()
 	}
 	c.blocked.by(reply.Constraint, now, c.lastSendTime(reply))
+	c.waits.replied(x.batch.demands, reply, now)
 	c.waitFor, c.nextAsk = planNextAsk(now, &r)
 	if c.waitFor == forTime && !r.untimed {
 		c.refuseExpired(now.Add(reply.Wake), reply, x)
@@ -179,8 +180,8 @@ func (c *Controller) refuse(w *waiter, wait time.Duration, constraint int) {
 }
 
 // grant answers a waiter with a booking.
-func (c *Controller) grant(w *waiter, b *booking) {
-	*w.grant = Grant{booking: *b, controller: c}
+func (c *Controller) grant(w *waiter, b *booking, now time.Time) {
+	*w.grant = Grant{booking: *b, controller: c, waits: c.waits.of(w.group, now).since(w.before)}
 	c.queue.answer(w, nil)
 }
 
@@ -189,7 +190,7 @@ func (c *Controller) grant(w *waiter, b *booking) {
 func (c *Controller) passOn(b *booking) *waiter {
 	if c.topology.has(b.Account(), b.key) {
 		if w := c.queue.nextEligible(b, c.groups.list); w != nil {
-			c.grant(w, b)
+			c.grant(w, b, time.Now())
 			return w
 		}
 	}

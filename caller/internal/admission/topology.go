@@ -214,3 +214,14 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+// setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
+// long as calls of it are in flight.
+func (c *Controller) setAccounts(accounts []Account, now time.Time) {
+	var old []*account
+	if c.topology != nil {
+		old = c.topology.accounts
+	}
+	c.cfg.Accounts = slices.Clone(accounts)
+	c.topology = newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now)
+}
