@@ -61,12 +61,15 @@ type call[T any] struct {
 	discard func(T)
 
 	ctx       context.Context // the call's own, as Hooks.CallStarted returned it
+	bounded   bool            // Timeout ends the call if its context doesn't
+	kind      string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
 	last      Attempt         // Number is 0 if it got no key
 	lastCtx   context.Context // the last attempt's
 	sent      int             // attempts that got a key
-	waited    time.Duration   // for the last attempt's admission
-	waitedFor Waits
-	bodyUsed  atomic.Bool // an attempt has the request's own body; the next ones need copies
+	took      time.Duration   // the last attempt's admission
+	waitedFor Waits           // the parts of took
+	waited    atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
+	bodyUsed  atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
 
 // run makes the call, and reports its beginning and end.
@@ -96,8 +99,13 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	bounded, cancel := c.settings.withTimeout(ctx)
+	c.summaries.start(c)
+	bounded, cancel, earlier := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
+	k.bounded = earlier
+	if c.settings.hasDeadline(ctx, &k.opts) {
+		k.kind = k.opts.Model + "\x00" + k.endpoint
+	}
 	next := k.attempts()
 	var discard []func(T)
 	if k.discard != nil {
@@ -109,8 +117,9 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
+			Needs: k.needs(),
 		}})
-		k.last, k.lastCtx, k.waited, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
+		k.last, k.lastCtx, k.took, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
 		if k.last.Number > 0 {
 			k.sent++
 		}
@@ -121,6 +130,14 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		err = k.failure(err)
 	}
 	return value, err
+}
+
+// needs returns how long such calls took of late; 0: not known.
+func (k *call[T]) needs() time.Duration {
+	if k.kind == "" {
+		return 0
+	}
+	return k.pool.durations.Of(k.kind, time.Now())
 }
 
 // attempts returns Hedge( Breaker( attempt )). A wrapper that isn't configured is left out.
@@ -161,13 +178,15 @@ func (k *call[T]) failure(err error) error {
 
 // lastError returns the last attempt's error without the marks of package retry.
 func lastError(err error) error {
-	if r, ok := err.(*retry.Error); ok && r.Attempts > 0 && r.Attempts <= len(r.Errs) {
-		err = r.Errs[r.Attempts-1]
+	if r, ok := err.(*retry.Error); ok && r.Last() != nil {
+		err = r.Last()
 	}
-	if _, ok := err.(retry.Hinter); ok {
+	for {
+		if _, ok := err.(retry.Hinter); !ok {
+			return err
+		}
 		err = errors.Unwrap(err)
 	}
-	return err
 }
 
 // outcomeError is the error of an attempt that has a response which isn't a success, and no other error.

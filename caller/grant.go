@@ -25,6 +25,7 @@ type Grant struct {
 	begun     time.Time // when the attempt was sent; zero: it wasn't
 	settled   atomic.Bool
 	ctx       attemptContext
+	kind      string // what the call asks for, if its duration is to be recorded when its response has been read
 }
 
 // acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again. With an

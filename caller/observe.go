@@ -79,7 +79,7 @@ func (k *call[T]) refused(reason RefusalReason, err error) {
 	}
 	r := Refusal{
 		Reason: reason, Model: k.opts.Model, Priority: k.opts.Priority, Attempts: k.sent,
-		Waited: k.waited, WaitedFor: k.waitedFor, Err: err,
+		Waited: k.took, WaitedFor: k.waitedFor, Err: err,
 	}
 	if e, ok := err.(*Error); ok {
 		r.Metric, r.Limit, r.Cost, r.RetryAfter = e.Metric, e.Limit, e.Cost, e.RetryAfter

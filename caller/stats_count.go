@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/penstock/penstock/caller/internal/history"
 )
 
 // Quantiles are the distribution of a duration. They are exact to 1 %, and durations above an hour count as one hour.
@@ -60,6 +62,8 @@ type stats struct {
 	first sync.Once
 	since atomic.Pointer[time.Time] // the first call; nil: there was none
 
+	history history.History
+
 	mu             sync.Mutex // guards what follows
 	usage, partial Cost
 }
@@ -89,20 +93,27 @@ func (s *stats) admitted(waited time.Duration, units []int64) {
 }
 
 func (s *stats) attempt(a *Attempt) {
+	now := time.Now()
 	s.attempts.Add(1)
 	s.attemptLatency.add(a.Latency)
+	s.history.Add(now, history.Attempts)
 	if a.Verdict.Outcome == Throttled {
 		s.throttled.Add(1)
+		s.history.Add(now, history.Throttled)
 	}
 }
 
 func (s *stats) end(took time.Duration, ok bool, refused RefusalReason) {
+	now := time.Now()
 	s.latency.add(took)
 	if ok {
 		s.succeeded.Add(1)
+		s.history.Add(now, history.Succeeded)
+		s.history.Took(now, took)
 		return
 	}
 	s.failed.Add(1)
+	s.history.Add(now, history.Failed)
 	if refused != NotRefused {
 		s.refused[refused].Add(1)
 	}

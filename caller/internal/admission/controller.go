@@ -27,20 +27,21 @@ type Controller struct {
 	startListener func()        // subscribes to messages, once
 	listenerDone  chan struct{} // closed when the subscription has ended; nil: it hasn't begun
 
-	mu       sync.Mutex // guards what follows
-	state    state
-	queue    queue
-	groups   modelGroups
-	topology *topology
-	permits  permits
-	lease    *lease // nil: permits can't be lost
-	outbox   outbox
-	recovery recovery
-	blocked  blocked
-	waits    waits
-	draining bool
+	mu         sync.Mutex // guards what follows
+	state      state
+	queue      queue
+	groups     modelGroups
+	topology   *topology
+	permits    permits
+	lease      *lease // nil: permits can't be lost
+	outbox     outbox
+	recovery   recovery
+	blocked    blocked
+	waitTotals waitTotals
+	draining   bool
 
 	waitFor          waitFor
+	waitsFor         [Priorities]int // constraint of the first waiter of each priority
 	nextAsk          time.Time
 	arrivedMeanwhile bool // a waiter has joined since the last script call was composed
 	askAgain         bool // such a waiter can't wait for nextAsk
@@ -72,10 +73,11 @@ func newController(ex exchanger, cfg Config) *Controller {
 		ended:           make(chan struct{}),
 		cancel:          cancel,
 		queue:           queue{aging: cfg.Aging},
-		groups:          newModelGroups(cfg.Limits),
-		permits:         permits{limited: cfg.Concurrency > 0},
+		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
+		permits:         permits{limited: cfg.limitsPermits()},
 		blocked:         blocked{constraint: scripts.ConstraintNone},
 		batchLimit:      maxBatch,
+		waitsFor:        unknownConstraints(),
 	}
 	c.startListener = sync.OnceFunc(func() {
 		c.listenerDone = make(chan struct{})
@@ -167,7 +169,8 @@ func (c *Controller) Stats() Stats {
 	now := time.Now()
 	return Stats{
 		Waiting: c.queue.len(), InFlight: c.permits.inFlight, SlotsMissed: c.slotsMissed.Load(),
-		BlockedBy: c.blocked.read(now), ScriptCalls: c.scriptCalls, ScriptCallsFailed: c.scriptCallsFailed,
+		BlockedBy: c.blocked.read(now), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(now),
+		ScriptCalls: c.scriptCalls, ScriptCallsFailed: c.scriptCallsFailed,
 		StatesLost: c.statesLost, RedisFailing: c.redisFailing(now),
 	}
 }
@@ -269,7 +272,7 @@ func (c *Controller) feedback(g *Grant, f *Feedback) {
 	if c.cfg.Adaptive == nil {
 		f.Sample, f.Initial = None, 0
 	}
-	if f.Block == nil && (!f.Works || !g.trial) && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
+	if f.Block == nil && (!f.Works || !g.trial) && !f.Calm && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
 		return
 	}
 	now := time.Now()
@@ -368,5 +371,5 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 func (c *Controller) waitsOf(w *waiter) Waits {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.waits.of(w.group, time.Now()).since(w.before)
+	return c.waitTotals.of(w.group, time.Now()).since(w.before)
 }

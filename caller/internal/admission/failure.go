@@ -22,7 +22,7 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 	}
 	outcome := scripts.OutcomeOf(err)
 	c.outbox.requeue(x.delivery, x.call.Seq, outcome, now)
-	c.waits.failed(now)
+	c.waitTotals.failed(now)
 	if errors.Is(err, scripts.ErrLost) {
 		c.restore(now, errors.Is(err, scripts.ErrLostAll))
 		return // without a backoff: this Redis works

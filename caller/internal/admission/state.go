@@ -18,8 +18,11 @@ type Stats struct {
 	BlockedBy map[int]time.Duration
 	// ScriptCalls is the number of script calls, and ScriptCallsFailed that of those without a reply.
 	ScriptCalls, ScriptCallsFailed int64
-	StatesLost                     int64         // losses of writes that were found
-	RedisFailing                   time.Duration // time in which every script call failed
+	StatesLost                     int64            // losses of writes that were found
+	RedisFailing                   time.Duration    // time in which every script call failed
+	Waits                          [Priorities]Wait // by priority
+	Failure                        error            // of the last script call; nil: it succeeded
+	Used                           []Used           // of each limit in the last minute
 }
 
 // blocked adds up the time for which calls wait for each constraint.
@@ -106,8 +109,8 @@ type SessionState struct {
 func (t *topology) state(s *scripts.PoolState) *State {
 	out := &State{Permits: s.Permits}
 	for _, a := range t.accounts {
-		for _, k := range a.keys {
-			out.Keys = append(out.Keys, keyState(s, k.ID, a.id))
+		for _, k := range a.Keys {
+			out.Keys = append(out.Keys, keyState(s, k.ID, a.ID))
 		}
 	}
 	for i := range t.counters {

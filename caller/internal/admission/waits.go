@@ -6,97 +6,51 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// Waits is for how long a call waited for each thing. What is left of the whole wait is the time for replies of Redis.
-type Waits struct {
-	Rate, Permit, Cooldown time.Duration
-	Limit                  int // index of the limit that Rate was spent on last; NoLimit: none is known
+// Wait is what the waiting calls of one priority wait for.
+type Wait struct {
+	Calls int
+	// Constraint is the index of a limit or one of the constraints, as the last script call found it for the first of these
+	// calls; NoConstraint: it didn't ask for them.
+	Constraint int
+	Until      time.Time // when it is tried again; zero: when a permit is released, or Redis answers
 }
 
-// add adds what a call waited for further.
-func (w *Waits) add(more Waits) {
-	w.Rate += more.Rate
-	w.Permit += more.Permit
-	w.Cooldown += more.Cooldown
-	if more.Limit != NoLimit {
-		w.Limit = more.Limit
-	}
-}
+// NoConstraint is the constraint of calls that Redis hasn't answered about.
+const NoConstraint = scripts.ConstraintNone
 
-// since returns the part of w that came after an earlier state.
-func (w Waits) since(before Waits) Waits {
-	w.Rate -= before.Rate
-	w.Permit -= before.Permit
-	w.Cooldown -= before.Cooldown
-	if w.Rate == 0 {
-		w.Limit = NoLimit
-	}
-	return w
-}
-
-// groupWaits adds up the time in which the calls of a model group wait for each thing. A call's own waits are the
-// difference between its beginning and its end, so that they cost nothing in between.
-type groupWaits struct {
-	constraint int // what the first waiting call waits for since from
-	from       time.Time
-	total      Waits
-}
-
-// waits are the waits of all model groups, by index.
-type waits []groupWaits
-
-// of returns the total of a group up to now.
-func (w *waits) of(group int, now time.Time) Waits {
-	for group >= len(*w) {
-		*w = append(*w, groupWaits{constraint: scripts.ConstraintNone, total: Waits{Limit: NoLimit}})
-	}
-	g := &(*w)[group]
-	g.count(now)
-	return g.total
-}
-
-// by records what the calls of a group wait for from now on.
-func (w *waits) by(group, constraint int, now time.Time) {
-	w.of(group, now)
-	(*w)[group].constraint = constraint
-}
-
-// replied records what each group of a reply's demands waits for from now on: what delays its first waiting call.
-func (w *waits) replied(demands []scripts.PoolDemand, reply *scripts.PoolReply, now time.Time) {
-	for i := range demands {
-		w.by(demands[i].ModelGroup, scripts.ConstraintNone, now)
-	}
-	for i := len(demands) - 1; i >= 0; i-- { // the first one is the last to count
-		if reply.Admitted[i] == demands[i].Count {
-			continue
+// blockedOf returns what delays the first waiter of each priority that a script call asked for and that is still waiting.
+func blockedOf(x *exchange, reply *scripts.PoolReply) [Priorities]int {
+	constraints := unknownConstraints()
+	waiters := x.batch.waiters
+	for i, d := range x.batch.demands {
+		for _, w := range waiters[reply.Admitted[i]:d.Count] {
+			if w.fifo != nil && constraints[w.Priority] == NoConstraint {
+				constraints[w.Priority] = reply.Blocked[i]
+				break
+			}
 		}
-		constraint := reply.Blocked[i]
-		if constraint == scripts.ConstraintNone { // an earlier demand delays it
-			constraint = reply.Constraint
+		waiters = waiters[d.Count:]
+	}
+	return constraints
+}
+
+// waits returns what the waiters of each priority wait for.
+func (c *Controller) waits() (waits [Priorities]Wait) {
+	for i := range waits {
+		waits[i] = Wait{Calls: c.queue.fifos[i].n, Constraint: c.waitsFor[i]}
+		switch {
+		case c.failure != nil:
+			waits[i].Constraint = NoConstraint
+		case c.waitFor == forTime:
+			waits[i].Until = c.nextAsk
 		}
-		w.by(demands[i].ModelGroup, constraint, now)
 	}
+	return waits
 }
 
-// failed records that every call waits for Redis from now on.
-func (w *waits) failed(now time.Time) {
-	for group := range *w {
-		w.by(group, scripts.ConstraintNone, now)
+func unknownConstraints() (constraints [Priorities]int) {
+	for i := range constraints {
+		constraints[i] = NoConstraint
 	}
-}
-
-// count adds the time up to now.
-func (g *groupWaits) count(now time.Time) {
-	d := max(0, now.Sub(g.from))
-	switch {
-	case g.constraint >= 0:
-		g.total.Rate += d
-		g.total.Limit = g.constraint
-	case g.constraint == ConstraintPermits:
-		g.total.Permit += d
-	case g.constraint == ConstraintCooldown:
-		g.total.Cooldown += d
-	}
-	if now.After(g.from) {
-		g.from = now
-	}
+	return constraints
 }
