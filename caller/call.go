@@ -203,7 +203,7 @@ var errPanicked = errors.New("the call's function panicked")
 type optionsError struct{ error }
 
 // Is reports whether target is errInvalidOptions.
-func (e *optionsError) Is(target error) bool { return target == errInvalidOptions } //nolint:errorlint // the very value
+func (e *optionsError) Is(target error) bool { return target == errInvalidOptions }
 
 // Unwrap returns the error that says what is wrong.
 func (e *optionsError) Unwrap() error { return e.error }

@@ -249,7 +249,7 @@ func TestHooks_AdmissionNamesTheWaits(t *testing.T) {
 		"cooldown": {
 			before: func(t *testing.T, c *caller.Pool) {
 				_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {
-					return 0, throttledFor(2 * long)
+					return 0, throttledError(2 * long)
 				})
 				if err == nil {
 					t.Fatal("got no error, want the throttled call's")
@@ -289,11 +289,11 @@ func TestHooks_AdmissionNamesTheWaits(t *testing.T) {
 	}
 }
 
-type throttledFor time.Duration
+type throttledError time.Duration
 
-func (throttledFor) Error() string { return "throttled" }
+func (throttledError) Error() string { return "throttled" }
 
-func (d throttledFor) Verdict() caller.Verdict {
+func (d throttledError) Verdict() caller.Verdict {
 	return caller.Verdict{Outcome: caller.Throttled, Scope: caller.ScopeAccount, RetryAfter: time.Duration(d)}
 }
 

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -65,15 +66,15 @@ func (w *waitTotals) replied(demands []scripts.PoolDemand, reply *scripts.PoolRe
 	for i := range demands {
 		w.by(demands[i].ModelGroup, scripts.ConstraintNone, now)
 	}
-	for i := len(demands) - 1; i >= 0; i-- { // the first one is the last to count
-		if reply.Admitted[i] == demands[i].Count {
+	for i, d := range slices.Backward(demands) { // the first one is the last to count
+		if reply.Admitted[i] == d.Count {
 			continue
 		}
 		constraint := reply.Blocked[i]
 		if constraint == scripts.ConstraintNone { // an earlier demand delays it
 			constraint = reply.Constraint
 		}
-		w.by(demands[i].ModelGroup, constraint, now)
+		w.by(d.ModelGroup, constraint, now)
 	}
 }
 
