@@ -32,8 +32,12 @@ type attemptSpec struct {
 // attemptResult is the result of an attempt.
 type attemptResult[T any] struct {
 	value   T
-	err     error   // with the hint whether the call is tried again
-	attempt Attempt // Number is 0 if it got no key
+	err     error           // with the hint whether the call is tried again
+	attempt Attempt         // Number is 0 if it got no key
+	ctx     context.Context // the attempt's, for the hooks; nil: it got no key
+
+	waited    time.Duration // for admission
+	waitedFor Waits
 }
 
 // maxDeclined is the number of grants of keys that refused a call which the call declines to get another key.
@@ -46,6 +50,7 @@ var errDeclined = errors.New("the grant was declined")
 func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
 	g, err := k.acquire(spec)
 	if err != nil {
+		r.waited, r.waitedFor = k.pool.waited(g)
 		r.err = err
 		return r
 	}
@@ -55,17 +60,24 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		return r
 	}
 	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	c := k.pool
+	c.admitted(ctx, g, &k.opts, spec.number)
+	if hook := c.settings.Hooks.AttemptStarted; hook != nil {
+		ctx = hook(ctx, AttemptStart{Key: g.Key, Account: g.Account, Model: k.opts.Model, Number: spec.number})
+	}
 	begun := time.Now()
+	g.begun = begun
 	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout())
 	value, verdict, err := k.releaseOnPanic(own, g)
 	latency := time.Since(begun)
 	verdict, elsewhere := k.applyVerdict(g, verdict, latency)
+	r.ctx = own
 	r.value, r.err = value, k.pool.retryHint(verdict, err, elsewhere)
 	if verdict.Outcome == Overloaded && status(value, err) == http.StatusTooManyRequests {
 		r.err = retry.Uncounted(r.err) // a 429 has no effect, whatever its reason
 	}
 	r.attempt = Attempt{
-		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
+		Key: g.Key, Account: g.Account, Model: k.opts.Model, Priority: k.opts.Priority, Number: spec.number, Verdict: verdict, Err: err,
 		Latency: latency, Status: status(value, err),
 	}
 	k.recordDuration(g, spec, verdict, begun)
@@ -86,7 +98,7 @@ func (k *call[T]) acquire(spec attemptSpec) (*Grant, error) {
 	for tries := 0; ; tries++ {
 		g, err := k.acquireInTime(spec.bounded, spec.request)
 		if err != nil {
-			return nil, retry.Permanent(err)
+			return g, retry.Permanent(err)
 		}
 		r.mu.Lock()
 		again := slices.ContainsFunc(r.keys, func(k keyName) bool { return k.name == g.admission.Key() })
@@ -124,7 +136,7 @@ func (k *call[T]) recordDuration(g *Grant, spec attemptSpec, v Verdict, begun ti
 	case g.admission.Released():
 		k.pool.durations.Add(k.kind, time.Since(begun), cut, time.Now())
 	default:
-		g.kind, g.begun = k.kind, begun
+		g.kind = k.kind
 	}
 }
 
