@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/penstock/penstock/retry"
@@ -76,6 +77,12 @@ func NewHTTPTransport(maxInFlight int) *http.Transport {
 	t = t.Clone()
 	t.MaxIdleConns = 0
 	t.MaxIdleConnsPerHost = maxInFlight
+	t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+		if res.StatusCode != http.StatusOK {
+			return &retry.ProxyError{Status: res.StatusCode}
+		}
+		return nil
+	}
 	return t
 }
 
