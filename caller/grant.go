@@ -21,6 +21,7 @@ type Grant struct {
 	secret    Secret
 	model     string
 	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
+	byLength  bool  // the request was too long to be read, and its length was charged
 	settled   atomic.Bool
 	ctx       attemptContext
 }
@@ -51,24 +52,24 @@ func (g *Grant) release() { g.admission.Release() }
 // refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
 // first call of Settle has an effect. It is for functions of Do; Transport settles by Profile.Usage.
 func (g *Grant) Settle(actual Cost) {
-	g.correct(actual, true, func(Metric, int64) bool { return true })
+	g.correct(actual, false, func(Metric, int64) bool { return true })
 }
 
-// settle corrects the charged units for the metrics that the provider corrects, too. Of a response that isn't whole only
-// a shortfall counts, because the rest of the call's cost is unknown.
-func (g *Grant) settle(actual Cost, whole bool) {
-	g.correct(actual, whole, func(m Metric, difference int64) bool {
-		return (whole || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
+// settle corrects the charged units for the metrics that the provider corrects, too. If the usage isn't final, only a
+// shortfall counts, because the rest of the call's cost is unknown.
+func (g *Grant) settle(u readUsage) {
+	g.correct(u.cost, u.partial, func(m Metric, difference int64) bool {
+		return (u.final || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
 	})
 }
 
 // correct settles the differences that count, and calls Hooks.UsageRead.
-func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) {
+func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, difference int64) bool) {
 	if g.settled.Swap(true) {
 		return
 	}
 	p := g.pool.settings
-	if whole {
+	if !partial {
 		p.ratios.Add(g.model, g.prompt, actual[InputTokens])
 	}
 	units := g.admission.Units()
@@ -95,7 +96,7 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 		}
 		hook(Usage{
 			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.ratios.Of(g.model),
-			Estimated: estimated, Actual: actual, Settled: difference,
+			Estimated: estimated, Actual: actual, Settled: difference, Partial: partial, ByLength: g.byLength,
 		})
 	}
 }

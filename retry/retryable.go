@@ -98,6 +98,9 @@ func (e *ProxyError) Error() string {
 // NeverSent reports whether err shows that a request wasn't sent, because no connection to its host could be made: the host
 // or the proxy refused it, or the proxy couldn't connect. Such a request can be sent again even if it isn't idempotent.
 func NeverSent(err error) bool {
+	if err == nil {
+		return false
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		switch op.Op {
 		case "dial", "proxyconnect", "socks connect":
