@@ -39,7 +39,7 @@ func (t *Transport) newContent(res *http.Response, how reading) *content {
 	p := t.pool.settings
 	seen := *res // the user may change the response that RoundTrip returns
 	seen.Body = http.NoBody
-	c := &content{judge: func(text []byte) Verdict { return p.Profile.Judge(&seen, text) }}
+	c := &content{judge: func(text []byte) Verdict { return t.pool.judge(&seen, text) }}
 	if encoding := res.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		if c.decoder = decode.New(encoding, c.text); c.decoder == nil {
 			return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 )
@@ -24,6 +25,8 @@ type Grant struct {
 	byLength  bool  // the request was too long to be read, and its length was charged
 	settled   atomic.Bool
 	ctx       attemptContext
+	kind      string    // what the call asks for, if its duration is to be recorded when its response has been read
+	begun     time.Time // when the attempt was sent
 }
 
 // acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.

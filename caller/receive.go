@@ -53,7 +53,7 @@ func (t *Transport) receive(res *http.Response, req *http.Request, g *Grant, how
 // judge returns the verdict on a response. Of a response that isn't a success it reads the beginning, of a success as much
 // as the profile needs.
 func (t *Transport) judge(res *http.Response, body *responseBody, c *content) (Verdict, error) {
-	judge := t.pool.settings.Profile.Judge
+	judge := t.pool.judge
 	switch {
 	case res.StatusCode >= http.StatusBadRequest:
 		if body == nil || c == nil {

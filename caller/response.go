@@ -67,13 +67,18 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		if b.head = b.head[n:]; len(b.head) > 0 || b.headErr == nil {
 			return n, nil
 		}
-		b.head = nil
+		b.finish(errors.Is(b.headErr, io.EOF))
 		return n, b.headErr
 	}
 	if b.headErr != nil {
+		b.finish(errors.Is(b.headErr, io.EOF))
 		return 0, b.headErr
 	}
-	return b.read(p)
+	n, err := b.read(p)
+	if err != nil {
+		b.finish(errors.Is(err, io.EOF))
+	}
+	return n, err
 }
 
 // read reads from the base transport's body.
@@ -96,7 +101,6 @@ func (b *responseBody) read(p []byte) (int, error) {
 	}
 	if err != nil {
 		err = b.failure(err)
-		b.finish(errors.Is(err, io.EOF))
 	}
 	return n, err
 }
@@ -137,7 +141,7 @@ func (b *responseBody) failure(err error) error {
 // Close closes the body and ends the attempt.
 func (b *responseBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.finish(false)
+	b.finish(errors.Is(b.headErr, io.EOF))
 	return err
 }
 
@@ -169,6 +173,9 @@ func (b *responseBody) fill() error {
 	n, err := b.read(b.head[len(b.head):cap(b.head)])
 	b.head = b.head[:len(b.head)+n]
 	b.headErr = err
+	if err != nil {
+		b.grant.release() // the response has ended
+	}
 	return err
 }
 

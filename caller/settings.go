@@ -18,6 +18,9 @@ import (
 // DefaultIdleTimeout is the default of Config.IdleTimeout.
 const DefaultIdleTimeout = 2 * time.Minute
 
+// DefaultTimeout is the default of Config.Timeout, for calls whose context has no deadline.
+const DefaultTimeout = 10 * time.Minute
+
 // Defaults of Tuning.
 const (
 	DefaultArrivalJitter = 100 * time.Millisecond
@@ -114,7 +117,7 @@ func (p *settings) addLimits() error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("Limits[%d]: %w", i, err))
 		}
-		name := string(l.Scope) + " " + params.name
+		name := l.id()
 		if seen[name] {
 			errs = append(errs, fmt.Errorf("Limits[%d] is another limit on %s per %v for each %s: keep the lower one",
 				i, l.Metric, l.Period, l.Scope))
@@ -150,9 +153,6 @@ func (p *settings) checkAdaptive() error {
 // checkSending checks the settings of attempts.
 func (p *settings) checkSending() error {
 	var errs []error
-	if p.Timeout < 0 {
-		errs = append(errs, fmt.Errorf("Timeout is %v: use more than 0, or 0 for the context's deadline alone", p.Timeout))
-	}
 	if p.AttemptTimeout < 0 {
 		errs = append(errs, fmt.Errorf("AttemptTimeout is %v: use more than 0, or 0 for none", p.AttemptTimeout))
 	}

@@ -129,9 +129,9 @@ func (t *Transport) doOnce(req *http.Request, whole bool) (*http.Response, error
 	k.hedged = c.hedger != nil && replayable(out.Request) &&
 		(k.opts.IdempotencyKey != "" || t.repeatable(out.Request, k.opts.Idempotency))
 	if k.hedged {
-		out.Request = req.Clone(req.Context()) // the slower attempt may begin after the user got the request back
+		out.Request = out.Clone(req.Context()) // the slower attempt may begin after the user got the request back
 	}
-	if c.circuits != nil || c.settings.Hedge.Percentile > 0 {
+	if c.circuits != nil || c.settings.Hedge.Percentile > 0 || c.settings.hasDeadline(req.Context(), &k.opts) {
 		k.endpoint = endpoint(req)
 	}
 	if k.opts.Model == "" {

@@ -96,7 +96,8 @@ func (e *ProxyError) Error() string {
 }
 
 // NeverSent reports whether err shows that a request wasn't sent, because no connection to its host could be made: the host
-// or the proxy refused it, or the proxy couldn't connect. Such a request can be sent again even if it isn't idempotent.
+// or the proxy refused it, or the proxy couldn't connect. Such a request can be sent again even if it isn't idempotent. A
+// host that doesn't exist isn't such a failure.
 func NeverSent(err error) bool {
 	if err == nil {
 		return false
@@ -104,7 +105,8 @@ func NeverSent(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		switch op.Op {
 		case "dial", "proxyconnect", "socks connect":
-			return true
+			dns, ok := errors.AsType[*net.DNSError](err)
+			return !ok || !dns.IsNotFound
 		}
 	}
 	if _, ok := errors.AsType[*ProxyError](err); ok {
