@@ -46,6 +46,8 @@ func (t *Transport) receive(res *http.Response, req *http.Request, g *Grant, how
 		return v, err
 	case v.Outcome != Success && body != nil:
 		g.release() // the provider has ended a request that failed, so the permit doesn't wait for the body's reader
+	case body != nil:
+		body.learn() // what was read to judge the response may have more than its first event
 	}
 	return v, nil
 }

@@ -92,10 +92,8 @@ func (b *responseBody) read(p []byte) (int, error) {
 	counts := n > 0
 	if n > 0 && b.content != nil {
 		counts = b.content.write(p[:n]) || !b.grant.pool.settings.IgnoreKeepAlives
-		if v, ok := b.content.takeFailure(); ok {
-			b.grant.pool.applyVerdict(b.grant, v, 0)
-		}
 	}
+	b.learn()
 	if counts {
 		b.waited = 0
 	}
@@ -103,6 +101,16 @@ func (b *responseBody) read(p []byte) (int, error) {
 		err = b.failure(err)
 	}
 	return n, err
+}
+
+// learn applies the verdict on a failure that stands in the middle of a stream.
+func (b *responseBody) learn() {
+	if b.content == nil {
+		return
+	}
+	if v, ok := b.content.takeFailure(); ok {
+		b.grant.pool.applyVerdict(b.grant, v, 0)
+	}
 }
 
 // startIdle starts the timer of a Read.
