@@ -54,7 +54,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		r.err = errDeclined
 		return r
 	}
-	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	g.IdempotencyKey, g.model, g.prompt, g.byLength = k.opts.IdempotencyKey, k.opts.Model, k.prompt, k.byLength
 	begun := time.Now()
 	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout(spec.bounded))
 	value, verdict, err := k.releaseOnPanic(own, g)

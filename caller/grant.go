@@ -54,22 +54,26 @@ func (g *Grant) release() { g.admission.Release() }
 // Settle corrects the units that the call was charged to what it really cost, for each metric in actual: an excess is
 // refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
 // first call of Settle has an effect. It is for functions of Do; Transport settles by Profile.Usage.
-func (g *Grant) Settle(actual Cost) {
-	g.correct(actual, false, func(Metric, int64) bool { return true })
+//
+// A cost that can't be true is an error that matches ErrSettlement, and corrects nothing: less than 0, or more than the
+// charge by over twice a limit.
+func (g *Grant) Settle(actual Cost) error {
+	return g.correct(actual, false, func(Metric, int64) bool { return true })
 }
 
 // settle corrects the charged units for the metrics that the provider corrects, too. If the usage isn't final, only a
 // shortfall counts, because the rest of the call's cost is unknown.
 func (g *Grant) settle(u readUsage) {
-	g.correct(u.cost, u.partial, func(m Metric, difference int64) bool {
+	// Usage that can't be true corrects nothing. Hooks.UsageRead shows what the response says.
+	_ = g.correct(u.cost, u.partial, func(m Metric, difference int64) bool {
 		return (u.final || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
 	})
 }
 
 // correct settles the differences that count, and calls Hooks.UsageRead.
-func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, difference int64) bool) {
+func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, difference int64) bool) error {
 	if g.settled.Swap(true) {
-		return
+		return nil
 	}
 	p := g.pool.settings
 	if !partial {
@@ -80,7 +84,7 @@ func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, differe
 	var delta []int64
 	for i, m := range p.metrics {
 		n, ok := actual[m]
-		d := min(max(n, 0), maxUnits) - units[i]
+		d := min(max(n, -maxUnits), maxUnits) - units[i]
 		if !ok || d == 0 || !counts(m, d) {
 			continue
 		}
@@ -89,8 +93,11 @@ func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, differe
 		}
 		difference[m], delta[i] = d, d
 	}
+	var err error
 	if difference != nil {
-		g.admission.Settle(delta)
+		if err = g.admission.Settle(delta); err != nil {
+			difference = nil
+		}
 	}
 	if hook := p.Hooks.UsageRead; hook != nil {
 		estimated := Cost{}
@@ -102,4 +109,5 @@ func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, differe
 			Estimated: estimated, Actual: actual, Settled: difference, Partial: partial, ByLength: g.byLength,
 		})
 	}
+	return err
 }

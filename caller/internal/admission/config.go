@@ -43,6 +43,13 @@ type Observer struct {
 	LeaseLost func(calls int, failure error)
 	// RedisFailed is called when a script call fails.
 	RedisFailed func(error)
+	// FieldsUnreadable is called when the script found fields that it can't read, with their number. It has dropped them.
+	FieldsUnreadable func(fields int)
+	// SettlementsRefused is called when the script refused settlements that can't be true, with their number.
+	SettlementsRefused func(settlements int)
+	// PublishRefused is called when Redis refused a message to another session. That session learns of released permits by
+	// polling.
+	PublishRefused func()
 }
 
 // Scope is what has a limit.
@@ -103,14 +110,6 @@ type Limit struct {
 }
 
 func (l *Limit) daily() bool { return l.NextReset != nil }
-
-// stillCounts reports whether the provider still counts at now what was charged at a time.
-func (l *Limit) stillCounts(charged, now time.Time) bool {
-	if l.daily() {
-		return l.NextReset(charged).Equal(l.NextReset(now))
-	}
-	return now.Sub(charged) < l.Period
-}
 
 // Request is what one attempt asks of admission.
 type Request struct {

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -243,20 +244,21 @@ func (c *Controller) decline(b *booking) {
 }
 
 // settle puts the correction of a call's units into the outbox.
-func (c *Controller) settle(b *booking, delta []int64) {
+func (c *Controller) settle(b *booking, delta []int64) error {
+	for _, i := range b.target.limits {
+		if l := &c.cfg.Limits[i]; delta[l.Metric] > maxDebt*l.Usable || delta[l.Metric] < -b.units[l.Metric] {
+			return fmt.Errorf("%w: a correction of %s by %d units of a call that was charged %d: a call costs 0 to %d",
+				ErrSettlement, l.Name, delta[l.Metric], b.units[l.Metric], b.units[l.Metric]+maxDebt*l.Usable)
+		}
+	}
 	c.mu.Lock()
 	wake := c.outbox.empty() && c.sleeping() // so that Redis gets it soon, also if no other call follows
-	now := time.Now()
-	c.correct(b.target, func(l *Limit) int64 {
-		if delta[l.Metric] < 0 && !l.stillCounts(b.sendAt, now) {
-			return 0 // the provider no longer counts the charge
-		}
-		return delta[l.Metric]
-	})
+	c.correct(b, func(l *Limit) int64 { return delta[l.Metric] })
 	c.mu.Unlock()
 	if wake {
 		c.signal()
 	}
+	return nil
 }
 
 // feedback puts what an attempt taught into the outbox.
@@ -348,6 +350,7 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	for _, w := range woken {
 		w.wake()
 	}
+	c.cfg.Observer.replied(reply)
 }
 
 // setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
