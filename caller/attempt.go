@@ -22,6 +22,10 @@ type attemptSpec struct {
 	// bounded bounds the attempt until its value is there. It ends with ctx or the call's Timeout.
 	bounded context.Context
 	request admission.Request
+	// maxHold bounds the attempt from sending until its end. 0: no bound.
+	maxHold time.Duration
+	// response says that the attempt goes on with a response's body, which the pool may end.
+	response bool
 	// onGrant is called when the attempt has a grant, before anything is sent. If it returns false, the attempt declines the
 	// grant and its result is errDeclined. Optional.
 	onGrant func(*Grant) bool
@@ -59,7 +63,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		r.err = errDeclined
 		return r
 	}
-	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	g.IdempotencyKey, g.model, g.prompt, g.byLength = k.opts.IdempotencyKey, k.opts.Model, k.prompt, k.byLength
 	c := k.pool
 	c.admitted(ctx, g, &k.opts, spec.number)
 	if hook := c.settings.Hooks.AttemptStarted; hook != nil {
@@ -159,7 +163,7 @@ func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeou
 	g.Attempt = spec.number
 	g.ctx = attemptContext{Context: ctx, call: call, grant: g, number: spec.number, onEnd: spec.onEnd}
 	lease := g.admission.Lost()
-	if timeout.after == 0 && lease == nil {
+	if timeout.after == 0 && lease == nil && spec.maxHold == 0 && !spec.response {
 		return &g.ctx
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -167,6 +171,9 @@ func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeou
 	if timeout.after > 0 {
 		g.ctx.until = time.Now().Add(timeout.after)
 		g.ctx.timer = time.AfterFunc(timeout.after, func() { cancel(timeout.err) })
+	}
+	if spec.maxHold > 0 {
+		g.ctx.hold = time.AfterFunc(spec.maxHold, func() { cancel(ErrMaxHold) })
 	}
 	if lease != nil {
 		g.ctx.stopWatch = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })

@@ -74,6 +74,8 @@ type call[T any] struct {
 	prompt   int64  // tokens that the prompt was estimated at; 0: the usage is no sample
 	hedged   bool   // a second request may be sent
 	endpoint string // of a request, for the circuit breaker and the latencies; empty for Do
+	response bool   // the value is a response, whose body is read later
+	byLength bool   // the cost is that of the request's length
 	// send makes an attempt with a grant, and finishes it at the latest when nothing more is read of its value.
 	send func(context.Context, *Grant) (T, Verdict, error)
 	// discard takes the values of attempts that are followed by another. Optional.
@@ -137,7 +139,7 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		if n > 1 {
 			c.attempted(k.lastCtx, k.last, true)
 		}
-		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
+		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
 			Needs: k.needs(),
 		}})

@@ -67,6 +67,9 @@ type fallback []FallbackRoute
 
 // RoundTrip sends a request.
 func (f fallback) RoundTrip(req *http.Request) (*http.Response, error) {
+	if crossesOrigin(req) {
+		return f[0].Transport.base.RoundTrip(req) // without a key
+	}
 	for i, route := range f {
 		copied, err := route.request(req, i > 0)
 		if err != nil {

@@ -23,6 +23,7 @@ type Grant struct {
 	model     string
 	prompt    int64     // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
 	begun     time.Time // when the attempt was sent; zero: it wasn't
+	byLength  bool      // the request was too long to be read, and its length was charged
 	settled   atomic.Bool
 	ctx       attemptContext
 	kind      string // what the call asks for, if its duration is to be recorded when its response has been read
@@ -65,25 +66,25 @@ func (g *Grant) release() {
 // A cost that can't be true is an error that matches ErrSettlement, and corrects nothing: less than 0, or more than the
 // charge by over twice a limit.
 func (g *Grant) Settle(actual Cost) error {
-	return g.correct(actual, true, func(Metric, int64) bool { return true })
+	return g.correct(actual, false, func(Metric, int64) bool { return true })
 }
 
-// settle corrects the charged units for the metrics that the provider corrects, too. Of a response that isn't whole only
-// a shortfall counts, because the rest of the call's cost is unknown.
-func (g *Grant) settle(actual Cost, whole bool) {
+// settle corrects the charged units for the metrics that the provider corrects, too. If the usage isn't final, only a
+// shortfall counts, because the rest of the call's cost is unknown.
+func (g *Grant) settle(u readUsage) {
 	// Usage that can't be true corrects nothing. Hooks.UsageRead shows what the response says.
-	_ = g.correct(actual, whole, func(m Metric, difference int64) bool {
-		return (whole || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
+	_ = g.correct(u.cost, u.partial, func(m Metric, difference int64) bool {
+		return (u.final || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
 	})
 }
 
 // correct settles the differences that count, and calls Hooks.UsageRead.
-func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) error {
+func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, difference int64) bool) error {
 	if g.settled.Swap(true) {
 		return nil
 	}
 	p := g.pool.settings
-	if whole {
+	if !partial {
 		p.ratios.Add(g.model, g.prompt, actual[InputTokens])
 	}
 	units := g.admission.Units()
@@ -106,7 +107,7 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 			difference = nil
 		}
 	}
-	g.pool.stats.used(actual, whole)
+	g.pool.stats.used(actual, !partial)
 	if hook := p.Hooks.UsageRead; hook != nil {
 		estimated := Cost{}
 		for i, m := range p.metrics {
@@ -114,7 +115,7 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 		}
 		hook(g.observed(), Usage{
 			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.ratios.Of(g.model),
-			Estimated: estimated, Actual: actual, Settled: difference, Partial: !whole,
+			Estimated: estimated, Actual: actual, Settled: difference, Partial: partial, ByLength: g.byLength,
 		})
 	}
 	return err

@@ -172,8 +172,11 @@ type Usage struct {
 	Estimated Cost   // charged before the call, for each metric that a limit counts
 	Actual    Cost   // reported by the response, of any metric
 	Settled   Cost   // charged in addition now, or refunded if negative; nil: nothing
-	// Partial says that the response was cut short, so that Actual is what had been reported until then.
+	// Partial says that the response was cut, or given up before its end. Actual is then in part an estimate, from the text
+	// that was read.
 	Partial bool
+	// ByLength says that Estimated is the length of a request whose body is longer than TransportConfig.MaxBuffered.
+	ByLength bool
 	// Ratio is the factor of the prompt's part in the next estimates for the model (see Profile.Calibrated). Defaults to 1.
 	Ratio float64
 }
