@@ -50,7 +50,8 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		r.err = errDeclined
 		return r
 	}
-	g.IdempotencyKey, g.model, g.prompt = k.opts.IdempotencyKey, k.opts.Model, k.prompt
+	g.IdempotencyKey, g.prompt = k.opts.IdempotencyKey, k.prompt
+	g.setModel(k.opts.Model)
 	begun := time.Now()
 	own := g.startAttempt(ctx, k.ctx, spec, c.settings.attemptTimeout(spec.bounded, k.opts.AttemptTimeout))
 	value, verdict, err := k.releaseOnPanic(own, g)
@@ -80,7 +81,7 @@ func (k *call[T]) releaseOnPanic(ctx context.Context, g *Grant) (T, Verdict, err
 // which ctx is derived.
 func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeout attemptTimeout) context.Context {
 	g.Attempt = spec.number
-	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, onEnd: spec.onEnd}
+	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, grant: g, onEnd: spec.onEnd}
 	lease := g.admission.Lost()
 	if timeout.after == 0 && lease == nil {
 		return &g.ctx

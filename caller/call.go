@@ -59,10 +59,11 @@ type call[T any] struct {
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
-	ctx      context.Context // the call's own
-	last     Attempt         // Number is 0 if it got no key
-	sent     int             // attempts that got a key
-	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
+	ctx        context.Context // the call's own
+	last       Attempt         // Number is 0 if it got no key
+	sent       int             // attempts that got a key
+	replayable bool            // the request can be sent more than once
+	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
 
 // run makes the call: Retry( Hedge( Breaker( attempt ))).
@@ -75,6 +76,10 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	units, err := c.settings.units(cost, k.opts.Model)
 	if err != nil {
 		return none, err
+	}
+	without := c.settings.without(k.opts.Model)
+	if len(without) > 0 && !c.keyring.hasOther(without) {
+		return none, &Error{Pool: c.settings.Name, Err: fmt.Errorf("%w: %q", ErrNoModel, k.opts.Model)}
 	}
 	c.stats.call()
 	k.ctx = ctx
@@ -91,6 +96,7 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
+			Exclude: without,
 		}})
 		if k.last = r.attempt; k.last.Number > 0 {
 			k.sent++

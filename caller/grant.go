@@ -12,13 +12,15 @@ import (
 type Grant struct {
 	Key     string // key ID
 	Account string
-	Attempt int // from 1
+	Attempt int    // from 1
+	Model   string // name of the call's model in the account; empty: unknown
+	BaseURL string // of the account; empty: it has none
 	// IdempotencyKey is the same for all attempts of a call. Empty if the call has none.
 	IdempotencyKey string
 
 	admission admission.Grant
 	pool      *Pool
-	secret    Secret
+	key       *Key
 	model     string
 	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
 	settled   atomic.Bool
@@ -32,8 +34,8 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
 			return nil, c.settings.refused(err, r.Units)
 		}
-		if secret, ok := c.keyring.secret(g.admission.Key()); ok {
-			g.Key, g.Account, g.secret = g.admission.Key(), g.admission.Account(), secret
+		if k := c.keyring.key(g.admission.Key()); k != nil {
+			g.Key, g.Account, g.key = g.admission.Key(), g.admission.Account(), k
 			return g, nil
 		}
 		g.admission.Decline()
@@ -41,8 +43,30 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 	}
 }
 
-// Secret returns the secret of the granted key.
-func (g *Grant) Secret() string { return g.secret.Reveal() }
+// GrantFrom returns the grant of the attempt that ctx belongs to, or nil outside of attempts. It serves base transports,
+// Key.Authorize, hooks, and functions that Do runs.
+func GrantFrom(ctx context.Context) *Grant {
+	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
+		return c.grant
+	}
+	return nil
+}
+
+// Secret returns the secret of the granted key. It is empty for a key that has Authorize alone.
+func (g *Grant) Secret() string { return g.key.Secret.Reveal() }
+
+// place returns where the account's calls are sent; nil: as their requests say.
+func (g *Grant) place() *place { return g.pool.settings.places[g.Account] }
+
+// setModel sets the call's model, and what the account says of it.
+func (g *Grant) setModel(model string) {
+	where := g.place()
+	g.model = model
+	g.Model, _ = where.model(model)
+	if where != nil && where.base != nil {
+		g.BaseURL = where.base.String()
+	}
+}
 
 // release returns the permit. Only its first call has an effect.
 func (g *Grant) release() { g.admission.Release() }

@@ -1,10 +1,10 @@
 package caller
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,42 +16,33 @@ import (
 // operatorFor is the time for which a key that an operator has disabled stays so.
 const operatorFor = 10 * 365 * day
 
-// keyring finds the secret of a key.
+// keyring finds the credentials of a key.
 type keyring struct {
-	mu      sync.Mutex                        // held while the keys change here and in admission, so that both get them in the same order
-	secrets atomic.Pointer[map[string]Secret] // by key ID; never changed
+	mu    sync.Mutex                      // held while the keys change here and in admission, so that both get them in the same order
+	keys  atomic.Pointer[map[string]*Key] // by ID; never changed
+	names atomic.Pointer[[]string]        // of the accounts
 }
 
 // set replaces the keys.
 func (r *keyring) set(keys []Key) {
-	secrets := make(map[string]Secret, len(keys))
+	byID := make(map[string]*Key, len(keys))
+	var names []string
 	for _, k := range keys {
-		secrets[k.ID] = k.Secret
-	}
-	r.secrets.Store(&secrets)
-}
-
-// secret returns the secret of a key, and false if the key is gone.
-func (r *keyring) secret(key string) (Secret, bool) {
-	s, ok := (*r.secrets.Load())[key]
-	return s, ok
-}
-
-// accountsOf returns the accounts of keys, in order.
-func accountsOf(keys []Key) []admission.Account {
-	var accounts []admission.Account
-	index := map[string]int{}
-	for _, k := range keys {
-		name := cmp.Or(k.Account, k.ID)
-		at, ok := index[name]
-		if !ok {
-			at = len(accounts)
-			index[name] = at
-			accounts = append(accounts, admission.Account{ID: name})
+		byID[k.ID] = &k
+		if id := k.account(); !slices.Contains(names, id) {
+			names = append(names, id)
 		}
-		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.ID, Weight: max(1, k.Weight)})
 	}
-	return accounts
+	r.keys.Store(&byID)
+	r.names.Store(&names)
+}
+
+// key returns a key; nil if it is gone.
+func (r *keyring) key(id string) *Key { return (*r.keys.Load())[id] }
+
+// hasOther reports whether an account other than these has a key.
+func (r *keyring) hasOther(accounts []string) bool {
+	return slices.ContainsFunc(*r.names.Load(), func(id string) bool { return !slices.Contains(accounts, id) })
 }
 
 // checkKeys returns an error that says everything that is wrong with keys.
@@ -69,8 +60,8 @@ func checkKeys(all []Key) error {
 		case keys[k.ID]:
 			errs = append(errs, fmt.Errorf("key %q appears twice: give each key its own ID", k.ID))
 		}
-		if k.Secret.IsZero() {
-			errs = append(errs, fmt.Errorf("key %q has no Secret: set it", k.ID))
+		if k.Secret.IsZero() && k.Authorize == nil {
+			errs = append(errs, fmt.Errorf("key %q has no Secret: set it, or Authorize", k.ID))
 		} else if showsSecret(k) {
 			// Neither name is quoted: one holds the secret.
 			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret, and both are public: use other names", i))
@@ -91,6 +82,9 @@ func checkKeys(all []Key) error {
 // by chance.
 func showsSecret(k Key) bool {
 	secret := k.Secret.Reveal()
+	if secret == "" {
+		return false
+	}
 	for _, name := range []string{k.ID, k.Account} {
 		if name == secret || len(secret) >= 8 && strings.Contains(name, secret) {
 			return true
@@ -109,7 +103,7 @@ func (c *Pool) SetKeys(keys []Key) error {
 	c.keyring.mu.Lock()
 	defer c.keyring.mu.Unlock()
 	c.keyring.set(keys) // first, so that no key is granted whose secret isn't there
-	c.admission.SetAccounts(accountsOf(keys))
+	c.admission.SetAccounts(c.settings.accountsOf(keys))
 	return nil
 }
 

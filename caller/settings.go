@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/caller/internal/bounded"
 	"github.com/penstock/penstock/caller/internal/estimate"
 )
 
@@ -27,17 +30,22 @@ const (
 // settings are a Config that has been checked, with its defaults filled in.
 type settings struct {
 	Config
+	base    *url.URL // of requests; nil: scheme and host
+	places  places
 	metrics []Metric // that limits count; a call's units are by their index
 	index   []int    // of each limit's metric
 	params  []gcraParams
 	ratios  estimate.Ratios // of used to estimated prompt tokens
+
+	someModels   bool                                  // an account has only some models
+	withoutModel bounded.Map[atomic.Pointer[[]string]] // by model: the accounts that don't have it
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // newSettings checks a Config and fills in its defaults. Its error names everything that is wrong.
 func newSettings(cfg Config) (*settings, error) {
-	cfg.Keys, cfg.Limits = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits)
+	cfg.Keys, cfg.Limits, cfg.Accounts = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits), slices.Clone(cfg.Accounts)
 	cfg.Tuning.ArrivalJitter = cmp.Or(cfg.Tuning.ArrivalJitter, DefaultArrivalJitter)
 	cfg.Tuning.Horizon = cmp.Or(cfg.Tuning.Horizon, DefaultHorizon)
 	cfg.Tuning.SessionTTL = cmp.Or(cfg.Tuning.SessionTTL, DefaultSessionTTL)
@@ -53,7 +61,7 @@ func newSettings(cfg Config) (*settings, error) {
 	cfg.Profile = cfg.Profile.withDefaults()
 	p := &settings{Config: cfg}
 	adaptive := p.checkAdaptive()
-	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addLimits(), cfg.Retry.Validate())
+	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}
@@ -151,7 +159,7 @@ func (p *settings) checkSending() error {
 // admission returns the settings as admission wants them.
 func (p *settings) admission(observer admission.Observer) admission.Config {
 	cfg := admission.Config{
-		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: accountsOf(p.Keys),
+		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: p.accountsOf(p.Keys),
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
 		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer,

@@ -28,6 +28,7 @@ type attemptContext struct {
 	context.Context
 	call      context.Context // the call's, which goes on when the attempt's time is up
 	number    int
+	grant     *Grant
 	until     time.Time // end of the attempt's time; zero: it has no timeout
 	timer     *time.Timer
 	cancel    context.CancelCauseFunc // nil: the attempt ends with the call alone

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -120,14 +121,14 @@ func (t *Transport) doOnce(req *http.Request) (*http.Response, error) {
 	if c.circuits != nil || c.settings.Hedge.Percentile > 0 {
 		k.endpoint = endpoint(req)
 	}
-	if k.opts.Model == "" {
-		k.opts.Model = profile.Model(req, body)
-	}
+	k.replayable = replayable(req)
+	named := profile.Model(req, body)
+	k.opts.Model = cmp.Or(k.opts.Model, named)
 	k.send = func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		attempt, err := t.prepare(ctx, req, g, k.bodyUsed.Swap(true))
+		later := k.bodyUsed.Swap(true)
+		attempt, err := t.prepare(ctx, req, g, named, later)
 		if err != nil {
-			g.finishAttempt()
-			return nil, Verdict{Outcome: ClientError}, retry.Permanent(err)
+			return t.unprepared(ctx, k, g, attempt, err)
 		}
 		return t.roundTripOnce(ctx, attempt, g, k.opts.Idempotency)
 	}
@@ -140,9 +141,26 @@ func (t *Transport) doOnce(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// unprepared ends an attempt whose request couldn't be prepared. Nothing was sent.
+func (t *Transport) unprepared(ctx context.Context, k *call[*http.Response], g *Grant, attempt *http.Request, err error,
+) (*http.Response, Verdict, error) {
+	g.finishAttempt()
+	v := t.pool.judgeError(ctx, err)
+	if v.Outcome != ClientError && hasBody(attempt) && attempt.GetBody == nil {
+		k.bodyUsed.Store(false) // nothing was read of the only body
+		return nil, v, err
+	}
+	closeBody(attempt)
+	if v.Outcome == ClientError || hasBody(attempt) && !k.replayable {
+		err = retry.Permanent(err)
+	}
+	return nil, v, err
+}
+
 // respond returns what RoundTrip returns for the result of a call.
 func (t *Transport) respond(req *http.Request, res *http.Response, err error) (*http.Response, error) {
 	if res != nil {
+		setKeyOf(res)
 		res.Request = req // in place of the attempt's, which holds the secret
 		if err != nil && res.Header != nil {
 			res.Header.Set(shouldRetry, "false")
@@ -166,6 +184,7 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 		v := t.pool.judgeError(ctx, err)
 		return nil, v, t.noUnsafeRetry(req, i, v, withCancelCause(ctx, err))
 	}
+	res.Request = req
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
