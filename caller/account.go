@@ -30,8 +30,8 @@ type Account struct {
 	// an empty name for the same name. A call for another model goes to other accounts. Defaults to none: the account has
 	// every model, by its own name.
 	Models map[string]string
-	// Limits are the limits of the account and its keys, in place of those in Config.Limits. Those of the pool stay. Defaults
-	// to Config.Limits.
+	// Limits are limits of the account and its keys alone. Each takes the place of that of Config.Limits on the same Metric,
+	// Period, Scope and Models. The other limits of Config.Limits stay. Defaults to none.
 	Limits []Limit
 	// Concurrency is the number of calls of all processes that the account may have in flight, in place of
 	// Config.Concurrency. At least 0. Defaults to 0: Config.Concurrency.
@@ -73,7 +73,6 @@ func (p *settings) addAccounts() error {
 			errs = append(errs, err)
 		}
 		p.places[a.ID] = where
-		p.someModels = p.someModels || a.Models != nil
 	}
 	return errors.Join(errs...)
 }
@@ -105,45 +104,12 @@ func (p *settings) accountsOf(keys []Key) []admission.Account {
 	}
 	accounts = slices.DeleteFunc(accounts, func(a admission.Account) bool { return len(a.Keys) == 0 })
 	for i := range accounts {
-		if where := p.places[accounts[i].ID]; where != nil && where.weight > 0 {
-			scaleWeights(accounts[i].Keys, where.weight)
+		if where := p.places[accounts[i].ID]; where != nil {
+			accounts[i].Weight, accounts[i].Concurrency = where.weight, where.concurrency
+			accounts[i].Models = slices.Sorted(maps.Keys(where.models))
 		}
 	}
 	return accounts
-}
-
-// scaleWeights scales the weights of an account's keys, so that the highest is that of the account.
-func scaleWeights(keys []admission.Key, weight int) {
-	highest := 1
-	for _, k := range keys {
-		highest = max(highest, k.Weight)
-	}
-	for i := range keys {
-		keys[i].Weight = max(1, int(float64(keys[i].Weight)/float64(highest)*float64(weight)+0.5))
-	}
-}
-
-// without returns the accounts that don't have a model. They are no candidates for its calls.
-func (p *settings) without(model string) []string {
-	if model == "" || !p.someModels {
-		return nil
-	}
-	known := p.withoutModel.Get(model)
-	if known != nil {
-		if ids := known.Load(); ids != nil {
-			return *ids
-		}
-	}
-	var ids []string
-	for _, id := range slices.Sorted(maps.Keys(p.places)) {
-		if _, ok := p.places[id].model(model); !ok {
-			ids = append(ids, id)
-		}
-	}
-	if known != nil {
-		known.Store(&ids)
-	}
-	return ids
 }
 
 // namesModel reports whether one of the account's models is a model, and returns its name there.

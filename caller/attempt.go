@@ -40,7 +40,7 @@ var errDeclined = errors.New("the grant was declined")
 // attempt makes one attempt: it acquires a grant, sends, judges the result, and reports what that says about the key.
 func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
 	c := k.pool
-	g, err := c.acquire(spec.bounded, spec.request)
+	g, err := k.acquire(spec.bounded, spec.request)
 	if err != nil {
 		r.err = retry.Permanent(err)
 		return r
@@ -53,7 +53,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	g.IdempotencyKey, g.prompt = k.opts.IdempotencyKey, k.prompt
 	g.setModel(k.opts.Model)
 	begun := time.Now()
-	own := g.startAttempt(ctx, k.ctx, spec, c.settings.attemptTimeout(spec.bounded, k.opts.AttemptTimeout))
+	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout(spec.bounded))
 	value, verdict, err := k.releaseOnPanic(own, g)
 	r.value, r.err = value, retryHint(verdict, err)
 	r.attempt = Attempt{
@@ -61,7 +61,37 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		Latency: time.Since(begun), Status: status(value, err),
 	}
 	c.applyVerdict(g, verdict, r.attempt.Latency)
+	k.recordDuration(g, spec, verdict, begun)
 	return r
+}
+
+// acquire waits for admission, for what is left of Options.MaxWait.
+func (k *call[T]) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
+	if k.opts.MaxWait == 0 {
+		return k.pool.acquire(ctx, r)
+	}
+	begun := time.Now()
+	waiting, cancel := context.WithTimeout(ctx, max(k.opts.MaxWait-time.Duration(k.waited.Load()), 1))
+	defer cancel()
+	g, err := k.pool.acquire(waiting, r)
+	k.waited.Add(int64(time.Since(begun)))
+	if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+		err = &Error{Pool: k.pool.settings.Name, Err: ErrDeadline}
+	}
+	return g, err
+}
+
+// recordDuration records how long an attempt took that succeeded, or that the call's deadline cut off. If its response is
+// still being read, that is recorded at its end.
+func (k *call[T]) recordDuration(g *Grant, spec attemptSpec, v Verdict, begun time.Time) {
+	cut := errors.Is(spec.bounded.Err(), context.DeadlineExceeded)
+	switch {
+	case k.kind == "" || v.Outcome != Success && !cut:
+	case g.admission.Released():
+		k.pool.durations.Add(k.kind, time.Since(begun), cut, time.Now())
+	default:
+		g.kind, g.begun = k.kind, begun
+	}
 }
 
 // releaseOnPanic sends, and finishes the attempt if send panics.
@@ -81,7 +111,7 @@ func (k *call[T]) releaseOnPanic(ctx context.Context, g *Grant) (T, Verdict, err
 // which ctx is derived.
 func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeout attemptTimeout) context.Context {
 	g.Attempt = spec.number
-	g.ctx = attemptContext{Context: ctx, call: call, number: spec.number, grant: g, onEnd: spec.onEnd}
+	g.ctx = attemptContext{Context: ctx, call: call, grant: g, number: spec.number, onEnd: spec.onEnd}
 	lease := g.admission.Lost()
 	if timeout.after == 0 && lease == nil {
 		return &g.ctx
@@ -100,6 +130,11 @@ func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeou
 
 // finishAttempt ends an attempt: its context ends and its permit is released. Further calls do nothing.
 func (g *Grant) finishAttempt() {
+	first := !g.admission.Released()
 	g.ctx.end()
 	g.release()
+	if first && g.kind != "" {
+		cut := g.ctx.call.Err() != nil
+		g.pool.durations.Add(g.kind, time.Since(g.begun), cut, time.Now())
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/retry"
@@ -60,8 +61,11 @@ type call[T any] struct {
 	discard func(T)
 
 	ctx        context.Context // the call's own
+	bounded    bool            // Timeout ends the call if its context doesn't
+	kind       string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
 	last       Attempt         // Number is 0 if it got no key
 	sent       int             // attempts that got a key
+	waited     atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
 	replayable bool            // the request can be sent more than once
 	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
@@ -77,14 +81,19 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	if err != nil {
 		return none, err
 	}
-	without := c.settings.without(k.opts.Model)
-	if len(without) > 0 && !c.keyring.hasOther(without) {
-		return none, &Error{Pool: c.settings.Name, Err: fmt.Errorf("%w: %q", ErrNoModel, k.opts.Model)}
+	tooSmall, err := c.settings.tooSmall(units, k.opts.Model, c.keyring.accounts())
+	if err != nil {
+		return none, err
 	}
-	c.stats.call()
+	c.summaries.start(c)
+	begun := c.stats.call()
 	k.ctx = ctx
-	bounded, cancel := c.settings.withTimeout(ctx)
+	bounded, cancel, earlier := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
+	k.bounded = earlier
+	if c.settings.hasDeadline(ctx, &k.opts) {
+		k.kind = k.opts.Model + "\x00" + k.endpoint
+	}
 	next := k.attempts()
 	var discard []func(T)
 	if k.discard != nil {
@@ -96,7 +105,7 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
-			Exclude: without,
+			Exclude: tooSmall, Needs: k.needs(),
 		}})
 		if k.last = r.attempt; k.last.Number > 0 {
 			k.sent++
@@ -104,11 +113,19 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		return r.value, r.err
 	}, discard...)
 	c.attempted(k.last, false)
-	c.stats.end(err == nil)
+	c.stats.end(begun, err == nil)
 	if err != nil {
 		err = k.failure(err)
 	}
 	return value, err
+}
+
+// needs returns how long such calls took of late; 0: not known.
+func (k *call[T]) needs() time.Duration {
+	if k.kind == "" {
+		return 0
+	}
+	return k.pool.durations.Of(k.kind, time.Now())
 }
 
 // attempts returns Hedge( Breaker( attempt )). A wrapper that isn't configured is left out.
@@ -161,13 +178,15 @@ func (k *call[T]) failure(err error) error {
 
 // lastError returns the last attempt's error without the marks of package retry.
 func lastError(err error) error {
-	if r, ok := err.(*retry.Error); ok && r.Attempts > 0 && r.Attempts <= len(r.Errs) {
-		err = r.Errs[r.Attempts-1]
+	if r, ok := err.(*retry.Error); ok && r.Last() != nil {
+		err = r.Last()
 	}
-	if _, ok := err.(retry.Hinter); ok {
+	for {
+		if _, ok := err.(retry.Hinter); !ok {
+			return err
+		}
 		err = errors.Unwrap(err)
 	}
-	return err
 }
 
 // outcomeError is the error of an attempt that has a response which isn't a success, and no other error.

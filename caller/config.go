@@ -44,7 +44,8 @@ type Config struct {
 	// retries to a share of first attempts in this process; share one among all Pools of a provider. Defaults to none.
 	Retry retry.Policy
 	// Timeout bounds a call, waits and attempts together, until its result; with Transport, until the response's headers. A
-	// call whose send time is later is refused at once. At least 0. Defaults to 0: the context alone bounds the call.
+	// call whose send time is later is refused at once. Throttling is waited out within it. Negative: the context alone
+	// bounds the call. Defaults to DefaultTimeout, 10 minutes, for a call whose context has no deadline.
 	Timeout time.Duration
 	// AttemptTimeout bounds an attempt, from sending to its result; with Transport, to the response's headers, or to the end
 	// of what is read of an error. An attempt that takes longer is a transient failure. At least 0. Defaults to 0: no bound.

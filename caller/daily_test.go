@@ -93,7 +93,7 @@ func TestDaily_SmallerCallsGoOnWhileOneWaitsForTheNextDay(t *testing.T) {
 	// The limit starts anew in half a day, whenever the test runs.
 	limit := Limit{Metric: Tokens, Rate: 100, Algorithm: Daily}
 	limit.ResetAt = (time.Duration(time.Now().UTC().Hour()+12) * time.Hour) % (24 * time.Hour)
-	c, err := New(redistest.Client(t), Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{limit}})
+	c, err := New(redistest.Client(t), Config{Name: "p", Keys: accountsNamed("k"), Limits: []Limit{limit}, Timeout: 48 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestDecline_BookingGoesToTheNextCall(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
-		c := join(t, rdb, limits(hourly), concurrency(2), func(c *caller.Config) { c.Tuning.Horizon = 90 * time.Minute })
+		c := join(t, rdb, limits(hourly), concurrency(2), func(c *caller.Config) { c.Tuning.Horizon, c.Timeout = 90*time.Minute, 2*time.Hour })
 		urgent := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})
 		if _, err := caller.Do(urgent, c, nil, nop); err != nil {
 			t.Fatal(err)
@@ -74,7 +74,7 @@ func TestDecline_DailyCountIsRefunded(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
 		daily := caller.Limit{Metric: caller.Requests, Rate: 100, Algorithm: caller.Daily}
-		c := join(t, rdb, limits(hourly, daily), func(c *caller.Config) { c.Tuning.Horizon = 90 * time.Minute })
+		c := join(t, rdb, limits(hourly, daily), func(c *caller.Config) { c.Tuning.Horizon, c.Timeout = 90*time.Minute, 2*time.Hour })
 		used := func() string {
 			words := strings.Fields(rdb.HGet(t.Context(), scripts.PoolKey("p"), "t:k:requests.daily").Val())
 			return words[len(words)-1]

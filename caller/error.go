@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,8 @@ func reasonOf(err error) error {
 		return ErrDeadline
 	case admission.ErrNoKeys:
 		return fmt.Errorf("%w (%s)", ErrNoKeys, r.Detail)
+	case admission.ErrNoModel:
+		return ErrNoModel
 	case admission.ErrExcluded:
 		return errNoOther
 	default:
@@ -121,10 +124,15 @@ type cutShortError struct {
 // Error returns the text of both. The text of retry.Error alone would count the refusal as an attempt.
 func (e *cutShortError) Error() string {
 	r, ok := errors.AsType[*retry.Error](e.err)
-	if !ok || r.Attempts < 2 || r.Attempts > len(r.Errs) {
+	if !ok {
 		return fmt.Sprintf("%v: %v", e.refusal, e.err)
 	}
-	return fmt.Sprintf("%v; the last attempt failed: %v", e.refusal, r.Errs[r.Attempts-2])
+	for _, err := range slices.Backward(r.Errs) {
+		if !errors.Is(err, e.refusal) {
+			return fmt.Sprintf("%v; the last attempt failed: %v", e.refusal, err)
+		}
+	}
+	return fmt.Sprintf("%v: %v", e.refusal, e.err)
 }
 
 // Unwrap returns both.

@@ -10,8 +10,6 @@ import (
 )
 
 const (
-	// throttledFor is the cooldown if the provider gives no time.
-	throttledFor = time.Second
 	// disabledFor is the time after which one call tries a disabled key or account.
 	disabledFor = time.Hour
 	// A 429 within the limit shows that another client uses the account. The limit then runs at throttledPace of its pace
@@ -26,12 +24,16 @@ func (c *Pool) applyVerdict(g *Grant, v Verdict, latency time.Duration) {
 	f := admission.Feedback{Sample: sampleOf(v), Latency: latency}
 	var observe func(Block)
 	var block Block
+	now := time.Now()
 	switch v.Outcome {
 	case Throttled:
 		f.Works = true
 		if v.Scope != ScopeProvider {
 			block, observe = coolDown(g, v), c.settings.Hooks.CooledDown
-			f.Pace = throttledPace
+			// While nothing is served, further 429s say no more about the share of other clients.
+			if first := c.throttles.throttled(g.Account, now); first && !v.Concurrency {
+				f.Pace = throttledPace
+			}
 		}
 	case KeyRejected, OutOfCredit:
 		block, observe = disable(g, v), c.settings.Hooks.Disabled
@@ -41,11 +43,15 @@ func (c *Pool) applyVerdict(g *Grant, v Verdict, latency time.Duration) {
 		}
 	case Success, ClientError:
 		f.Works = true
+		f.Calm = v.Outcome == Success && c.throttles.served(g.Account, now.Add(-latency))
 	case Transient, Canceled: // they say nothing about the key
 	}
 	if block.For > 0 {
 		f.Block = &admission.Block{
 			Account: block.Account, Key: block.Key, For: block.For, Disabled: v.Outcome != Throttled, Reason: block.Reason,
+		}
+		if v.Outcome == Throttled && v.RetryAfter <= 0 {
+			f.Block.Factor, f.Block.Most = cooldownGrowth(), maxCooldown
 		}
 	}
 	g.admission.Feedback(f)
@@ -71,7 +77,7 @@ func sampleOf(v Verdict) admission.Sample {
 func coolDown(g *Grant, v Verdict) Block {
 	d := v.RetryAfter
 	if d <= 0 {
-		d = throttledFor
+		d = firstCooldown
 	}
 	return blockOf(g, v, d+rand.N(d/10+time.Millisecond))
 }

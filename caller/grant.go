@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
 )
@@ -25,6 +26,8 @@ type Grant struct {
 	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
 	settled   atomic.Bool
 	ctx       attemptContext
+	kind      string    // what the call asks for, if its duration is to be recorded when its response has been read
+	begun     time.Time // when the attempt was sent
 }
 
 // acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.
@@ -41,15 +44,6 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 		g.admission.Decline()
 		r.Retry = true
 	}
-}
-
-// GrantFrom returns the grant of the attempt that ctx belongs to, or nil outside of attempts. It serves base transports,
-// Key.Authorize, hooks, and functions that Do runs.
-func GrantFrom(ctx context.Context) *Grant {
-	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
-		return c.grant
-	}
-	return nil
 }
 
 // Secret returns the secret of the granted key. It is empty for a key that has Authorize alone.

@@ -60,10 +60,14 @@ func (t *Transport) repeatable(req *http.Request, i Idempotency) bool {
 	}
 }
 
-// neverSent reports whether an error shows that no connection could be made.
+// neverSent reports whether an error shows that no connection could be made, although the host exists.
 func neverSent(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
+	if !ok || op.Op != "dial" {
+		return false
+	}
+	dns, ok := errors.AsType[*net.DNSError](err)
+	return !ok || !dns.IsNotFound
 }
 
 // IsIdempotent reports whether a request may be carried out twice by the rule of net/http: its method is GET, HEAD,

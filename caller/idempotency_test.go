@@ -15,6 +15,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/retry"
 )
 
 // closeCounter is a body that counts how often it is closed.
@@ -103,18 +104,20 @@ func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 	t.Parallel()
 	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
 	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	errGaveUp := errors.New("a mistake")
+	const neverSent = 20 // above Attempts: a connection that was never made is no attempt
 	for _, test := range []struct {
 		method string
 		err    error
 		sent   int
 	}{
 		{http.MethodGet, reset, 3}, {http.MethodPost, reset, 1},
-		{http.MethodGet, refused, 3}, {http.MethodPost, refused, 3},
+		{http.MethodGet, refused, neverSent}, {http.MethodPost, refused, neverSent},
 		{http.MethodGet, errors.New("a mistake"), 1},
 	} {
 		_, rdb := redistest.Mini(t)
 		c := join(t, rdb, concurrency(1), func(cfg *caller.Config) {
-			cfg.Retry.Attempts, cfg.Retry.Base = 3, time.Millisecond
+			cfg.Retry = retry.Policy{Attempts: 3, Base: time.Millisecond, Max: time.Millisecond}
 		})
 		var bodies []*closeCounter
 		req, _ := http.NewRequestWithContext(t.Context(), test.method, "http://host.invalid/", http.NoBody)
@@ -131,10 +134,13 @@ func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 		_, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
 			sent++
 			r.Body.Close()
+			if sent == test.sent && sent == neverSent {
+				return nil, errGaveUp
+			}
 			return nil, test.err
 		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
 		var e *caller.Error
-		if !errors.Is(err, test.err) || !as(err, &e) || sent != test.sent || e.Attempts != sent || e.Key != "k" {
+		if !errors.Is(err, test.err) || errors.Is(err, errGaveUp) != (test.sent == neverSent) || !as(err, &e) || sent != test.sent || e.Attempts != sent || e.Key != "k" {
 			t.Errorf("%s: got %v after %d requests, want %v after %d", test.method, err, sent, test.err, test.sent)
 		}
 		if s := c.Stats(); s.CallsInFlight != 0 || s.Attempts != int64(test.sent) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -36,10 +37,13 @@ func retryHint(v Verdict, err error) error {
 	switch v.Outcome {
 	case Throttled, KeyRejected, OutOfCredit:
 		if v.Scope != ScopeProvider {
-			return retry.Immediately(err) // admission doesn't grant the key again
+			return retry.Uncounted(retry.Immediately(err)) // admission doesn't grant the key again
 		}
-		return retry.After(err, v.RetryAfter)
+		return retry.Uncounted(retry.After(err, v.RetryAfter))
 	case Overloaded, Transient:
+		if neverSent(err) {
+			return retry.Uncounted(retry.After(err, v.RetryAfter))
+		}
 		return retry.After(err, v.RetryAfter)
 	default:
 		return retry.Permanent(err)
@@ -58,7 +62,7 @@ func (c *Pool) judgeError(ctx context.Context, err error) Verdict {
 		return v.Verdict()
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
-		return c.settings.Profile.Judge(s.response(), s.Body)
+		return c.judge(s.response(), s.Body)
 	}
 	if reason := cancelCause(ctx); errors.Is(reason, ErrLeaseLost) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}
@@ -75,6 +79,18 @@ func (c *Pool) judgeError(ctx context.Context, err error) Verdict {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "network"}
 	}
 	return Verdict{Outcome: ClientError}
+}
+
+// concurrencyPattern finds the words for calls in flight in the error of a limit.
+var concurrencyPattern = regexp.MustCompile(`(?i)\bin[- ]flight\b|concurren|simultaneous|parallel (?:calls|requests)|并发`)
+
+// judge returns the profile's verdict on a response. body is its beginning.
+func (c *Pool) judge(res *http.Response, body []byte) Verdict {
+	v := c.settings.Profile.Judge(res, body)
+	if v.Outcome == Throttled && !v.Concurrency {
+		v.Concurrency = concurrencyPattern.Match(body)
+	}
+	return v
 }
 
 // over reports whether a call's context has ended or its deadline has passed. An http.Client with a Timeout cancels the

@@ -40,10 +40,8 @@ func (r *keyring) set(keys []Key) {
 // key returns a key; nil if it is gone.
 func (r *keyring) key(id string) *Key { return (*r.keys.Load())[id] }
 
-// hasOther reports whether an account other than these has a key.
-func (r *keyring) hasOther(accounts []string) bool {
-	return slices.ContainsFunc(*r.names.Load(), func(id string) bool { return !slices.Contains(accounts, id) })
-}
+// accounts returns the accounts of the keys. It mustn't be changed.
+func (r *keyring) accounts() []string { return *r.names.Load() }
 
 // checkKeys returns an error that says everything that is wrong with keys.
 func checkKeys(all []Key) error {

@@ -156,7 +156,7 @@ func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 func TestSetKeys_AKeyThatIsGoneByTheSendTimeIsReplaced(t *testing.T) {
 	testkit.Bubble(t, func(t *testing.T, server *testkit.BubbleServer) {
 		hourly := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 12 * time.Hour, Algorithm: caller.Bucket, Burst: 1}
-		c := join(t, server.Client(t), keys(secretKeys("old")...), limits(hourly), func(c *caller.Config) {
+		c := join(t, server.Client(t), keys(secretKeys("old")...), limits(hourly), unbounded, func(c *caller.Config) {
 			c.Tuning.Horizon = 2 * time.Hour
 		})
 		urgent := caller.WithOptions(t.Context(), caller.Options{Priority: caller.PriorityHigh})

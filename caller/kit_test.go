@@ -46,6 +46,9 @@ func limits(l ...caller.Limit) func(*caller.Config) {
 	return func(c *caller.Config) { c.Limits = l }
 }
 
+// unbounded leaves the time of a call to its context.
+func unbounded(c *caller.Config) { c.Timeout = -1 }
+
 func keys(k ...caller.Key) func(*caller.Config) {
 	return func(c *caller.Config) { c.Keys = k }
 }

@@ -191,6 +191,9 @@ func (l Limit) name() string {
 	return name
 }
 
+// id names the limit among all limits of a pool.
+func (l Limit) id() string { return string(l.Scope) + " " + l.name() }
+
 // counts reports whether the limit counts calls for a model.
 func (l Limit) counts(model string) bool { return admission.Matches(l.Models, model) }
 

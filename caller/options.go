@@ -27,6 +27,11 @@ type Options struct {
 	// AttemptTimeout is the longest time of one attempt, in place of Config.AttemptTimeout. At least 0. Defaults to 0:
 	// Config.AttemptTimeout.
 	AttemptTimeout time.Duration
+	// Timeout bounds the call, in place of Config.Timeout. At least 0. Defaults to 0: Config.Timeout.
+	Timeout time.Duration
+	// MaxWait bounds the time that the call waits for admission, all its attempts together. If it would wait for longer, it
+	// is refused at once with ErrDeadline. At least 0. Defaults to 0: the call's deadline alone bounds the wait.
+	MaxWait time.Duration
 	// DedupKey is any text that identifies the call's content. Calls of this process with the same text that are under way
 	// at the same time become one call.
 	//
@@ -92,6 +97,10 @@ func (o Options) check() error {
 		return fmt.Errorf("Options.Idempotency is %d: use IdempotencyYes, IdempotencyNo or IdempotencyFromProfile", o.Idempotency)
 	case o.AttemptTimeout < 0:
 		return fmt.Errorf("Options.AttemptTimeout is %v: use more than 0, or 0 for Config.AttemptTimeout", o.AttemptTimeout)
+	case o.Timeout < 0:
+		return fmt.Errorf("Options.Timeout is %v: use more than 0, or 0 for Config.Timeout", o.Timeout)
+	case o.MaxWait < 0:
+		return fmt.Errorf("Options.MaxWait is %v: use more than 0, or 0 for no bound", o.MaxWait)
 	}
 	return nil
 }

@@ -47,6 +47,10 @@ func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 			},
 			func(t *testing.T, rdb *redis.Client) { set(t, rdb, "min-replicas-to-write", "0") },
 		},
+		"OOM": {
+			func(t *testing.T, rdb *redis.Client) { set(t, rdb, "maxmemory", "1") },
+			func(t *testing.T, rdb *redis.Client) { set(t, rdb, "maxmemory", "0") },
+		},
 		"BUSY": {busy, func(t *testing.T, rdb *redis.Client) { do(t, rdb, "script", "kill") }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,8 @@ type place struct {
 	query  url.Values
 	header http.Header
 	models map[string]string // by the pool's name; nil: every model, by its own name
-	weight int               // 0: that of the keys
+
+	weight, concurrency int // 0: that of the keys, that of the pool
 }
 
 // modelMark stands for the model's name in Account.BaseURL.
@@ -25,7 +26,7 @@ const modelMark = "{model}"
 // newPlace checks an account and makes its place.
 func newPlace(a *Account) (*place, error) {
 	var errs []error
-	out := &place{query: a.Query, header: http.Header{}, models: a.Models, weight: a.Weight}
+	out := &place{query: a.Query, header: http.Header{}, models: a.Models, weight: a.Weight, concurrency: a.Concurrency}
 	if a.BaseURL != "" {
 		base, err := parseBase(a.BaseURL)
 		if err != nil {

@@ -10,15 +10,20 @@ import (
 
 	"github.com/penstock/penstock/caller/internal/admission"
 	"github.com/penstock/penstock/caller/internal/hedge"
+	"github.com/penstock/penstock/caller/internal/latency"
 	"github.com/penstock/penstock/caller/internal/singleflight"
 )
 
 // Pool makes calls with the keys of one pool.
 type Pool struct {
 	settings  *settings
+	redis     redis.UniversalClient
 	admission *admission.Controller
 	keyring   keyring
 	stats     stats
+	throttles throttles
+	durations latency.Recent // of calls that have a deadline, by what they ask for
+	summaries summarizer
 
 	circuits *circuits          // nil: the circuit breaker is off
 	hedger   *hedge.Hedger      // nil: hedging is off
@@ -35,7 +40,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Pool{settings: s, hedger: s.newHedger()}
+	c := &Pool{settings: s, redis: rdb, hedger: s.newHedger()}
 	c.circuits = c.newCircuits()
 	c.keyring.set(s.Keys)
 	c.admission = admission.New(rdb, s.admission(admission.Observer{
@@ -47,6 +52,7 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 // Close refuses new calls, ends the calls that wait with ErrClosed, waits until ctx ends for the calls in flight, and
 // returns every permit. Its error says what stays taken in Redis until the session ends.
 func (c *Pool) Close(ctx context.Context) error {
+	c.summaries.end(ctx)
 	if err := c.admission.Close(ctx); err != nil {
 		return &Error{Pool: c.settings.Name, Err: err}
 	}

@@ -62,17 +62,10 @@ func TestServer_TroubleIsHidden(t *testing.T) {
 func TestServer_RefusalsAreReturned(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		args   []string
 		change func(*testing.T, *redis.Client)
 		mend   func(*testing.T, *redis.Client)
 		want   []string // one of these
 	}{
-		"OOM": {
-			args:   []string{"--maxmemory-policy", "noeviction"},
-			change: func(t *testing.T, rdb *redis.Client) { set(t, rdb, "maxmemory", "1") },
-			mend:   func(t *testing.T, rdb *redis.Client) { set(t, rdb, "maxmemory", "0") },
-			want:   []string{"OOM"},
-		},
 		"NOPERM": {
 			change: func(t *testing.T, rdb *redis.Client) { do(t, rdb, "acl", "setuser", "default", "-hset") },
 			mend:   func(t *testing.T, rdb *redis.Client) { do(t, rdb, "acl", "setuser", "default", "+hset") },
@@ -86,7 +79,7 @@ func TestServer_RefusalsAreReturned(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := redistest.Start(t, redistest.WithArgs(test.args...))
+			server := redistest.Start(t)
 			rdb := server.Client(t)
 			c := join(t, server.Client(t), concurrency(2), limits(perMinute(100)))
 			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {

@@ -2,6 +2,7 @@ package caller
 
 import (
 	"context"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,4 +55,33 @@ func (throttled) Error() string { return "429" }
 
 func (throttled) Verdict() Verdict {
 	return Verdict{Outcome: Throttled, Scope: ScopeAccount, RetryAfter: time.Millisecond, Reason: "rate_limit"}
+}
+
+// A 429 about calls in flight says nothing about limits per time: they keep their pace.
+func TestThrottled_ByConcurrencySlowsNoLimit(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	c, err := New(rdb, Config{Name: "p", Keys: accountsNamed("a"), Limits: []Limit{{Metric: Requests, Rate: 6000, Period: time.Minute}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { leave(c) })
+	for _, body := range []string{"too many requests in flight", "Maximum concurrent requests reached", "您当前使用该API的并发数过高"} {
+		refused := false
+		_, err = Do(t.Context(), c, nil, func(context.Context, *Grant) (int, error) {
+			if refused {
+				return 0, nil
+			}
+			refused = true
+			return 0, &StatusError{StatusCode: 429, Header: http.Header{"Retry-After-Ms": {"1"}}, Body: []byte(body)}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, value := range rdb.HGetAll(t.Context(), scripts.PoolKey("p")).Val() {
+		if strings.HasPrefix(name, "t:") && len(strings.Fields(value)) == 6 {
+			t.Errorf("got %s slowed: %q, want its whole pace", name, value)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
+	"github.com/penstock/penstock/caller/internal/history"
 )
 
 // Stats is what a Pool did since New.
@@ -44,28 +45,38 @@ type stats struct {
 
 	first sync.Once
 	since atomic.Pointer[time.Time] // the first call; nil: there was none
+
+	history history.History
 }
 
-func (s *stats) call() {
+// call counts a call that begins, and returns when it does.
+func (s *stats) call() time.Time {
+	now := time.Now()
 	s.calls.Add(1)
-	s.first.Do(func() {
-		now := time.Now()
-		s.since.Store(&now)
-	})
+	s.first.Do(func() { s.since.Store(&now) })
+	return now
 }
 
 func (s *stats) attempt(v Verdict) {
+	now := time.Now()
 	s.attempts.Add(1)
+	s.history.Add(now, history.Attempts)
 	if v.Outcome == Throttled {
 		s.throttled.Add(1)
+		s.history.Add(now, history.Throttled)
 	}
 }
 
-func (s *stats) end(ok bool) {
+// end counts a call that began at a time and ends now.
+func (s *stats) end(begun time.Time, ok bool) {
+	now := time.Now()
 	if ok {
 		s.succeeded.Add(1)
+		s.history.Add(now, history.Succeeded)
+		s.history.Took(now, now.Sub(begun))
 	} else {
 		s.failed.Add(1)
+		s.history.Add(now, history.Failed)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 var (
 	// ErrAttemptTimeout: an attempt took longer than AttemptTimeout.
 	ErrAttemptTimeout error = &timeoutError{"the attempt took longer than AttemptTimeout: raise it or send less"}
-	// ErrTimeout: the call took longer than Config.Timeout.
+	// ErrTimeout: the call took longer than Config.Timeout, or DefaultTimeout.
 	ErrTimeout error = &timeoutError{"the call took longer than Timeout: raise it or send less"}
 )
 
@@ -90,12 +90,35 @@ func AttemptFrom(ctx context.Context) int {
 	return 0
 }
 
-// withTimeout returns a context that ends when the call's Timeout is up. A response may be read for longer.
-func (s *settings) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	if s.Timeout == 0 {
-		return ctx, func() {}
+// GrantFrom returns the grant of the attempt that ctx belongs to, or nil outside of calls. It serves base transports and
+// functions that Do runs.
+func GrantFrom(ctx context.Context) *Grant {
+	if c, ok := ctx.Value(attemptKey{}).(*attemptContext); ok {
+		return c.grant
 	}
-	return context.WithTimeoutCause(ctx, s.Timeout, ErrTimeout)
+	return nil
+}
+
+// withTimeout returns a context that ends when the call's time is up, and whether it can end before ctx. A response may be
+// read for longer.
+func (s *settings) withTimeout(ctx context.Context, o *Options) (bounded context.Context, cancel context.CancelFunc, earlier bool) {
+	timeout := cmp.Or(o.Timeout, s.Timeout)
+	if timeout == 0 {
+		if _, ok := ctx.Deadline(); !ok {
+			timeout = DefaultTimeout
+		}
+	}
+	if timeout <= 0 {
+		return ctx, func() {}, false
+	}
+	bounded, cancel = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
+	return bounded, cancel, true
+}
+
+// hasDeadline reports whether a call with the context has a deadline that its user has chosen.
+func (s *settings) hasDeadline(ctx context.Context, o *Options) bool {
+	_, ok := ctx.Deadline()
+	return ok || s.Timeout > 0 || o.Timeout > 0
 }
 
 // attemptTimeout is the timeout of an attempt and its error.
@@ -105,10 +128,10 @@ type attemptTimeout struct {
 }
 
 // attemptTimeout returns the timeout of an attempt that starts now: that of the options or the configuration, or what is
-// left of the call's.
-func (s *settings) attemptTimeout(bounded context.Context, ofOptions time.Duration) attemptTimeout {
-	t := attemptTimeout{cmp.Or(ofOptions, s.AttemptTimeout), ErrAttemptTimeout}
-	if s.Timeout == 0 {
+// left of the call's, whose context is bounded if it has one.
+func (k *call[T]) attemptTimeout(bounded context.Context) attemptTimeout {
+	t := attemptTimeout{cmp.Or(k.opts.AttemptTimeout, k.pool.settings.AttemptTimeout), ErrAttemptTimeout}
+	if !k.bounded {
 		return t
 	}
 	deadline, _ := bounded.Deadline()

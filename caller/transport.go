@@ -118,7 +118,7 @@ func (t *Transport) doOnce(req *http.Request) (*http.Response, error) {
 		c.settings.setIdempotencyKey(&k.opts)
 	}
 	k.hedged = c.hedger != nil && replayable(req) && (k.opts.IdempotencyKey != "" || t.repeatable(req, k.opts.Idempotency))
-	if c.circuits != nil || c.settings.Hedge.Percentile > 0 {
+	if c.circuits != nil || c.settings.Hedge.Percentile > 0 || c.settings.hasDeadline(req.Context(), &k.opts) {
 		k.endpoint = endpoint(req)
 	}
 	k.replayable = replayable(req)
@@ -199,7 +199,7 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 		return nil, v, t.noUnsafeRetry(req, i, v, cancelCause(ctx))
 	}
 	t.pool.observe(g, res)
-	v := t.pool.settings.Profile.Judge(res, head)
+	v := t.pool.judge(res, head)
 	if head == nil {
 		res.Body = meter(res, g)
 	} else {

@@ -9,7 +9,7 @@ type Outcome int
 const (
 	// Success: the provider carried out the request.
 	Success Outcome = iota
-	// Throttled: a limit was exceeded. The key or account cools down. The call is tried again.
+	// Throttled: a limit was exceeded. The key or account cools down. The call is tried again, which is no attempt.
 	Throttled
 	// Overloaded: the provider has too much load from all clients. The call is tried again after a backoff.
 	Overloaded
@@ -63,4 +63,7 @@ type Verdict struct {
 	// Elsewhere says, with ClientError, that another account may be able to serve the call. With ModelOnly, the account
 	// never serves the model. Defaults to false: the request fails on every account.
 	Elsewhere bool
+	// Concurrency says, with Throttled, that the limit is one on calls in flight. It says nothing about limits per time, so
+	// these keep their pace. The pool sets it, too, if the beginning of the response's body says so. Defaults to false.
+	Concurrency bool
 }

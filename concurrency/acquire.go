@@ -118,7 +118,7 @@ func (s *Semaphore) admit(w *waiter, now time.Time) (*Lease, error) {
 	s.stats.Waits++
 	// If Redis already counts the session as waiting, w has a report at the next poll. TryAcquire doesn't wait so long.
 	if w.try || w.level < s.session.waitingPriority {
-		s.session.reportNow = true
+		s.session.demandRose = true
 		s.signal()
 	}
 	return nil, errQueued

@@ -191,6 +191,43 @@ func TestServedRequest_IsRetracted(t *testing.T) {
 	})
 }
 
+// A process that alone uses the semaphore keeps permits that are released while none of its requests waits, also if Redis
+// counts one as waiting.
+func TestServedRequest_LeavesPermitsWithTheOnlyProcess(t *testing.T) {
+	bubble(t, func(t *testing.T, process func() *client) {
+		s := newTest(t, process(), Config{Limit: 2})
+		first, second := acquire(t, s, 1), acquire(t, s, 1)
+		waiting := queued(t, s, testkit.Context(t), 1)
+		known(t, s, 1)
+		before := s.Stats().ScriptCalls
+		first.Release()
+		second.Release()
+		held := take(t, waiting)
+		time.Sleep(DefaultIdleTimeout / 2)
+		if more := s.Stats().ScriptCalls - before; more != 0 {
+			t.Errorf("script calls after a release: got %d, want 0", more)
+		}
+		held.Release()
+	})
+}
+
+// A request that Redis doesn't count is worth a report only for as long as it waits.
+func TestDemand_IsReportedWhileARequestWaits(t *testing.T) {
+	cfg, err := Config{Name: "test", Limit: 2}.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, q, now := newSession(&cfg), &queue{}, time.Now()
+	s.reportedAt, s.demandRose = now, true
+	if at := s.nextReport(q, now); !at.IsZero() {
+		t.Errorf("the next report after the request was served: got one in %v, want none", at.Sub(now))
+	}
+	q.push(&waiter{n: 1, level: PriorityNormal.level()})
+	if at := s.nextReport(q, now); !at.Equal(now) {
+		t.Errorf("the next report while a request waits: got %v, want %v", at, now)
+	}
+}
+
 // A process whose requests often wait for a moment, and are served by itself, reports twice a poll interval at most: at the
 // poll, and for requests that joined during it.
 func TestServedRequest_NeedsNoReport(t *testing.T) {

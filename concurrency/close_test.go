@@ -3,11 +3,13 @@ package concurrency
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
 	"github.com/penstock/penstock/internal/testkit"
+	"github.com/penstock/penstock/scripts"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -29,8 +31,8 @@ func TestClose_EndsLeasesAndReturnsPermits(t *testing.T) {
 		if _, err := s.Acquire(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("Acquire after Close: got %v, want %v", err, ErrClosed)
 		}
-		if keys := rdb.Keys(t.Context(), "*").Val(); len(keys) > 0 {
-			t.Errorf("keys after Close: got %v, want none", keys)
+		if fields := rdb.HKeys(t.Context(), scripts.SemaphoreKey("test")).Val(); !slices.Equal(fields, []string{"g"}) {
+			t.Errorf("fields of the HASH after Close: got %v, want the generation alone", fields)
 		}
 		if err := s.Close(testkit.Context(t)); err != nil {
 			t.Errorf("a second Close: got %v, want nil", err)

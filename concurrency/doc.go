@@ -40,11 +40,11 @@
 //	                                     a process that has never reached Redis grants none, unless it fails open
 //	a process dies                       its permits are free after SessionTTL
 //	a process stops longer than a TTL    its leases have ended when it continues; no permit is counted twice
-//	Redis loses writes (by a flush or a  each process reports its leases again; until they have drained, up to
-//	failover to a lagging replica)       twice the limit is in use
-//	Redis' clock is set forward by more  processes that had reached Redis before ask for no new permits for a
-//	than a TTL                           heartbeat and a second, until all have reported their leases again;
-//	                                     a process that starts within that time may get permits that are in use
+//	Redis loses writes (by a flush, a    sessions keep what they have; no new permits are granted until all known
+//	restart, or a failover)              sessions have reported, or for a heartbeat. A session that began within the
+//	                                     writes that were lost has 250 ms to report
+//	Redis' clock is set forward by more  as after lost writes; a session that has ended, but still listens, has 250 ms
+//	than a TTL                           to report before its permits are granted to a process that is new
 //	Redis' clock is set back             permits of a dead process are free a TTL later
 //	the whole machine is suspended       its monotonic clock stands still: leases may outlive the session until
 //	                                     the first report after the machine continues, at most a heartbeat

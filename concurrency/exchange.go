@@ -12,6 +12,10 @@ import (
 // maxAbandoned bounds the script calls that the Redis client still runs, those included whose reply was given up.
 const maxAbandoned = 3
 
+// listenFor is how long an idle process listens to messages. It is less than the time for which Redis keeps the generation:
+// where that is gone although a process listens, Redis has lost it.
+const listenFor = 5 * time.Minute
+
 // maxFinalReports is how often Close tries to report that the session holds nothing.
 const maxFinalReports = 3
 
@@ -44,7 +48,7 @@ func (s *Semaphore) step() (next time.Time, stop bool) {
 	} else if !at.IsZero() && idle && !at.After(now) && !busy {
 		s.exchange, begun = s.begin(now), true
 	}
-	at = s.nextStep(at, now)
+	at = s.listenUntil(s.nextStep(at, now), now)
 	s.mu.Unlock()
 	s.endLeases(lost, errExpired)
 	if begun {
@@ -84,10 +88,32 @@ func (s *Semaphore) nextStep(at time.Time, now time.Time) time.Time {
 	case s.calls.Load() >= maxAbandoned:
 		at = now.Add(s.timeout())
 	}
-	if ends := s.session.ends; !ends.IsZero() && ends.Before(at) {
-		at = ends
+	if ends := s.session.ends; !ends.IsZero() {
+		at = earlier(at, ends)
 	}
 	return at
+}
+
+// listenUntil stops to listen if the process has been idle for long. It returns when the loop must look again: at, or when
+// that time comes. The mutex is held.
+func (s *Semaphore) listenUntil(at, now time.Time) time.Time {
+	if !s.listening || s.session.registered || s.exchange != nil {
+		return at
+	}
+	until := s.session.reportedAt.Add(listenFor)
+	if now.Before(until) {
+		return earlier(at, until)
+	}
+	s.listening = false
+	s.loop.listener.remove(s)
+	return at
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // timeout is how long the loop waits for the reply to a report.
@@ -160,6 +186,10 @@ func (s *Semaphore) finish(x *exchange, a response) {
 
 // applyReply grants what a reply allocated. The mutex is held.
 func (s *Semaphore) applyReply(x *exchange, now time.Time) {
+	if !s.listening && s.session.registered {
+		s.listening = true
+		s.loop.listener.add(s)
+	}
 	s.publishEnd()
 	s.queue.drop(s.refuse)
 	s.serve(now)

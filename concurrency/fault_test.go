@@ -108,35 +108,6 @@ func TestLateReport_TakesNoPermit(t *testing.T) {
 	acquire(t, s, 1).Release()
 }
 
-// After a flush, processes report the permits that they hold. Permits granted beyond the limit are not granted again.
-func TestFlush_IsRepairedByTheSessions(t *testing.T) {
-	server := redistest.Start(t)
-	rdb := server.Client(t)
-	a, b := newTest(t, rdb, Config{Limit: 2}), newTest(t, server.Client(t), Config{Limit: 2})
-	old := acquire(t, a, 2)
-	subscribed(t, rdb, 1)
-	var extra *Lease
-	testkit.Eventually(t, "b reports before a does", func() bool {
-		if err := rdb.FlushAll(t.Context()).Err(); err != nil {
-			t.Fatal(err)
-		}
-		l, err := b.TryAcquireN(t.Context(), 2) // Redis knows of no holder yet: the documented bound
-		extra = l
-		return err == nil
-	})
-	testkit.Eventually(t, "a has reported what it holds", func() bool { sum, _ := allocated(t, b); return sum == 4 })
-	if old.Err() != nil {
-		t.Errorf("the lease after the flush: got %v, want nil", old.Err())
-	}
-	waiting := queued(t, b, testkit.Context(t), 1)
-	known(t, b, 1)
-	old.Release()
-	testkit.Eventually(t, "a has returned its permits", func() bool { sum, _ := allocated(t, b); return sum == 2 })
-	none(t, waiting)
-	extra.Release()
-	take(t, waiting).Release()
-}
-
 // subscribed waits until n processes are subscribed.
 func subscribed(t *testing.T, rdb *redis.Client, n int64) {
 	t.Helper()

@@ -3,11 +3,13 @@ package concurrency
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/penstock/penstock/internal/redistest"
 	"github.com/penstock/penstock/internal/testkit"
+	"github.com/penstock/penstock/scripts"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -167,14 +169,17 @@ func TestRevoke_OfHungProcessTakesATTL(t *testing.T) {
 	f.Heal()
 }
 
-// An idle process has no state in Redis.
-func TestIdleProcess_LeavesNoKey(t *testing.T) {
+// An idle process has no state in Redis. The generation of the semaphore's state expires.
+func TestIdleProcess_LeavesNoState(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		s := newTest(t, rdb, Config{Limit: 5})
 		acquire(t, s, 3).Release()
-		testkit.Eventually(t, "the HASH is deleted", func() bool {
-			return len(rdb.Keys(t.Context(), "*").Val()) == 0
+		testkit.Eventually(t, "the HASH has the generation alone", func() bool {
+			return slices.Equal(rdb.HKeys(t.Context(), scripts.SemaphoreKey("test")).Val(), []string{"g"})
 		})
+		if ttl := rdb.PTTL(t.Context(), scripts.SemaphoreKey("test")).Val(); ttl <= 0 || ttl > 15*time.Minute {
+			t.Errorf("the generation expires: got in %v, want in at most 15m", ttl)
+		}
 		acquire(t, s, 5).Release()
 	})
 }

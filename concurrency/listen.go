@@ -148,16 +148,17 @@ func (l *listener) pass(channel, sender string) {
 	l.mu.Unlock()
 	for _, s := range listening {
 		if s.id != sender {
-			s.reportSoon()
+			s.reportSoon(sender != "" && channel == scripts.SemaphoreKey(s.cfg.Name))
 		}
 	}
 }
 
-// reportSoon makes the loop report now if the session has permits or waiters.
-func (s *Semaphore) reportSoon() {
+// reportSoon makes the loop report now if the session has permits or waiters, or else if lost is set: a session may have
+// found a loss of writes, after which Redis may have an old row of this session.
+func (s *Semaphore) reportSoon(lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.session.alloc == 0 && s.session.used == 0 && s.queue.head() == nil {
+	if !lost && s.session.alloc == 0 && s.session.used == 0 && s.queue.head() == nil {
 		return
 	}
 	s.session.contended, s.session.reportNow = true, true

@@ -51,7 +51,6 @@ func joinLoop(s *Semaphore) *loop {
 		go l.run()
 	}
 	l.members++
-	l.listener.add(s)
 	return l
 }
 
@@ -71,7 +70,9 @@ func (l *loop) leave(s *Semaphore) bool {
 	if s.dueAt >= 0 {
 		heap.Remove(&l.due, s.dueAt)
 	}
-	l.listener.remove(s)
+	if s.listening {
+		l.listener.remove(s)
+	}
 	loops.mu.Lock()
 	defer loops.mu.Unlock()
 	l.members--

@@ -35,7 +35,7 @@ func do(args ...any) func(t *testing.T, rdb *redis.Client) {
 func refusals() map[string]refusal {
 	return map[string]refusal{
 		"out of memory": {
-			prefix: "OOM", outcome: scripts.Rejected,
+			prefix: "OOM", outcome: scripts.NotRun,
 			begin: do("config", "set", "maxmemory", "1"), end: do("config", "set", "maxmemory", "0"),
 		},
 		"no permission to run scripts": {

@@ -33,6 +33,7 @@ type Semaphore struct {
 	lastReply lastReply
 	next      time.Time // when the loop must look again
 	dueAt     int       // index in the loop's heap; negative: none
+	listening bool      // the listener has its channels
 	ended     bool
 	wasLast   bool // the loop has ended with the semaphore
 

@@ -35,6 +35,7 @@ type session struct {
 	registered      bool      // Redis may have a row of the session
 	reached         bool      // a report has succeeded, so maxSessions is known
 	reportNow       bool      // a report is due at once
+	demandRose      bool      // a report is due while a request waits: Redis doesn't count it, or not at its priority
 	demandFell      bool      // a waiter that Redis knows of has left the queue without its permits
 	contended       bool      // some session has less than its share, so unused permits must be returned at once
 	waitingPriority int       // highest priority (lowest level) with waiters after the last reply; noneWaiting: none
@@ -44,6 +45,7 @@ type session struct {
 	reportedUnits   [levels]int64
 	reportedNeed    bool // Redis sets permits aside for a waiter of the last report
 
+	known   scripts.SemaphoreVersion // of the state that the last reply came from
 	samples samples
 
 	claimFrom time.Time // no new permits are asked for before, because Redis' clock was set forward
@@ -144,7 +146,7 @@ func (s *session) nextReport(q *queue, now time.Time) time.Time {
 	if s.demandFell { // Redis sets permits aside for it; the delay bounds the reports of many waiters that leave
 		by(s.reportedAt.Add(s.cfg.PollInterval / 10))
 	}
-	if s.reportNow || s.hasSurplus(waiting) {
+	if s.reportNow || s.demandRose && waiting || s.hasSurplus(waiting) {
 		by(now)
 	}
 	if waiting || s.reportedNeed { // if the waiters are gone, so that Redis doesn't count them any more
@@ -183,10 +185,10 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	head := q.head()
 	s.seq++
 	s.alloc = s.allocationToKeep(head != nil, now)
-	s.reportNow, s.demandFell, s.reportedAt, s.askAt = false, false, now, time.Time{}
+	s.reportNow, s.demandRose, s.demandFell, s.reportedAt, s.askAt = false, false, false, now, time.Time{}
 	r := &scripts.SemaphoreReport{
 		Seq: s.seq, TTL: s.cfg.SessionTTL, Limit: int64(s.cfg.Limit), Version: s.cfg.LimitVersion,
-		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName,
+		Held: s.used, Alloc: s.alloc, Name: s.cfg.SessionName, Expected: s.known,
 	}
 	if s.version > r.Version {
 		r.Limit, r.Version = s.ceiling, s.version
@@ -203,6 +205,9 @@ func (s *session) report(q *queue, now time.Time) *scripts.SemaphoreReport {
 	if s.cfg.Adaptive != nil {
 		r.Adaptive = s.samples.take(s.cfg.Adaptive, s.used)
 	}
+	if r.Alloc == 0 && r.Want == [levels]int64{} {
+		s.known.Seq = 0 // from now on, the script may have removed the row
+	}
 	s.reportedUnits, s.reportedNeed = waiting, r.Need > 0
 	s.registered = true
 	return r
@@ -216,9 +221,9 @@ func (s *session) guard() time.Duration { return s.cfg.SessionTTL / 20 }
 // sent, which is earlier.
 func (s *session) apply(r *scripts.SemaphoreReport, reply *scripts.SemaphoreReply, sent time.Time) {
 	s.failures, s.retryAt, s.err, s.reached = 0, time.Time{}, nil, true
-	s.contended = false
+	s.contended, s.known = false, reply.State
 	s.alloc, s.share = reply.Alloc, noShare
-	if reply.Share >= 0 {
+	if reply.Share >= 0 && (reply.Sessions > 1 || reply.Share < reply.Alloc) { // else only this process wants more
 		s.share = reply.Share
 	}
 	s.ends = sent.Add(s.cfg.SessionTTL - s.guard())
@@ -256,7 +261,7 @@ func (s *session) noteWaiting(r *scripts.SemaphoreReport, q *queue) {
 	case counted && s.reportedUnits[head.level] > 0:
 		s.waitingPriority = head.level
 	default:
-		s.reportNow = true
+		s.demandRose = true
 	}
 }
 
@@ -278,5 +283,6 @@ func (s *session) ended(now time.Time) bool { return !s.ends.IsZero() && !now.Be
 // clear ends the session: none of its permits may be used any more.
 func (s *session) clear() {
 	s.alloc, s.used, s.held, s.ends, s.share = 0, 0, [levels]int64{}, time.Time{}, noShare
+	s.known.Seq = 0
 	s.reportNow = true
 }

@@ -30,7 +30,7 @@ func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, err
 		l.cfg.Hooks.decidedAll(charges, a, true)
 		return a, nil
 	}
-	t, err := l.submit(ctx, opAllow, items, never)
+	t, err := l.submit(ctx, opAllow, items, unbounded)
 	if err != nil {
 		return nil, failure(charges, 0, err)
 	}

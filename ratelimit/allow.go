@@ -45,7 +45,7 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 	}
 	var items [1]item
 	items[0] = item{e: e, limit: limit, cost: n}
-	t, err := l.submit(ctx, o, items[:], never)
+	t, err := l.submit(ctx, o, items[:], unbounded)
 	if err != nil {
 		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
 	}

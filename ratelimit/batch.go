@@ -41,10 +41,10 @@ type group struct {
 	one   [1]item // backs items of a single limit
 	n     int     // calls, including those in leftBefore
 
-	leftBefore []int           // calls that left before the batch was sent
-	leftAfter  []int           // calls that left later; their charges are given back
-	until      []time.Duration // of reservations: the latest time of the booking, since the Limiter's start
-	short      bool            // a call of the group has an until other than never
+	leftBefore []int   // calls that left before the batch was sent
+	leftAfter  []int   // calls that left later; their charges are given back
+	bounds     []bound // of reservations
+	short      bool    // a call of the group has a bound other than unbounded
 
 	granted  int       // calls admitted, which are the first ones; for opAtMost, units taken
 	bookings []booking // of reservations
@@ -113,6 +113,7 @@ type batch struct {
 	local        time.Time // latest local time that corresponds to at
 	given        []int64   // per key, total given back before the calls
 	clockSetBack bool      // Redis' clock was set back: refused and delayed calls try again
+	deleted      []int     // keys that another client deleted, which counts as a Reset: the calls try again
 
 	// Buffers for the usual small batch, which save allocations.
 	oneGroup  group
@@ -193,14 +194,14 @@ func (b *batch) add(o op, items []item) *group {
 }
 
 // enter adds a call to the group and returns its index.
-func (g *group) enter(ctx context.Context, until time.Duration) int {
+func (g *group) enter(ctx context.Context, latest bound) int {
 	b := g.batch
 	i := g.n
 	g.n++
 	b.calls++
 	if g.op == opReserve {
-		g.until = append(g.until, until)
-		g.short = g.short || until != never
+		g.bounds = append(g.bounds, latest)
+		g.short = g.short || latest != unbounded
 	}
 	if ctx.Done() == nil {
 		b.endless = true

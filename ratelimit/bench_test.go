@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
 
 	"github.com/penstock/penstock/internal/redistest"
 	"github.com/penstock/penstock/ratelimit"
@@ -168,7 +169,8 @@ func allowing(cfg ratelimit.Config) func(rdb *redis.Client) func(context.Context
 	}
 }
 
-// BenchmarkAllow is one unit of a limit that does not refuse. The variants with context=... have a context that can end,
+// BenchmarkAllow is one unit of a limit that does not refuse. x_time_rate is a limit of this process alone, which asks no server.
+// The variants with context=... have a context that can end,
 // of its own for each call.
 func BenchmarkAllow(b *testing.B) {
 	peer := bench{"redis_rate", func(rdb *redis.Client) func(context.Context) error {
@@ -179,7 +181,11 @@ func BenchmarkAllow(b *testing.B) {
 		}
 	}}
 	ours := bench{"ours", allowing(ratelimit.Config{})}
-	compare(b, peer, ours)
+	inProcess := bench{"x_time_rate", func(*redis.Client) func(context.Context) error {
+		l := rate.NewLimiter(rate.Limit(roomy.Rate), roomy.Burst)
+		return func(context.Context) error { return outcome(nil, l.Allow()) }
+	}}
+	compare(b, peer, ours, inProcess)
 	compareContexts(b, peer, ours, bench{"ours_inline", allowing(ratelimit.Config{Inline: true})})
 }
 

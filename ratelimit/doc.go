@@ -44,9 +44,12 @@
 //	                                                                           longest burst.
 //	Redis loses writes         Each process sends the latest state that it     The excess is at most what was admitted
 //	(FLUSHALL, failover).      received, and Redis keeps the newest.           to processes that haven't called since.
-//	Reset or a refund          The state counts what is given back, so it      None is undone by an older state. A Reset
-//	                           differs from lost writes.                       by redis_rate has no such count: processes
-//	                                                                           that hold the old state restore it.
+//	Reset or a refund          The state counts what is given back, so it      None is undone by an older state.
+//	                           differs from lost writes.
+//	Reset by redis_rate        A deleted key counts as reset if INFO shows     Without INFO (the ACL lacks +info, a
+//	(DEL)                      that the server has lost nothing since the      wrapped client), and after a FLUSHALL, a
+//	                           process received the state: no failover,        restart, a failover or an eviction since,
+//	                           restart, flush or eviction.                     the process restores the state that it holds.
 //	Redis' clock is set        Limits refill by the step.                      One more burst per limit.
 //	forward.
 //	Redis' clock is set        A process that used the limit before reports    Until the report arrives, calls are
@@ -63,7 +66,25 @@
 //	The context ends.          The call returns at once and leaves its         A call that can end needs a runner, a
 //	                           batch. What Redis grants it later is given      goroutine that waits for Redis. A lone call
 //	                           back.                                           takes a quarter longer: see Config.Inline.
+//	A limit isn't used.        Its state takes 60 to 120 bytes of memory in    The state is dropped within a minute after
+//	                           each process, however long its key is.          the limit is at rest.
 //	Cancel, Settle             As much of the charge is given back as later    The whole charge, if nothing was booked
 //	                           bookings permit, in any order of Cancels.       later. Cancel has no effect on a booking
 //	                                                                           that was used.
+//
+// # Migration from redis_rate
+//
+// Change the import to redis_rate "github.com/penstock/penstock/ratelimit". Processes with either library may run at the
+// same time. These calls differ:
+//
+//	call                                         redis_rate                      this package
+//	----                                         ----------                      ------------
+//	AllowN, AllowAtMost with a cost below 0      gives units back                ErrInvalid: use Reservation.Settle
+//	AllowN with a cost above 2^52                an error of Redis, or rounded   ErrInvalid
+//	a rate or a period of 0 or less              admits too much, or an error    ErrInvalid: use Unlimited
+//	a burst that takes over 100 years to refill  accepted                        ErrInvalid
+//	a burst of 0                                 RetryAfter of a few intervals   RetryAfter of the longest Duration
+//	Reset                                        deletes the key                 counts in the key what was given back
+//	NewLimiter                                   takes what has Eval and Del     takes a Client of go-redis
+//	a Limiter that is copied                     works                           isn't permitted: use the pointer
 package ratelimit

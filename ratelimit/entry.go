@@ -8,24 +8,23 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-const (
-	frontSize = 1024 // a power of two
-	sweepMin  = 4096
-)
-
-// entry is the local state of one key. The shard's lock guards it, except for key, shard and refusal.
+// entry is the local state of one key while calls use it. The shard's lock guards it, except for key, digest, shard,
+// used and refusal. The Limiter's lock guards position.
 type entry struct {
-	key   string // with prefix
-	shard *shard
+	key    string // with prefix
+	digest digest
+	shard  *shard
 
-	refusal atomic.Pointer[refusal]
+	position int                     // in Limiter.entries
+	used     atomic.Bool             // looked up since the last try to evict it
+	refusal  atomic.Pointer[refusal] // nil: none
 
 	state              scripts.GCRAState // the latest state received from Redis
 	offset             offset            // between the clock that state is by and the local one
-	batch              *batch            // the open batch that the entry was last added to
+	batch              *batch            // the batch that the entry was last added to; nil: that batch has ended
 	index              int               // of the entry among the keys of batch
 	last               *group            // the last group in batch that uses the entry
-	uses               int               // unfinished batches that contain the entry
+	uses               int               // unfinished batches and Resets that contain the entry
 	pendingAdjustments int               // adjustments not yet applied, which may lower the state
 	lastLoweredAt      time.Duration     // when an adjustment or a Reset last ended, since the Limiter's start
 	outage             *outageUsage      // usage during the last outage of Redis; nil: none
@@ -33,25 +32,51 @@ type entry struct {
 	evicted            bool              // removed from Limiter.entries: look the key up again
 }
 
+// digest identifies a key. Two of n keys share a digest with a probability of n²/2^129. The seeds are random, so keys can't be
+// chosen to share one.
+type digest [2]uint64
+
+// frontSize is the size of the cache of entries. It is a power of two.
+const frontSize = 1024
+
 // entry returns the entry of a key without prefix.
 func (l *Limiter) entry(key string) *entry {
-	slot := &l.front[maphash.String(l.seed, key)%frontSize]
+	d := digest{maphash.String(l.seeds[0], key)}
+	slot := &l.front[d[0]%frontSize]
 	prefix := len(l.cfg.Prefix)
 	if e := slot.Load(); e != nil && len(e.key) == prefix+len(key) && e.key[prefix:] == key {
+		e.markUsed()
 		return e
 	}
+	d[1] = maphash.String(l.seeds[1], key)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	full := l.cfg.Prefix + key
-	e, ok := l.entries[full]
-	if !ok {
-		if len(l.entries) >= l.sweepAt {
-			l.sweep()
-		}
-		e = &entry{key: full, shard: l.shard(full)}
-		l.entries[full] = e
+	e := l.byDigest[d]
+	if e == nil {
+		e = l.addEntry(d, l.cfg.Prefix+key)
 	}
+	e.markUsed()
 	slot.Store(e)
+	return e
+}
+
+// markUsed delays the entry's eviction. It writes only if it must, because all callers of a key share the cache line.
+func (e *entry) markUsed() {
+	if !e.used.Load() {
+		e.used.Store(true)
+	}
+}
+
+// addEntry adds the entry of a key with prefix. The caller holds l.mu.
+func (l *Limiter) addEntry(d digest, key string) *entry {
+	l.makeRoom()
+	e := &entry{key: key, digest: d, shard: l.shard(key), position: len(l.entries)}
+	if s, ok := l.stored.get(d); ok {
+		e.state, e.offset = s.state, s.offset()
+	}
+	l.byDigest[d] = e
+	l.entries = append(l.entries, e)
+	l.sweepSoon()
 	return e
 }
 
@@ -62,7 +87,7 @@ const shardCount = 4096
 func (l *Limiter) shard(key string) *shard {
 	i := 0
 	if l.tagged {
-		i = int(maphash.String(l.seed, hashTag(key)) % shardCount)
+		i = int(maphash.String(l.seeds[0], hashTag(key)) % shardCount)
 	}
 	if l.shards[i] == nil {
 		l.shards[i] = &shard{l: l}
@@ -80,28 +105,3 @@ func (e *entry) tag() string {
 
 // node returns the node that holds the key.
 func (e *entry) node() *node { return e.shard.l.nodes.of(e.key) }
-
-// sweep removes the entries that are unused and at rest. The caller holds l.mu.
-func (l *Limiter) sweep() {
-	now := l.nodes.serverNow()
-	for key, e := range l.entries {
-		if !e.drop(now) {
-			continue
-		}
-		delete(l.entries, key)
-		l.front[maphash.String(l.seed, key[len(l.cfg.Prefix):])%frontSize].CompareAndSwap(e, nil)
-	}
-	l.sweepAt = max(sweepMin, 2*len(l.entries))
-}
-
-// drop marks the entry as evicted if it holds no state that is still needed.
-func (e *entry) drop(now float64) bool {
-	e.shard.mu.Lock()
-	defer e.shard.mu.Unlock()
-	if e.uses > 0 || e.pendingAdjustments > 0 || e.state.TAT > now {
-		return false
-	}
-	e.evicted = true
-	e.refusal.Store(nil)
-	return true
-}

@@ -16,7 +16,8 @@ var (
 	// ErrDeadline: the booking would come after the context's deadline. Nothing was charged. For errors.Is it is also
 	// context.DeadlineExceeded.
 	ErrDeadline = fmt.Errorf("no capacity before the deadline, extend it or reduce load: %w", context.DeadlineExceeded)
-	// ErrMaxWait: the booking would come later than Config.MaxWait permits. Nothing was charged.
+	// ErrMaxWait: the booking would come later than Config.MaxWait, or the maxWait of WaitWithin or ReserveWithin, permits.
+	// Nothing was charged.
 	ErrMaxWait = errors.New("the wait would exceed the maximum wait")
 	// ErrCrossSlot: the limits of one call are on different nodes of a Redis Cluster or Ring. Give their keys a common
 	// hash tag, as in "{customer}:requests" and "{customer}:tokens".

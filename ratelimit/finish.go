@@ -100,6 +100,9 @@ func (b *batch) settle(x exchange, late bool) {
 func (b *batch) release() {
 	for _, e := range b.entries {
 		e.uses--
+		if e.batch == b {
+			e.batch, e.last = nil, nil // so that the entry doesn't keep the batch
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,6 +166,86 @@ func TestCircuit_IgnoresCallersDeadlines(t *testing.T) {
 		}
 		if _, err := l.Allow(t.Context(), "k", limit); err != nil {
 			t.Fatalf("patient call: got %v, want no error", err)
+		}
+	}
+}
+
+// TestCircuit_IsPerNodeOfCluster pauses one of three masters: few of its keys may wait for the timeout, and calls on keys of
+// the others are served.
+func TestCircuit_IsPerNodeOfCluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 0)
+	failed := make(chan error, 3)
+	l, err := ratelimit.New(cluster.Client(t), ratelimit.Config{
+		Timeout: 200 * time.Millisecond,
+		Hooks:   ratelimit.Hooks{RedisFailed: func(err error) { failed <- err }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := ratelimit.PerHour(1000)
+	paused := cluster.Owner(cluster.Slot("rate:k0"))
+	var theirs, others []string
+	for i := range 60 {
+		key := fmt.Sprint("k", i)
+		if _, err := l.Allow(testkit.Context(t), key, limit); err != nil {
+			t.Fatal(err)
+		}
+		if cluster.Owner(cluster.Slot("rate:"+key)) == paused {
+			theirs = append(theirs, key)
+		} else {
+			others = append(others, key)
+		}
+	}
+	paused.Pause()
+	defer paused.Resume()
+	slow := 0
+	for i, key := range theirs[:min(len(theirs), 12)] {
+		start := time.Now()
+		if _, err := l.Allow(t.Context(), key, limit); err == nil {
+			t.Errorf("got no error for a key of the paused node, want ErrUnavailable")
+		}
+		if time.Since(start) > 150*time.Millisecond {
+			slow++
+		}
+		if i >= 4 {
+			continue // later the Cluster itself may refuse calls, because a node is missing
+		}
+		if _, err := l.Allow(t.Context(), others[i], limit); err != nil {
+			t.Errorf("got %v for a key of another node, want it served", err)
+		}
+	}
+	if slow > 6 {
+		t.Errorf("got %d of %d keys that waited for the timeout, want 3 and a few probes", slow, len(theirs))
+	}
+	testkit.Receive(t, "the hook RedisFailed", failed)
+}
+
+// TestContext_EndsEveryCall stops the Redis process: each method returns soon after its context has ended.
+func TestContext_EndsEveryCall(t *testing.T) {
+	server := redistest.Start(t)
+	l := ratelimit.NewLimiter(server.Client(t))
+	limit := ratelimit.PerHour(1000)
+	remaining(t, l, limit, 1000)
+	charge := ratelimit.Charge{Key: "k", Limit: limit, Cost: 1}
+	server.Pause()
+	defer server.Resume()
+	for name, call := range map[string]func(ctx context.Context) error{
+		"Allow":       func(ctx context.Context) error { _, err := l.Allow(ctx, "k", limit); return err },
+		"AllowAtMost": func(ctx context.Context) error { _, err := l.AllowAtMost(ctx, "k", limit, 2); return err },
+		"Peek":        func(ctx context.Context) error { _, err := l.Peek(ctx, "k", limit); return err },
+		"Admit":       func(ctx context.Context) error { _, err := l.Admit(ctx, charge); return err },
+		"Wait":        func(ctx context.Context) error { return l.Wait(ctx, "k", limit) },
+		"WaitWithin":  func(ctx context.Context) error { return l.WaitWithin(ctx, time.Minute, charge) },
+		"Reserve":     func(ctx context.Context) error { _, err := l.Reserve(ctx, charge); return err },
+		"Reset":       func(ctx context.Context) error { return l.Reset(ctx, "k") },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		start := time.Now()
+		err := call(ctx)
+		took := time.Since(start)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
+			t.Errorf("%s: got %v after %v, want a deadline exceeded after 50 ms", name, err, took)
 		}
 	}
 }

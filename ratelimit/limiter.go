@@ -30,18 +30,19 @@ type Config struct {
 	// call then notices the end of its context only with Redis' reply or the client's timeout, because go-redis can't be
 	// interrupted while it reads. Inline has no effect together with Timeout.
 	Inline bool
-	// MaxBatch is the largest number of calls in one script call. Defaults to 8192.
+	// MaxBatch is the largest number of calls in one script call. At least 1. Defaults to 8192.
 	MaxBatch int
 	// MaxKeys is the largest number of keys in one script call. It bounds the time for which a script blocks Redis, about
-	// 3 µs per key. Defaults to 128.
+	// 3 µs per key. At least 1. Defaults to 128.
 	MaxKeys int
 	// MaxInFlight is the largest number of concurrent script calls per node or hash tag. A second script call starts only
-	// when a batch is full. Redis may run concurrent script calls in any order. Defaults to 4.
+	// when a batch is full. Redis may run concurrent script calls in any order. At least 1. Defaults to 4.
 	MaxInFlight int
-	// MaxWait is the longest wait that a booking may need. Defaults to 0: until the context's deadline.
+	// MaxWait is the longest wait that a booking may need, by Redis' clock. Not negative. Defaults to 0: until the context's
+	// deadline.
 	MaxWait time.Duration
-	// Timeout is the longest time that a call waits for Redis. A script that starts later does nothing. With FailClosed it
-	// defaults to 0, which leaves the client's own timeouts. With other policies it defaults to 1 s.
+	// Timeout is the longest time that a call waits for Redis. A script that starts later does nothing. Not negative. With
+	// FailClosed it defaults to 0, which leaves the client's own timeouts. With other policies it defaults to 1 s.
 	Timeout time.Duration
 	// RefusalTTL is how long a refusal is cached. Calls that can't fit by the cached state are refused without asking
 	// Redis. A refund or Reset by this process clears the entry at once; those by other processes take effect after
@@ -63,7 +64,7 @@ func (c *Config) complete() error {
 		return fmt.Errorf("ratelimit: MaxWait and Timeout must not be negative: %v, %v", c.MaxWait, c.Timeout)
 	}
 	if c.Outage < FailClosed || c.Outage > LocalShare {
-		return fmt.Errorf("ratelimit: Away is %d, must be FailClosed, FailOpen or LocalShare", c.Outage)
+		return fmt.Errorf("ratelimit: Outage is %d, must be FailClosed, FailOpen or LocalShare", c.Outage)
 	}
 	if c.Outage != FailClosed {
 		c.Timeout = cmp.Or(c.Timeout, time.Second)
@@ -78,7 +79,7 @@ func (c *Config) complete() error {
 
 // Limiter answers calls on any number of limits. Each limit is named by a key and shared by all processes that use the
 // same Redis. A Limiter is safe for concurrent use. It needs no Close: its goroutines end within 50 ms after the last
-// call. (A synctest bubble must let that time pass before it ends.)
+// call, and its timer doesn't keep it in memory. (A synctest bubble must let that time pass before it ends.)
 type Limiter struct {
 	client Client
 	cfg    Config
@@ -86,13 +87,16 @@ type Limiter struct {
 	nodes  nodes
 	start  time.Time
 
-	seed  maphash.Seed
-	front [frontSize]atomic.Pointer[entry] // a cache of entries, by hash of the key
+	seeds [2]maphash.Seed                  // of digests
+	front [frontSize]atomic.Pointer[entry] // a cache of entries, by digest
 
-	mu      sync.Mutex
-	entries map[string]*entry
-	shards  []*shard // one; if tagged, shardCount, by hash of the tag, and nil until the first use
-	sweepAt int      // number of entries that triggers a sweep
+	mu       sync.Mutex
+	byDigest map[digest]*entry
+	entries  []*entry // of byDigest, in no order
+	hand     int      // index of the entry that is examined for eviction next
+	stored   storedStates
+	shards   []*shard // one; if tagged, shardCount, by hash of the tag, and nil until the first use
+	sweeping bool     // a sweep is scheduled or runs
 
 	presence presence
 	runners  runners
@@ -125,14 +129,13 @@ func New(rdb Client, cfg Config) (*Limiter, error) {
 	}
 	_, single := rdb.(*redis.Client)
 	l := &Limiter{
-		client:  rdb,
-		cfg:     cfg,
-		tagged:  !single,
-		start:   time.Now(),
-		seed:    maphash.MakeSeed(),
-		entries: map[string]*entry{},
-		shards:  make([]*shard, 1),
-		sweepAt: sweepMin,
+		client:   rdb,
+		cfg:      cfg,
+		tagged:   !single,
+		start:    time.Now(),
+		seeds:    [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
+		byDigest: map[digest]*entry{},
+		shards:   make([]*shard, 1),
 
 		presence: newPresence(),
 	}

@@ -17,6 +17,7 @@ import (
 type node struct {
 	clock   scripts.Clock
 	circuit circuit
+	history history
 }
 
 // serverNow returns the earliest time that Redis' clock can show now, in seconds since 2017; 0 before the first reply.
@@ -61,6 +62,25 @@ func (n *nodes) of(key string) *node {
 		return &n.only
 	}
 	return n.find(context.Background(), key)
+}
+
+// server returns a client of the node of a key; nil if the client doesn't show its nodes.
+func (n *nodes) server(ctx context.Context, client Client, key string) Client {
+	if n.lookup == nil {
+		single, _ := client.(*redis.Client)
+		if single == nil {
+			return nil
+		}
+		return single
+	}
+	if !n.local && !n.ready.Load() {
+		return nil
+	}
+	found, err := n.lookup(ctx, key)
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 // load reads the cluster's slots, once, so that later lookups do no I/O. It may take as long as a script call.

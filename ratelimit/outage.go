@@ -6,11 +6,13 @@ import (
 	"github.com/penstock/penstock/scripts"
 )
 
-// OutagePolicy is what a Limiter answers while Redis is unavailable.
+// OutagePolicy is what a Limiter answers while Redis is unavailable. Names, meaning and default are those of package
+// concurrency.
 type OutagePolicy int
 
+// Values of OutagePolicy.
 const (
-	// FailClosed returns the error. The default.
+	// FailClosed returns the error. It is the default.
 	FailClosed OutagePolicy = iota
 	// FailOpen admits every call and keeps no account of it.
 	FailOpen
@@ -34,7 +36,7 @@ func (p OutagePolicy) String() string {
 }
 
 // withoutRedis answers a call by Config.Outage, in an ended batch of its own. cause is the error of the script call.
-func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause error) (ticket, error) {
+func (l *Limiter) withoutRedis(o op, items []item, latest bound, cause error) (ticket, error) {
 	if h := l.cfg.Hooks.Degraded; h != nil {
 		h(l.cfg.Outage, cause)
 	}
@@ -47,7 +49,7 @@ func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause er
 	}
 	now := time.Since(l.start)
 	b := &batch{shard: sh, ended: true, frozen: true, local: l.start.Add(now), given: make([]int64, len(items))}
-	g := &group{batch: b, op: o, n: 1, items: append([]item(nil), items...), until: []time.Duration{until}}
+	g := &group{batch: b, op: o, n: 1, items: append([]item(nil), items...), bounds: []bound{latest}}
 	for i := range g.items {
 		it := &g.items[i]
 		it.key, it.interval = i, it.limit.seconds()
@@ -58,7 +60,7 @@ func (l *Limiter) withoutRedis(o op, items []item, until time.Duration, cause er
 		it.limit, it.interval = out.limit, out.limit.seconds()
 		it.units = scripts.GCRAUnits(max(out.tat-now, 0).Seconds(), out.limit.seconds())
 	}
-	g.decide(until - now)
+	g.decide(latest.wait(now))
 	g.outage = make([]outageCharge, len(g.items))
 	if l.cfg.Outage == LocalShare {
 		g.use(now)

@@ -46,6 +46,6 @@ func (l *Limiter) refused(e *entry, limit *Limit, cost int) (units float64, refu
 		return 0, false
 	}
 	interval := limit.seconds()
-	units = (x.ahead - elapsed.Seconds()) / interval
+	units = max(x.ahead-elapsed.Seconds(), 0) / interval
 	return units, (units+float64(cost)-float64(limit.Burst))*interval > 1e-6
 }

@@ -75,14 +75,14 @@ func (l *Limiter) reserve(ctx context.Context, maxWait time.Duration, charges []
 	if err != nil {
 		return ticket{}, err
 	}
-	cause, until := ErrMaxWait, never
-	if maxWait != never {
-		until = later(time.Since(l.start), maxWait)
+	cause, latest := ErrMaxWait, bound{until: never, within: maxWait}
+	if d, ok := ctx.Deadline(); ok {
+		latest.until = d.Sub(l.start)
+		if time.Until(d) < maxWait {
+			cause = ErrDeadline
+		}
 	}
-	if d, ok := ctx.Deadline(); ok && d.Sub(l.start) < until {
-		cause, until = ErrDeadline, d.Sub(l.start)
-	}
-	t, err := l.submit(ctx, opReserve, items, until)
+	t, err := l.submit(ctx, opReserve, items, latest)
 	if err != nil {
 		return ticket{}, failure(charges, 0, err)
 	}

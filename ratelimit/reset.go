@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -20,18 +21,20 @@ const resetTTL = time.Hour
 // the key holds something other than a limit's state, Reset deletes it. If ctx ends or Config.Timeout passes before the
 // reply, the limit may be reset later.
 func (l *Limiter) Reset(ctx context.Context, key string) error {
-	if err := l.reset(ctx, l.entry(key)); err != nil {
+	if err := l.reset(ctx, key); err != nil {
 		return &Error{Key: key, Err: err}
 	}
 	return nil
 }
 
 // reset calls the script, on a goroutine of its own if the wait for it can end.
-func (l *Limiter) reset(ctx context.Context, e *entry) error {
+func (l *Limiter) reset(ctx context.Context, key string) error {
 	if ctx.Err() != nil {
 		return contextError(ctx)
 	}
+	e := l.pinned(key)
 	if err := e.node().circuit.refuse(); err != nil {
+		e.unpin()
 		return err
 	}
 	if ctx.Done() == nil && l.cfg.Timeout == 0 {
@@ -55,8 +58,9 @@ func (l *Limiter) reset(ctx context.Context, e *entry) error {
 	}
 }
 
-// resetNow calls the script and waits for its reply.
+// resetNow calls the script and waits for its reply. It unpins the entry.
 func (l *Limiter) resetNow(ctx context.Context, e *entry) error {
+	defer e.unpin()
 	from := time.Since(l.start)
 	reply, err := l.callReset(ctx, e)
 	if wrongType(err) {
@@ -77,6 +81,27 @@ func (l *Limiter) resetNow(ctx context.Context, e *entry) error {
 	e.refusal.Store(nil)
 	delete(e.shard.faulty, e)
 	return nil
+}
+
+// pinned returns the entry of a key, which is not evicted before unpin.
+func (l *Limiter) pinned(key string) *entry {
+	for {
+		e := l.entry(key)
+		e.shard.mu.Lock()
+		if !e.evicted {
+			e.uses++
+			e.shard.mu.Unlock()
+			return e
+		}
+		e.shard.mu.Unlock()
+		runtime.Gosched() // the entry was just evicted
+	}
+}
+
+func (e *entry) unpin() {
+	e.shard.mu.Lock()
+	defer e.shard.mu.Unlock()
+	e.uses--
 }
 
 func (l *Limiter) callReset(ctx context.Context, e *entry) (scripts.GCRAReply, error) {

@@ -23,7 +23,10 @@ type Result struct {
 
 // fill sets the state after a call. units is how far the TAT is ahead.
 func (r *Result) fill(interval, units float64) {
-	r.Remaining = max(int(math.Floor(float64(r.Limit.Burst)-units)), 0)
+	r.Remaining = r.Limit.Burst
+	if room := math.Floor(float64(r.Limit.Burst) - units); room < float64(r.Limit.Burst) { // both are rounded above 2^53
+		r.Remaining = max(int(room), 0)
+	}
 	r.RetryAfter = -1
 	r.ResetAfter = duration(units * interval)
 }

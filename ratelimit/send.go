@@ -41,6 +41,7 @@ func (b *batch) exchange(call scriptCall, until time.Time) exchange {
 	switch {
 	case x.err == nil:
 		b.node.clock.Observe(x.from, x.to, x.reply.Now())
+		b.findDeleted(ctx, x)
 	case errors.Is(x.err, scripts.ErrLate):
 		b.node.clock.Forget() // or every call could be late if Redis' clock was set forward
 	default:
@@ -227,13 +228,13 @@ func (g *group) sentWaits() []int64 {
 	}
 	n := 0
 	elapsed := time.Since(g.batch.shard.l.start)
-	for i, until := range g.until {
+	for i, latest := range g.bounds {
 		if gone[i] {
 			continue
 		}
 		waits[n] = endOfTime
-		if until != never {
-			waits[n] = max((until - elapsed).Microseconds(), 0)
+		if latest != unbounded {
+			waits[n] = latest.wait(elapsed).Microseconds()
 		}
 		n++
 	}

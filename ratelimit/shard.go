@@ -39,7 +39,7 @@ type ticket struct {
 
 // join puts a call into a batch. It returns false if an entry is evicted: the caller then looks its keys up again.
 // inline means that the caller sends the batch itself if it leads.
-func (sh *shard) join(ctx context.Context, o op, items []item, until time.Duration, inline bool) (t ticket, ok bool) {
+func (sh *shard) join(ctx context.Context, o op, items []item, latest bound, inline bool) (t ticket, ok bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for i := range items {
@@ -51,7 +51,7 @@ func (sh *shard) join(ctx context.Context, o op, items []item, until time.Durati
 		return t, true
 	}
 	t.g, t.lead = sh.group(ctx, o, items)
-	t.i, t.b = t.g.enter(ctx, until), t.g.batch
+	t.i, t.b = t.g.enter(ctx, latest), t.g.batch
 	if !t.lead || !inline {
 		t.done = t.g.batch.wait()
 	}

@@ -42,8 +42,13 @@ func (o *offset) observe(server int64, from, to time.Duration) time.Duration {
 	return back
 }
 
-// setBack queues a report for each key whose clock was set back since its last use. The caller holds the shard's lock.
+// setBack queues a report for each key that was deleted, or whose clock was set back since its last use. The caller holds the shard's lock.
 func (b *batch) setBack(reply scripts.GCRAReply, from, to time.Duration) {
+	for _, i := range b.deleted {
+		e := b.entries[i]
+		step := time.Duration((e.state.TAT - float64(reply.Now())/1e6) * 1e9)
+		b.shard.put(adjustment{kind: adjustSetBack, e: e, step: step, after: e.state})
+	}
 	for i, e := range b.entries {
 		back := e.offset.observe(reply.Now(), from, to)
 		if back > 0 && reply.Ahead(i) > 0 {

@@ -8,19 +8,19 @@ import (
 	"time"
 )
 
-// submit returns the answer to a call, from Redis or by Config.Outage. until is the latest time of a booking. The items'
+// submit returns the answer to a call, from Redis or by Config.Outage. latest bounds the time of a booking. The items'
 // entries are updated.
-func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
-	t, err := l.once(ctx, o, items, until)
-	if err == nil && t.g.batch.clockSetBack && t.g.delayed(t.i) {
+func (l *Limiter) submit(ctx context.Context, o op, items []item, latest bound) (ticket, error) {
+	t, err := l.once(ctx, o, items, latest)
+	if err == nil && (t.g.batch.clockSetBack && t.g.delayed(t.i) || t.g.batch.deleted != nil) {
 		l.giveBack(t.g.refund(t.i))
-		t, err = l.once(ctx, o, items, until) // in a batch that first reports the step
+		t, err = l.once(ctx, o, items, latest) // in a batch that first reports the step, or what the deletion gives back
 	}
 	for n := 1; err != nil && n < tries && transient(err); n++ {
 		if !pause(ctx, tryPause(n)) {
 			return ticket{}, contextError(ctx)
 		}
-		t, err = l.once(ctx, o, items, until)
+		t, err = l.once(ctx, o, items, latest)
 	}
 	if err != nil && ended(ctx) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the context's timer is late
@@ -28,7 +28,7 @@ func (l *Limiter) submit(ctx context.Context, o op, items []item, until time.Dur
 	if err == nil || ended(ctx) || keyFault(err) {
 		return t, err
 	}
-	return l.withoutRedis(o, items, until, err)
+	return l.withoutRedis(o, items, latest, err)
 }
 
 // pause waits for d. It returns false if the context ends first.
@@ -44,20 +44,20 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // once puts a call into a batch and waits for its answer.
-func (l *Limiter) once(ctx context.Context, o op, items []item, until time.Duration) (ticket, error) {
+func (l *Limiter) once(ctx context.Context, o op, items []item, latest bound) (ticket, error) {
 	done := ctx.Done()
 	if done != nil && ctx.Err() != nil {
 		return ticket{}, contextError(ctx)
 	}
 	// A call whose context can't end doesn't need a runner.
 	inline := (done == nil || l.cfg.Inline) && l.cfg.Timeout == 0
-	t, ok := items[0].e.shard.join(ctx, o, items, until, inline)
+	t, ok := items[0].e.shard.join(ctx, o, items, latest, inline)
 	for !ok {
 		runtime.Gosched() // the entry was just evicted
 		for i := range items {
 			items[i].e = l.entry(items[i].e.key[len(l.cfg.Prefix):])
 		}
-		t, ok = items[0].e.shard.join(ctx, o, items, until, inline)
+		t, ok = items[0].e.shard.join(ctx, o, items, latest, inline)
 	}
 	if t.err != nil {
 		return ticket{}, t.err

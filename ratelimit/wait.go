@@ -9,6 +9,27 @@ import (
 // never is a time, since the Limiter's start, that is later than any booking.
 const never time.Duration = math.MaxInt64
 
+// bound is the latest time of a booking.
+type bound struct {
+	until  time.Duration // since the Limiter's start; never: no bound
+	within time.Duration // longest wait by Redis' clock; never: no bound
+}
+
+// unbounded permits every booking.
+var unbounded = bound{until: never, within: never}
+
+// wait returns the longest wait of a booking that is made now, which counts from the Limiter's start.
+func (b bound) wait(now time.Duration) time.Duration {
+	within := b.within
+	if within > 0 && within < never {
+		within = later(within, time.Microsecond) // the script computes in floating point
+	}
+	if b.until == never {
+		return within
+	}
+	return max(min(within, b.until-now), 0)
+}
+
 // Wait is WaitN with n = 1.
 func (l *Limiter) Wait(ctx context.Context, key string, limit Limit) error {
 	return l.WaitN(ctx, key, limit, 1)

@@ -30,7 +30,7 @@ const (
 type Error struct {
 	// Reason is why the call was given up.
 	Reason Reason
-	// Attempts is the number of attempts. 0: the context had ended before the first.
+	// Attempts is the number of attempts, uncounted ones included. 0: the context had ended before the first.
 	Attempts int
 	// Elapsed is the time since Do was called.
 	Elapsed time.Duration
@@ -41,15 +41,34 @@ type Error struct {
 	Wait time.Duration
 	// Left is the time that was left, for the reasons Deadline and ElapsedSpent.
 	Left time.Duration
-	// Errs are the errors of the attempts, in order, and then the context's error if that ended the call.
+	// Errs are the errors of the attempts, in order, and then the context's error if that ended the call. Of several attempts in
+	// a row that don't count (see Hint.Uncounted) it has the last one's error.
 	Errs []error
+
+	own int // how many of Errs are attempts' errors; 0: as Attempts says
+}
+
+// Last returns the last attempt's error; nil: there was no attempt.
+func (e *Error) Last() error {
+	if own := e.ofAttempts(); own > 0 {
+		return e.Errs[own-1]
+	}
+	return nil
+}
+
+// ofAttempts returns how many of Errs are attempts' errors.
+func (e *Error) ofAttempts() int {
+	if e.own > 0 {
+		return e.own
+	}
+	return min(e.Attempts, len(e.Errs)) // not made by Do
 }
 
 // Error describes the reason and the last attempt's error.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("gave up after %s: %s", e.tries(), e.why())
-	if e.Attempts > 0 && e.Attempts <= len(e.Errs) {
-		text += fmt.Sprintf(": %v", e.Errs[e.Attempts-1])
+	if err := e.Last(); err != nil {
+		text += fmt.Sprintf(": %v", err)
 	}
 	return text
 }
@@ -95,7 +114,7 @@ func (e *Error) why() string {
 
 // interruption returns the reason with the context's error.
 func (e *Error) interruption() string {
-	if len(e.Errs) > e.Attempts {
+	if len(e.Errs) > e.ofAttempts() {
 		return fmt.Sprintf("%s (%v)", e.Reason, e.Errs[len(e.Errs)-1])
 	}
 	return string(e.Reason)

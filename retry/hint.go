@@ -27,6 +27,9 @@ type Hint struct {
 	// After is the least time until the next attempt. 0: unknown. The wait is After and jitter. With the advice Now it has no
 	// effect; with Never it only becomes the Error's RetryAfter.
 	After time.Duration
+	// Uncounted says that the attempt had no effect, for example because its connection was never made. It doesn't count
+	// towards Policy.Attempts and takes nothing from Policy.Budget. Defaults to false.
+	Uncounted bool
 }
 
 // Advice is what to do after an error.
@@ -60,6 +63,13 @@ func Immediately(err error) error {
 	return hinted(err, Hint{Advice: Now})
 }
 
+// Uncounted marks err as that of an attempt without an effect. The rest of err's hint stays. Uncounted of nil is nil.
+func Uncounted(err error) error {
+	h := hintOf(err)
+	h.Uncounted = true
+	return hinted(err, h)
+}
+
 func hinted(err error, h Hint) error {
 	if err == nil {
 		return nil
@@ -78,6 +88,9 @@ func (e *hintError) Unwrap() error   { return e.error }
 // hintOf returns the hint of the outermost Hinter in err, or else of the outermost Delayer.
 func hintOf(err error) Hint {
 	var hint Hint
+	if err == nil {
+		return hint
+	}
 	if h, ok := errors.AsType[Hinter](err); ok {
 		hint = h.RetryHint()
 	} else if d, ok := errors.AsType[Delayer](err); ok {

@@ -17,10 +17,12 @@ type loop struct {
 	timer   timer
 
 	attempts int           // started
+	counted  int           // attempts that failed and count towards Policy.Attempts
+	hint     Hint          // of the last attempt's error
 	backoffs int           // attempts that a backoff followed; those retried immediately don't lengthen the next wait
 	wait     time.Duration // before the next attempt
 	drawn    time.Duration // the last backoff, which the next one of decorrelated jitter depends on
-	errs     []error       // of each attempt
+	errs     []error       // of the attempts; of several uncounted ones in a row the last
 	stopped  *Error        // why the loop has ended; nil: it hasn't
 }
 
@@ -33,7 +35,7 @@ func newLoop(ctx context.Context, p Policy) *loop {
 func (l *loop) options(onRetry retrygo.OnRetryFunc) []retrygo.Option {
 	return []retrygo.Option{
 		retrygo.Context(l.ctx),
-		retrygo.Attempts(uint(l.policy.Attempts)),
+		retrygo.Attempts(0), // any number
 		retrygo.RetryIf(l.retry),
 		retrygo.OnRetry(onRetry),
 		retrygo.DelayType(func(uint, error, *retrygo.Config) time.Duration { return l.wait }),
@@ -54,11 +56,21 @@ func (l *loop) begin() bool {
 	return true
 }
 
-// record appends an attempt's error.
+// record records an attempt's error. A call may have very many uncounted attempts, so of several in a row it keeps the last.
 func (l *loop) record(err error) error {
-	if err != nil {
-		l.errs = append(l.errs, err)
+	if err == nil {
+		return nil
 	}
+	before := l.hint.Uncounted
+	l.hint = hintOf(err)
+	switch {
+	case l.hint.Uncounted && before:
+		l.errs[len(l.errs)-1] = err
+		return err
+	case !l.hint.Uncounted:
+		l.counted++
+	}
+	l.errs = append(l.errs, err)
 	return err
 }
 
@@ -74,12 +86,12 @@ func (l *loop) retry(err error) bool {
 	if l.ctx.Err() != nil {
 		return false // failure determines the reason
 	}
-	hint := hintOf(err)
+	hint := l.hint
 	if !l.retryable(err, hint) {
 		return l.stop(PermanentFailure, hint, 0)
 	}
 	l.plan(hint)
-	if l.attempts >= l.policy.Attempts {
+	if l.policy.Attempts == 1 || !hint.Uncounted && l.counted >= l.policy.Attempts {
 		return l.stop(AttemptsSpent, hint, 0)
 	}
 	if limit := l.policy.MaxElapsed; limit > 0 {
@@ -93,7 +105,7 @@ func (l *loop) retry(err error) bool {
 		}
 	}
 	// The budget comes last, so that a retry that another limit forbids takes nothing from it.
-	if b := l.policy.Budget; b != nil && !b.Retry() {
+	if b := l.policy.Budget; b != nil && !hint.Uncounted && !b.Retry() {
 		return l.stop(BudgetSpent, hint, 0)
 	}
 	return true
@@ -132,11 +144,15 @@ func (l *loop) stop(why Reason, hint Hint, left time.Duration) bool {
 
 // failure returns the error of a loop that has ended.
 func (l *loop) failure() error {
+	if l.stopped == nil && l.ctx.Err() == nil { // retry-go doesn't ask RetryIf about its own Unrecoverable
+		l.stop(PermanentFailure, l.hint, 0)
+	}
 	e := l.stopped
 	if e == nil {
 		e = l.interrupted()
 	}
 	e.Attempts, e.Elapsed = l.attempts, time.Since(l.started)
+	e.own = len(l.errs)
 	e.Errs = append(l.errs, e.Errs...)
 	return e
 }

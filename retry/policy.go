@@ -18,7 +18,8 @@ const (
 // Policy decides on the number of a call's attempts and the waits between them. The zero Policy makes five attempts, with full
 // jitter below a ceiling that starts at 250 ms and doubles up to 30 s. Any number of calls may share a Policy.
 type Policy struct {
-	// Attempts is the highest number of attempts, the first included. At least 1, which switches retries off. Defaults to 5.
+	// Attempts is the highest number of attempts, the first included. Attempts without an effect don't count (see
+	// Hint.Uncounted). At least 1, which switches all retries off. Defaults to 5.
 	Attempts int
 	// Base is the backoff's ceiling after the first attempt, and with DecorrelatedJitter its lowest value. More than 0, at most
 	// Max. Defaults to 250 ms.

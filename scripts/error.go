@@ -16,11 +16,11 @@ type Outcome int
 const (
 	// Unknown: the script was sent and its reply lost or late. It may have run, once.
 	Unknown Outcome = iota
-	// NotRun: the script didn't run, and may if it is sent again. Redis can't be reached, is loading, failing over or moving
-	// the slot, or the client had no free connection.
+	// NotRun: the script didn't run, and may if it is sent again. Redis can't be reached, is loading, failing over, moving the
+	// slot or out of memory, or the client had no free connection.
 	NotRun
-	// Rejected: Redis refused the script, and will until its configuration or the key changes: no permission, out of memory, a
-	// key of another type. Nothing was written.
+	// Rejected: Redis refused the script, and will until its configuration or the key changes: no permission, a wrong password,
+	// a key of another type. Nothing was written.
 	Rejected
 )
 
@@ -103,7 +103,7 @@ var ErrLostAll = fmt.Errorf("%w, and nothing is left of that state", ErrLost)
 // place of its first write, so the state is unchanged.
 var passing = []string{
 	"LOADING", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "NOREPLICAS", "BUSY", "MOVED", "ASK",
-	"max number of clients",
+	"OOM", "max number of clients",
 }
 
 func outcome(err error) Outcome {

@@ -171,7 +171,15 @@ func (r GCRAReply) Now() int64 { return r.v[0] }
 
 // Ahead returns how far the TAT of a key was ahead of now before the first Allow, AtMost or Reserve of the call, or at
 // the end if there was none: 0 for a limit at rest.
-func (r GCRAReply) Ahead(key int) time.Duration { return time.Duration(r.v[1+2*key]) }
+func (r GCRAReply) Ahead(key int) time.Duration {
+	if ns := r.v[1+2*key]; ns >= 0 {
+		return time.Duration(ns)
+	}
+	return time.Duration(-1 - r.v[1+2*key])
+}
+
+// Missing reports whether a key was absent in Redis although the client knew a later state, which the script restored.
+func (r GCRAReply) Missing(key int) bool { return r.v[1+2*key] < 0 }
 
 // Given returns how much of a key's limit had been given back at the same moment, as in GCRAState.
 func (r GCRAReply) Given(key int) int64 { return r.v[2+2*key] }

@@ -19,7 +19,8 @@
 --                                                      saw that state: lowers the TAT by as much, once for all clients
 --       z  number of a key, seconds                    resets; for that long clients may still hold the state before
 -- Reply {now in microseconds, then per key: TAT-now in nanoseconds (0 at least) and what was given back, both
---       before the first a, m or r; then per operation: a, r without waits: calls admitted, the first ones;
+--       before the first a, m or r; a key that was absent although the client knew a later state has -1-(TAT-now);
+--       then per operation: a, r without waits: calls admitted, the first ones;
 --       m: units admitted; r with waits: a bit per call, 32 in a number, lowest first; g: microseconds given back;
 --       others: 1 if it had effect}.
 --       Errors: LATE, the deadline has passed; WRONGTYPE, a key holds something else.

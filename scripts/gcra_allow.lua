@@ -22,6 +22,7 @@ end
 local now = now_us / 1000000
 
 local text, known = call('GET', key), ARGV[5]
+local absent = not text
 local tat, back, restored = now, 0, false
 if text then
   tat = tonumber(text)
@@ -95,4 +96,8 @@ if restored or fit > 0 and cost > 0 then
   end
   call('SET', key, text, 'PX', string.format('%.0f', ms))
 end
-return {now_us, math.floor(ahead * 1000000000 + 0.5), back, fit}
+local ns = math.floor(ahead * 1000000000 + 0.5)
+if restored and absent then
+  ns = -1 - ns
+end
+return {now_us, ns, back, fit}

@@ -3,6 +3,7 @@
 local keys = #KEYS
 local ahead, given = {}, {} -- per key: TAT-now in seconds, not below 0; given back
 local absent, dirty, hold = {}, {}, {} -- per key: not in Redis; to be written; to be kept for so many seconds
+local missing = {}                     -- per key: absent, and restored from what the client knows
 local reply = {now_us}
 
 for i = 1, keys do
@@ -10,6 +11,7 @@ for i = 1, keys do
   if not ahead[i] then
     return redis.error_reply(FOREIGN)
   end
+  missing[i] = dirty[i] and absent[i]
 end
 
 local captured = false
@@ -18,7 +20,11 @@ local captured = false
 local function capture()
   captured = true
   for i = 1, keys do
-    reply[2 * i] = floor(ahead[i] * 1000000000 + 0.5)
+    local ns = floor(ahead[i] * 1000000000 + 0.5)
+    if missing[i] then
+      ns = -1 - ns
+    end
+    reply[2 * i] = ns
     reply[2 * i + 1] = given[i]
   end
 end
@@ -32,7 +38,7 @@ local function give_back(i, seconds)
   given[i] = (given[i] + ceil(seconds * 1000000)) % TURN
   dirty[i] = true
   ahead[i] = a - seconds
-  if ahead[i] < 0 then
+  if ahead[i] < 0.000002 then -- what is left is the rounding of given
     ahead[i] = 0
   end
 end

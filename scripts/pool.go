@@ -133,14 +133,15 @@ const PoolPoll time.Duration = -1
 // Admit reports what the session holds and learned, and asks for calls to be admitted to the pool. The script runs at most
 // once; an Error says what is known of a call that failed.
 func Admit(ctx context.Context, c Client, pool string, call *PoolCall) (*PoolReply, error) {
-	keys := []string{PoolKey(pool)}
-	v, err := poolScript.run(ctx, c, keys, call.args())
+	a, _ := poolArgsPool.Get().(*poolArgs)
+	defer poolArgsPool.Put(a)
+	v, err := poolScript.ints(ctx, c, a.encode(pool, call))
 	if err != nil {
-		return nil, err
+		return nil, newError(poolScript.name, []string{a.key}, err)
 	}
 	reply, err := decodePool(v, call)
 	if err != nil {
-		return nil, newError(poolScript.name, keys, err)
+		return nil, newError(poolScript.name, []string{a.key}, err)
 	}
 	return reply, nil
 }
@@ -150,25 +151,15 @@ func seconds(us int64) string {
 	return strconv.FormatFloat(float64(us)/1e6, 'f', 6, 64)
 }
 
-func decodePool(v any, call *PoolCall) (*PoolReply, error) {
+func decodePool(n []int64, call *PoolCall) (*PoolReply, error) {
 	const header = 13
-	r, ok := v.([]any)
-	if !ok || len(r) < header+2*len(call.Demands) || (len(r)-header-2*len(call.Demands))%4 != 0 {
-		return nil, fmt.Errorf("unexpected reply %v", v)
-	}
-	reason, ok := r[header-1].(string)
-	if !ok {
-		return nil, fmt.Errorf("unexpected reply: the reason is %v", r[header-1])
-	}
-	n := make([]int64, len(r))
-	for i, x := range r {
-		if n[i], ok = x.(int64); !ok && i != header-1 {
-			return nil, fmt.Errorf("unexpected reply: element %d is %v", i, x)
-		}
+	demands := len(call.Demands)
+	if len(n) < header+2*demands || int64(len(n)) < n[header-1]+int64(header+2*demands) {
+		return nil, fmt.Errorf("unexpected reply %v", n)
 	}
 	reply := &PoolReply{
 		Now: n[0], Version: StateVersion{n[1], n[2], n[3], call.Seq, int(n[4])}, Poll: n[6] != 0, Constraint: int(n[7]),
-		Waiting: int(n[8]), Unreadable: int(n[9]), Refused: int(n[10]), Muted: n[11] != 0, Reason: reason,
+		Waiting: int(n[8]), Unreadable: int(n[9]), Refused: int(n[10]), Muted: n[11] != 0,
 	}
 	switch n[5] {
 	case -1: // nothing is left
@@ -177,12 +168,22 @@ func decodePool(v any, call *PoolCall) (*PoolReply, error) {
 	default:
 		reply.Wake = time.Duration(n[5]) * time.Microsecond
 	}
-	n = n[header:]
-	for range call.Demands {
-		reply.Admitted, reply.Blocked = append(reply.Admitted, int(n[0])), append(reply.Blocked, int(n[1]))
-		n = n[2:]
+	if length := int(n[header-1]); length > 0 {
+		text := make([]byte, length)
+		for i, b := range n[len(n)-length:] {
+			text[i] = byte(b)
+		}
+		reply.Reason, n = string(text), n[:len(n)-length]
 	}
-	if err := reply.decodeRuns(n, call); err != nil {
+	n = n[header:]
+	if demands > 0 {
+		both := make([]int, 2*demands)
+		reply.Admitted, reply.Blocked = both[:demands:demands], both[demands:]
+	}
+	for i := range demands {
+		reply.Admitted[i], reply.Blocked[i] = int(n[2*i]), int(n[2*i+1])
+	}
+	if err := reply.decodeRuns(n[2*demands:], call); err != nil {
 		return nil, err
 	}
 	return reply, nil
@@ -196,17 +197,19 @@ func (r *PoolReply) decodeRuns(n []int64, call *PoolCall) error {
 	}
 	r.Grants = make([]PoolGrant, 0, total)
 	for i, d := range call.Demands {
+		open := call.Config.groups[d.ModelGroup].open
 		for left := int64(r.Admitted[i]); left > 0; n = n[4:] {
-			if len(n) == 0 || n[2] < 1 || n[2] > left {
+			if len(n) < 4 || n[2] < 1 || n[2] > left {
 				return fmt.Errorf("unexpected reply: not %d grants for demand %d", r.Admitted[i], i)
 			}
-			g := PoolGrant{Target: d.ModelGroup*len(call.Config.targets) + int(n[0]), Key: int(n[1]), SendAt: r.Now + n[3]}
+			g := PoolGrant{Key: int(n[1]), SendAt: r.Now + n[3]}
 			if g.Key < 0 {
 				g.Key, g.Trial = -g.Key-1, true
 			}
-			if !call.Config.has(int(n[0]), g.Key) {
+			if n[0] < 0 || n[0] >= int64(len(open)) || g.Key >= call.Config.targets[open[n[0]]].keys {
 				return fmt.Errorf("unexpected reply: no target %d with a key %d", n[0], g.Key)
 			}
+			g.Target = d.ModelGroup*len(call.Config.targets) + open[n[0]]
 			for range n[2] {
 				r.Grants = append(r.Grants, g)
 			}

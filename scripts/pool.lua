@@ -24,7 +24,7 @@
 --                      window; tolerance; smoothing; queue
 --          then the call:
 --          now         test override of Redis' time (seconds since 2017), or empty
---          deadline    do nothing after this time (seconds since 2017); 0: none
+--          deadline    do nothing after this time (microseconds since 2017); 0: none
 --          seq         from 1, grows with every call of the session; an older call does nothing
 --          origin, generation, version, seq, sessions of the last reply that the session got, if it could restore
 --                      something that is lost; else five times 0
@@ -36,12 +36,16 @@
 --                      until then), period (seconds for which the provider counts a unit)
 --          F, then F × model group's name, N, then N × limit (1..L), T (how many targets it has), targets (all of them,
 --                      each followed by a line feed), S, then S × one of them that the demands look at first
---                      A target: NUMBER ACCOUNT PERMITS WEIGHT PERKEY KEY,… – NUMBER from 1, PERKEY 1 if the target is a
---                      key, else 0. There may be no key.
+--                      A target: NUMBER ACCOUNT PERMITS WEIGHT PERKEY KEY,… OWN – NUMBER from 1, PERKEY 1 if the target is a
+--                      key, else 0. OWN, which may be left out, is where the account's limits differ from the group's:
+--                      n=INDEX/INTERVAL/BURST/LIMIT/GROWS/END/PERIOD,… in place of the group's nth limit; n=-: it has none
 --          R, then R × one of
 --               'cool', block name, seconds from now, reason    a cooldown
 --               'off', block name, seconds from now, reason     disabled; then one call tests it
+--               'grow', 'cool' or 'off', block name, seconds from now, factor, most seconds, reason
+--                      likewise; factor times as long as the last one, at most so many seconds, while it is repeated
 --               'clear', block name                             no longer disabled
+--               'calm', block name                              a cooldown that is over isn't repeated
 --               'settle', limit (1..L), owner, units, charged   charged as debt, or refunded if negative; charged: when the
 --                                                               units were (seconds since 2017), 0: now
 --               'hold', limit (1..L), owner, seconds            nothing more for that long
@@ -54,7 +58,7 @@
 --                                                               last quiet seconds; whole again after recovery
 --               'unless', seq        the reports that follow, up to the next 'unless', take effect unless a call of the
 --                                    session with this seq or a higher one ran; 0: they always do
---          G, then G × number of equal calls, model group (1..F), seconds ahead that they may be booked, target that they
+--          G, then G × number of equal calls, model group (1..F), microseconds ahead that they may be booked, target that they
 --                      prefer (NUMBER; 0: none), E, then E × excluded target (NUMBER), C, then C × candidate (1..S); 0:
 --                      look at all targets at once; then M × cost
 --          owner: an account or key, empty for the pool. Blocks: 'k:KEY', 'a:ACCOUNT' or 'm:ACCOUNT:GROUP'. Names have
@@ -73,11 +77,12 @@
 --          unreadable  how many fields were found unreadable, since the pool's beginning
 --          refused     how many reports of this call were refused: a settlement that can't be true
 --          muted       1: Redis refused a message
---          reason      of a disabled key, for the first demand that -3 delays; else empty
+--          reason      length of the reason of a disabled key, for the first demand that -3 delays
 --          G × number of calls admitted, of equal calls the first ones; what delays the next one, as in binding; -4 if
 --              there is none, or only calls that came before it
 --          then for each run of admitted calls, in order: target (from 0), key of that (0..K-1; -1..-K: the same, and the
 --          call tests whether the key is still disabled), how many, microseconds from now to their send time
+--          then the bytes of the reason
 -- Errors   LATE        the deadline has passed; nothing was done
 --          STALE       a newer call of the session ran before; nothing was done
 --          LAYOUT      have want: the state has another layout; nothing was done
@@ -92,7 +97,7 @@
 --          v                        the round of round robin
 --          c                        cursor of the scan, number of unreadable fields found
 --          t:COUNTER                a counter: see pool_counter.lua. COUNTER is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT
---          BLOCK                    until when, 'cool' or 'off', reason
+--          BLOCK                    until when, kind, reason: see pool_block.lua
 --          h:ACCOUNT                permits taken by all sessions, until when no call can use the account
 --          d:ACCOUNT                adaptive number of permits: as write_adaptive writes it
 --          r:ACCOUNT:GROUP:KEY      next key, the target's round of round robin, when that was written; KEY is empty where
@@ -139,7 +144,7 @@ end
 call.session, call.ttl, call.horizon, call.strategy = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 call.account_list, call.permits_limited = ARGV[6], ARGV[6] ~= ''
 call.wall, call.seq = server_now(ARGV[8]), ARGV[10] + 0
-if ARGV[9] + 0 > 0 and call.wall > ARGV[9] + 0 then
+if ARGV[9] + 0 > 0 and call.wall > ARGV[9] / 1000000 then
   return { err = 'LATE the call reached Redis after its deadline' }
 end
 call.known_origin, call.known_generation, call.known_version = ARGV[11] + 0, ARGV[12] + 0, ARGV[13] + 0
@@ -172,10 +177,12 @@ end
 
 local groups = {}
 for i = 1, num() do
-  local group = { name = arg(), limits = {}, shared = false, targets = {}, candidates = false, whole = false, size = 0,
+  local group = { name = arg(), limits = {}, shared = false, grows = false, differ = false, targets = {}, candidates = false, whole = false, size = 0,
     text = '', first = 0 }
   for n = 1, num() do
-    group.limits[n] = limits[num()]
+    local limit = limits[num()]
+    group.limits[n] = limit
+    group.grows = group.grows or limit.grows
   end
   group.size, group.text = num(), arg()
   group.first = argi + 1 -- where the number of targets stands that the demands look at first

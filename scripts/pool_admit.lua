@@ -118,9 +118,9 @@ end
 -- reserved target. A daily count is not reserved: what is left of it may still fit a smaller call.
 function admission.reserve(target, d, ahead, my_turn)
   local limit
-  for i = 1, #d.group.limits do
-    if d.group.limits[i].index == target.binding then
-      limit = d.group.limits[i]
+  for i = 1, #target.limits do
+    if target.limits[i].index == target.binding then
+      limit = target.limits[i]
     end
   end
   target.reserved = limit.ends == 0
@@ -134,12 +134,11 @@ end
 
 -- grow lets the bursts of a demand's targets grow to what its calls cost.
 function admission.grow(d)
-  for i, limit in ipairs(d.group.limits) do
-    if counting.may_grow(limit, d.units[i]) then
-      for _, target in ipairs(d.targets) do
-        if not target.closed then
-          counting.counter_grow(target.counters[i], d.units[i])
-        end
+  for i = 1, #d.units do
+    for k = 1, (d.group.grows or d.group.differ) and #d.targets or 0 do
+      local target = d.targets[k]
+      if not target.closed and counting.may_grow(target.limits[i], d.units[i]) then
+        counting.counter_grow(target.counters[i], d.units[i])
       end
     end
   end
@@ -164,7 +163,7 @@ end
 -- many it could not, and if not at once, why.
 function admission.admit_on(d, n, at_once)
   blocking.targets_usable(d.targets, d.group)
-  admission.open_targets(d.targets, d.group)
+  admission.open_targets(d.targets)
   admission.grow(d)
   local open = admission.evaluate_all(d)
   if not at_once and call.permits_limited then
@@ -230,13 +229,13 @@ local function admit(d, n)
 end
 
 local demands = num()
-admission.reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '' }
+admission.reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 admission.size = 13 + 2 * demands
 for i = 14, admission.size, 2 do
   admission.reply[i], admission.reply[i + 1] = 0, call.NONE
 end
 for g = 1, demands do
-  local n, group, reach, preferred, excludes = num(), groups[num()], num(), num() - 1, num()
+  local n, group, reach, preferred, excludes = num(), groups[num()], num() / 1000000, num() - 1, num()
   local excluded, first_looked_at, cost, units = {}, {}, {}, {}
   for _ = 1, excludes do
     excluded[num()] = true

@@ -2,42 +2,75 @@
 -- disabled is on trial after its time: a single call tests it, and the process reports the result. Until then, or for
 -- PROBATION seconds, it stays disabled.
 --
--- Fields: until when, 'cool' or 'off', reason. Absent ones are read only while blocks_until lies ahead.
+-- Fields: until when, 'cool', 'off' or during a test 'test', reason. The length of a block that grows stands behind the
+-- second word, as in 'cool:0.5'. Absent fields are read only while blocks_until lies ahead.
 --
--- Expects pool_counter.lua. Leaves read_block, write_block; targets_usable, which works out what of targets can be
--- used; test_key.
+-- Expects pool_counter.lua. Leaves read_block, write_block, grow_block; targets_usable, which works out what of targets
+-- can be used; test_key.
 
 local blocking = {
-  PROBATION = 0, read_block = 0, write_block = 0, block_names = 0, read_whole = 0, find_usable = 0, targets_usable =
+  PROBATION = 0, REPEATED = 0, parse = 0, read_block = 0, write_block = 0, grow_block = 0, block_names = 0, read_whole = 0, find_usable = 0, targets_usable =
   0, on_trial = 0, test_key = 0
 }
 
 blocking.PROBATION = 60
+blocking.REPEATED = 5 -- least time after a block's end for which the next one counts as its repetition
 
--- read_block returns until when a block holds (0: not now), whether it is disabled, why, and whether it is on trial.
+-- parse returns the parts of a block: until when it holds, kind, length (0: it doesn't grow), reason; nothing if it
+-- can't be read.
+function blocking.parse(value)
+  local till, kind, length, reason = string.match(value, '^(%S+) (%a+):?(%S*) (.*)$')
+  till, length = hash.numbers(till), length == '' and 0 or hash.numbers(length)
+  if till and length and (kind == 'off' or kind == 'cool' or kind == 'test') then
+    return till, kind, length, reason
+  end
+end
+
+-- read_block returns until when a block holds (0: not now), whether it is disabled, why, whether it is on trial, its
+-- kind, its length, and when it ends or ended.
 function blocking.read_block(name)
   local value = hash.get(name)
   if not value then
-    return 0, false, '', false
+    return 0, false, '', false, '', 0, 0
   end
-  local till, kind, reason = string.match(value, '^(%S+) (%S+) (.*)$')
-  till = hash.numbers(till)
-  if not till or (kind ~= 'off' and kind ~= 'cool') then
+  local till, kind, length, reason = blocking.parse(value)
+  if not till then
     hash.broken(name)
-    return 0, false, '', false
+    return 0, false, '', false, '', 0, 0
   elseif till > state.now then
-    return till, kind == 'off', reason, false
-  elseif kind == 'off' then
-    return 0, false, reason, true
+    return till, kind ~= 'cool', reason, false, kind, length, till
+  elseif kind ~= 'cool' then
+    return 0, false, reason, true, kind, length, till
   end
-  return 0, false, '', false
+  return 0, false, '', false, kind, length, till
 end
 
-function blocking.write_block(name, till, kind, reason)
-  -- What is disabled stays so after its time, until it was tested.
-  local over = kind == 'off' and till + counting.DAY or till
+function blocking.write_block(name, till, kind, reason, length)
+  -- What is disabled stays so after its time, until it was tested. One that grows is remembered.
+  local over = till
+  if kind ~= 'cool' then
+    over = till + counting.DAY
+  end
   state.blocks_until = math.max(state.blocks_until, over)
+  if length and length > 0 then
+    over = math.max(over, till + math.max(length, blocking.REPEATED))
+    kind = string.format('%s:%.6g', kind, length)
+  end
   hash.put(name, string.format('%.17g %s %s', till, kind, reason), over)
+end
+
+-- grow_block begins a block of some seconds, or if it repeats the last one, of factor times that one's length. What
+-- holds already stays as it is, unless that was tested.
+function blocking.grow_block(name, kind, seconds, factor, most, reason)
+  local till, disabled, _, trial, old, length, ended = blocking.read_block(name)
+  if till > 0 and old ~= 'test' and (disabled or kind == 'cool') then
+    return
+  end
+  local repeated = old == 'test' or trial or state.now - ended <= math.max(length, blocking.REPEATED)
+  if length > 0 and repeated and (kind == 'off') == (old ~= 'cool') then
+    seconds = math.max(seconds, math.min(most, length * factor))
+  end
+  blocking.write_block(name, math.max(state.now + seconds, old ~= 'test' and till or 0), kind, reason, seconds)
 end
 
 -- block_names returns the names of the blocks of a target as a whole.
@@ -128,9 +161,9 @@ function blocking.test_key(target)
     end
   end
   for _, name in ipairs(names_on_trial) do
-    local _, _, reason, trial = blocking.read_block(name)
+    local _, _, reason, trial, _, length = blocking.read_block(name)
     if trial then
-      blocking.write_block(name, state.now + blocking.PROBATION, 'off', reason)
+      blocking.write_block(name, state.now + blocking.PROBATION, 'test', reason, length)
     end
   end
   target.closed = #target.usable + #target.trials == 0

@@ -44,8 +44,11 @@ const (
 
 // PoolLimit is one limit of each account, each key or the pool: a GCRA limit, or a count that starts anew at a given time.
 type PoolLimit struct {
-	Name     string // unique among the limits of its scope
-	Scope    LimitScope
+	Name  string // unique among the limits of its scope and Account
+	Scope LimitScope
+	// Account is the ID of the only account that has the limit, where it replaces the one of the same Name and Scope without
+	// an Account. Empty: every account has the limit. Not with PerPool.
+	Account  string
 	Metric   int     // index in a cost
 	Interval float64 // seconds per unit
 	Burst    int64   // units
@@ -60,6 +63,8 @@ type PoolLimit struct {
 type PoolModelGroup struct {
 	Name   string
 	Limits []int // indices in PoolConfig.Limits
+	// Accounts are the accounts that have the models: for each index in PoolConfig.Accounts whether it has. nil: all have.
+	Accounts []bool
 }
 
 // PoolAccount is what the provider counts, and its keys.
@@ -67,6 +72,7 @@ type PoolAccount struct {
 	ID          string
 	Keys        []PoolKeyWeight
 	Concurrency int // calls in flight; 0: as PoolConfig says
+	Weight      int // share of the calls; 0: the greatest weight of its keys
 }
 
 // PoolKeyWeight is a key and its share of the calls. A target has the greatest weight of its keys.

@@ -9,7 +9,7 @@
 
 local counting = {
   SLOWEST = 0, DAY = 0, LARGEST = 0, share_now = 0, own_limit = 0, set_burst = 0, read_count = 0, read_more = 0,
-  counters = 0, counter_at = 0, counter_times = 0, counter_room = 0, charged = 0, n_charged = 0, counter_changed = 0,
+  counters = 0, unlimited = 0, counter_at = 0, counter_times = 0, counter_room = 0, charged = 0, n_charged = 0, counter_changed = 0,
   counter_charge = 0, may_grow = 0, counter_grow = 0
 }
 
@@ -83,6 +83,12 @@ function counting.read_more(c, text)
 end
 
 counting.counters = {} -- by field
+
+-- unlimited stands for a limit that a target doesn't have: a count that never ends.
+counting.unlimited = {
+  limit = { index = call.NONE, metric = 0, interval = 0, burst = 2 ^ 50, limit = 2 ^ 50, grows = false, ends = 0, period = 0 },
+  name = '', tat = 0, used = 0, ends = 0, more = false, charged = true,
+}
 
 -- counter_at returns the counter of a limit whose field has a name.
 function counting.counter_at(limit, name)

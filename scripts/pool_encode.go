@@ -13,47 +13,88 @@ type EncodedConfig struct {
 	metrics  int
 	strategy Strategy
 	limits   [][]any // the arguments of each limit
-	groups   []PoolModelGroup
-	targets  []int    // of each group, in order: how many keys each has
-	entries  []string // of each target of a group: as the script reads it
-	list     string   // all of them
-	accounts []string // names
-	permits  []int    // by account
-	hash     uint64   // of the session
+	groups   []encodedGroup
+	targets  []encodedTarget // of each group, in order
+	accounts []string        // names
+	permits  []int           // by account
+	limited  bool            // permits are
+	hash     uint64          // of the session
+}
+
+// encodedTarget is an account, or a key of it.
+type encodedTarget struct {
+	account int
+	keys    int
+	text    string // account, permits, weight, 1 if it is a key, keys
+}
+
+// encodedGroup is a model group. Its targets are numbered without those that lack keys or the group's models.
+type encodedGroup struct {
+	name    any
+	limits  []int // of PoolConfig.Limits
+	open    []int // the targets, by index
+	numbers []int // of each target, from 1; 0: it isn't one of the group
+	entries []any // of each of open: as the script reads it
+	list    any   // all of them
 }
 
 // EncodeConfig encodes a PoolConfig.
 func EncodeConfig(c *PoolConfig) *EncodedConfig {
-	s := &EncodedConfig{metrics: c.Metrics, strategy: c.Strategy, groups: c.ModelGroups}
+	s := &EncodedConfig{metrics: c.Metrics, strategy: c.Strategy}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(c.Session))
 	s.hash = h.Sum64()
-	byKey := false
+	byKey, own := false, false
 	for i := range c.Limits {
 		s.limits = append(s.limits, limitArgs(i, &c.Limits[i]))
 		byKey = byKey || c.Limits[i].Scope == PerKey
+		own = own || c.Limits[i].Account != ""
 	}
 	var permits []string
-	for _, a := range c.Accounts {
-		n := a.Concurrency
-		if n == 0 {
-			n = c.Concurrency
-		}
+	s.limited = c.permitsLimited()
+	for i, a := range c.Accounts {
+		n := c.permitsOf(i)
 		s.accounts, s.permits = append(s.accounts, wireName(a.ID)), append(s.permits, n)
-		if c.Concurrency > 0 {
+		if s.limited {
 			permits = append(permits, wireName(a.ID)+"="+strconv.Itoa(n))
 		}
-		s.account(a, n, byKey)
+		s.addTargets(i, &a, n, byKey)
 	}
-	for i := range s.entries {
-		s.entries[i] = strconv.Itoa(i+1) + " " + s.entries[i]
+	for i := range c.ModelGroups {
+		g := &c.ModelGroups[i]
+		if i > 0 && !own && g.Accounts == nil && c.ModelGroups[0].Accounts == nil {
+			same := s.groups[0] // all but the name and the limits
+			same.name, same.limits = wireName(g.Name), g.Limits
+			s.groups = append(s.groups, same)
+			continue
+		}
+		s.addGroup(c, g)
 	}
-	s.list = strings.Join(s.entries, "\n") + "\n"
 	s.args = []any{
 		wireName(c.Session), fraction(c.TTL.Seconds()), fraction(c.Horizon.Seconds()), string(c.Strategy), strconv.Itoa(c.Metrics),
 		strings.Join(permits, ","), adaptiveArg(c.Adaptive),
 	}
 	return s
+}
+
+// permitsLimited reports whether an account has a limit on calls in flight.
+func (c *PoolConfig) permitsLimited() bool {
+	return c.Concurrency > 0 || slices.ContainsFunc(c.Accounts, func(a PoolAccount) bool { return a.Concurrency > 0 })
+}
+
+// anyNumber is how many permits an account has that has no limit, where another one has.
+const anyNumber = 1_000_000
+
+// permitsOf returns how many calls an account may have in flight.
+func (c *PoolConfig) permitsOf(account int) int {
+	switch n := c.Accounts[account].Concurrency; {
+	case n > 0:
+		return n
+	case c.Concurrency == 0 && c.permitsLimited():
+		return anyNumber
+	default:
+		return c.Concurrency
+	}
 }
 
 func fraction(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
@@ -82,6 +123,14 @@ func (l *PoolLimit) period() float64 {
 }
 
 func limitArgs(i int, l *PoolLimit) []any {
+	n := l.numbers()
+	return []any{
+		strconv.Itoa(i), wireName(l.Name), string(l.Scope), strconv.Itoa(l.Metric + 1), n[0], n[1], n[2], n[3], n[4], n[5],
+	}
+}
+
+// numbers returns interval, burst, limit, whether the burst grows, end and period.
+func (l *PoolLimit) numbers() [6]string {
 	grows, end := "0", "0"
 	if l.Grows {
 		grows = "1"
@@ -89,19 +138,18 @@ func limitArgs(i int, l *PoolLimit) []any {
 	if l.End != 0 {
 		end = seconds(l.End)
 	}
-	return []any{
-		strconv.Itoa(i), wireName(l.Name), string(l.Scope), strconv.Itoa(l.Metric + 1), fraction(l.Interval),
-		strconv.FormatInt(l.Burst, 10), strconv.FormatInt(l.Limit, 10), grows, end, fraction(l.period()),
+	return [6]string{
+		fraction(l.Interval), strconv.FormatInt(l.Burst, 10), strconv.FormatInt(l.Limit, 10), grows, end, fraction(l.period()),
 	}
 }
 
-// account adds the targets of an account.
-func (s *EncodedConfig) account(a PoolAccount, permits int, byKey bool) {
+// addTargets adds the targets of an account.
+func (s *EncodedConfig) addTargets(index int, a *PoolAccount, permits int, byKey bool) {
 	add := func(weight int, perKey string, keys ...string) {
-		s.targets = append(s.targets, len(keys))
-		s.entries = append(s.entries, strings.Join([]string{
+		text := strings.Join([]string{
 			wireName(a.ID), strconv.Itoa(permits), strconv.Itoa(weight), perKey, strings.Join(keys, ","),
-		}, " "))
+		}, " ")
+		s.targets = append(s.targets, encodedTarget{index, len(keys), text})
 	}
 	most := 1
 	var names []string
@@ -112,233 +160,87 @@ func (s *EncodedConfig) account(a PoolAccount, permits int, byKey bool) {
 			add(max(1, k.Weight), "1", wireName(k.ID))
 		}
 	}
+	if a.Weight > 0 {
+		most = a.Weight
+	}
 	if !byKey {
 		add(most, "0", names...)
 	}
 }
 
-// has reports whether a model group has such a target, and that target such a key.
-func (s *EncodedConfig) has(target, key int) bool {
-	return target >= 0 && target < len(s.targets) && key >= 0 && key < s.targets[target]
+// addGroup adds a model group.
+func (s *EncodedConfig) addGroup(c *PoolConfig, g *PoolModelGroup) {
+	out := encodedGroup{name: wireName(g.Name), limits: g.kinds(c), numbers: make([]int, len(s.targets))}
+	var list strings.Builder
+	for i, t := range s.targets {
+		if t.keys == 0 || g.Accounts != nil && !g.Accounts[t.account] {
+			continue
+		}
+		out.open = append(out.open, i)
+		out.numbers[i] = len(out.open)
+		text := strconv.Itoa(len(out.open)) + " " + t.text
+		if own := g.ownLimits(c, out.limits, c.Accounts[t.account].ID); own != "" {
+			text += " " + own
+		}
+		out.entries = append(out.entries, text)
+		list.WriteString(text + "\n")
+	}
+	out.list = list.String()
+	s.groups = append(s.groups, out)
 }
 
-// local returns the script's number of a target: within its model group, from 1.
-func (s *EncodedConfig) local(group, target int) int { return target - group*len(s.targets) + 1 }
-
-// lookFirst is how many targets a demand looks at before it looks at all. One for every callsPerTarget calls is added.
-const lookFirst, callsPerTarget = 2, 16
-
-// candidates returns the targets that a demand looks at first, from 0, in the order in which the script takes equal ones;
-// and whether they are all that the model group has.
-func (p *PoolCall) candidates(d *PoolDemand) (list []int, all bool) {
-	c := p.Config
-	n := len(c.targets)
-	some := max(lookFirst, d.Count/callsPerTarget)
-	all = n <= some || c.strategy == RoundRobin
-	first := 0
-	if n > 0 && c.strategy != FirstAvailable {
-		turn := uint64(p.Seq - 1)
-		if !all {
-			turn += c.hash // so that sessions look at different targets
-		}
-		first = int(turn % uint64(n))
-	}
-	base := d.ModelGroup * n
-	for i := range n {
-		target := (first + i) % n
-		if !all && len(list) >= some {
-			break
-		}
-		if !slices.Contains(d.Exclude, base+target) {
-			list = append(list, target)
+// kinds returns the limits of a model group, of each name and scope one: that of all accounts, else that of one account.
+func (g *PoolModelGroup) kinds(c *PoolConfig) []int {
+	var kinds []int
+	for _, l := range g.Limits {
+		at := slices.IndexFunc(kinds, func(o int) bool { return c.Limits[o].sameKind(&c.Limits[l]) })
+		switch {
+		case at < 0:
+			kinds = append(kinds, l)
+		case c.Limits[l].Account == "":
+			kinds[at] = l
 		}
 	}
-	if prefer := d.Prefer - base; d.Prefer >= 0 && !slices.Contains(list, prefer) && !slices.Contains(d.Exclude, d.Prefer) {
-		list = append(list, prefer)
+	return kinds
+}
+
+// sameKind reports whether one account can have only one of two limits.
+func (l *PoolLimit) sameKind(o *PoolLimit) bool { return l.Name == o.Name && l.Scope == o.Scope }
+
+// LimitsOf returns the limits that an account has in a model group, by index in PoolConfig.Limits. The order is that of
+// the group's kinds of limits; -1: the account has none of that kind.
+func (c *PoolConfig) LimitsOf(group int, account string) []int {
+	g := &c.ModelGroups[group]
+	kinds := g.kinds(c)
+	for i, l := range kinds {
+		kinds[i] = g.limitOf(c, l, account)
 	}
-	return list, all
+	return kinds
 }
 
-// sentGroup is a model group as one call sends it.
-type sentGroup struct {
-	number int   // from 1
-	sent   []int // the targets that the demands look at first, from 0
-	at     map[int]int
-}
-
-// position returns the place of a target among those that are sent, from 1.
-func (g *sentGroup) position(target int) int {
-	at, ok := g.at[target]
-	if !ok {
-		g.sent = append(g.sent, target)
-		at = len(g.sent)
-		g.at[target] = at
-	}
-	return at
-}
-
-// sent is what one call sends of the configuration. Limits and model groups are numbered as they are first used.
-type sent struct {
-	limits  []int // numbers, from 1; 0: not sent
-	order   []int // the limits that are sent
-	groups  map[int]*sentGroup
-	used    []int   // the model groups that are sent
-	demands [][]int // of each demand, the positions of the targets that it looks at first
-}
-
-func (s *sent) limit(limit int) {
-	if s.limits[limit] == 0 {
-		s.order = append(s.order, limit)
-		s.limits[limit] = len(s.order)
-	}
-}
-
-func (s *sent) group(c *EncodedConfig, index int) *sentGroup {
-	g := s.groups[index]
-	if g == nil {
-		s.used = append(s.used, index)
-		g = &sentGroup{number: len(s.used), at: map[int]int{}}
-		s.groups[index] = g
-		for _, l := range c.groups[index].Limits {
-			s.limit(l)
+// limitOf returns an account's limit of the kind of another limit; -1: it has none.
+func (g *PoolModelGroup) limitOf(c *PoolConfig, kind int, account string) int {
+	found := -1
+	for _, l := range g.Limits {
+		if o := &c.Limits[l]; o.sameKind(&c.Limits[kind]) && (o.Account == account || o.Account == "" && found < 0) {
+			found = l
 		}
 	}
-	return g
+	return found
 }
 
-// sent works out what the call touches.
-func (p *PoolCall) sent() *sent {
-	c := p.Config
-	s := &sent{limits: make([]int, len(c.limits)), groups: map[int]*sentGroup{}, demands: make([][]int, len(p.Demands))}
-	for i := range p.Demands {
-		d := &p.Demands[i]
-		g := s.group(c, d.ModelGroup)
-		list, all := p.candidates(d)
-		for _, target := range list {
-			s.demands[i] = append(s.demands[i], g.position(target))
-		}
-		if all {
-			for target := range c.targets {
-				g.position(target)
-			}
+// ownLimits writes what an account's limits differ in from those of a model group.
+func (g *PoolModelGroup) ownLimits(c *PoolConfig, kinds []int, account string) string {
+	var own []string
+	for i, kind := range kinds {
+		switch l := g.limitOf(c, kind, account); {
+		case l == kind:
+		case l < 0:
+			own = append(own, strconv.Itoa(i+1)+"=-")
+		default:
+			n := c.Limits[l].numbers()
+			own = append(own, strconv.Itoa(i+1)+"="+strconv.Itoa(l)+"/"+strings.Join(n[:], "/"))
 		}
 	}
-	for i := range p.Reports {
-		if p.Reports[i].onCounter() {
-			s.limit(p.Reports[i].Limit)
-		}
-	}
-	return s
-}
-
-func (p *PoolCall) args() []any {
-	c, s := p.Config, p.sent()
-	now := ""
-	if p.Now != 0 {
-		now = seconds(p.Now)
-	}
-	e := p.Expected
-	a := make([]any, 0, len(c.args)+64+8*len(p.Reports)+(20+c.metrics)*len(p.Demands))
-	a = append(a, c.args...)
-	a = append(a, now, seconds(p.Deadline), p.Seq, e.Origin, e.Generation, e.Version, e.Seq, e.Sessions, p.held(), len(s.order))
-	for _, l := range s.order {
-		a = append(a, c.limits[l]...)
-	}
-	a = append(a, len(s.used))
-	for _, index := range s.used {
-		a = c.appendGroup(a, index, s.groups[index], s.limits)
-	}
-	a = append(a, len(p.Reports))
-	for i := range p.Reports {
-		a = p.Reports[i].append(a, c, s.limits)
-	}
-	a = append(a, len(p.Demands))
-	for i := range p.Demands {
-		a = p.appendDemand(a, &p.Demands[i], s.groups[p.Demands[i].ModelGroup].number, s.demands[i])
-	}
-	return a
-}
-
-func (s *EncodedConfig) appendGroup(a []any, index int, g *sentGroup, limits []int) []any {
-	group := &s.groups[index]
-	a = append(a, wireName(group.Name), len(group.Limits))
-	for _, l := range group.Limits {
-		a = append(a, limits[l])
-	}
-	list := s.list
-	if len(g.sent) == len(s.targets) {
-		list = ""
-	}
-	a = append(a, len(s.targets), list, len(g.sent))
-	for _, target := range g.sent {
-		a = append(a, s.entries[target])
-	}
-	return a
-}
-
-func (p *PoolCall) appendDemand(a []any, d *PoolDemand, group int, candidates []int) []any {
-	prefer := 0
-	if d.Prefer >= 0 {
-		prefer = p.Config.local(d.ModelGroup, d.Prefer)
-	}
-	a = append(a, d.Count, group, d.Ahead.Seconds(), prefer, len(d.Exclude))
-	for _, target := range d.Exclude {
-		a = append(a, p.Config.local(d.ModelGroup, target))
-	}
-	a = append(a, len(candidates))
-	for _, at := range candidates {
-		a = append(a, at)
-	}
-	for _, c := range d.Cost {
-		a = append(a, c)
-	}
-	return a
-}
-
-// held writes the permits that the session holds.
-func (p *PoolCall) held() string {
-	var b strings.Builder
-	for i, n := range p.Held {
-		if n > 0 {
-			if b.Len() > 0 {
-				b.WriteByte(',')
-			}
-			b.WriteString(p.Config.accounts[i])
-			b.WriteByte('=')
-			b.WriteString(strconv.Itoa(n))
-		}
-	}
-	return b.String()
-}
-
-// onCounter reports whether a report is on a counter.
-func (r *PoolReport) onCounter() bool { return r.Kind >= SettleCounter && r.Kind <= SlowCounter }
-
-func (r *PoolReport) append(a []any, c *EncodedConfig, limits []int) []any {
-	limit, owner := 0, ""
-	if r.onCounter() {
-		limit, owner = limits[r.Limit], wireName(r.Owner)
-	}
-	switch r.Kind {
-	case CoolBlock:
-		return append(a, "cool", r.Block, r.For.Seconds(), r.Reason)
-	case DisableBlock:
-		return append(a, "off", r.Block, r.For.Seconds(), r.Reason)
-	case ClearBlock:
-		return append(a, "clear", r.Block)
-	case SettleCounter:
-		return append(a, "settle", limit, owner, r.Units, seconds(r.Charged))
-	case HoldCounter:
-		return append(a, "hold", limit, owner, r.For.Seconds())
-	case UsedCounter:
-		return append(a, "used", limit, owner, r.Units)
-	case BookCounter:
-		return append(a, "booked", limit, owner, r.For.Seconds())
-	case AdaptPermits:
-		return append(a, "adapt", c.accounts[r.Account], c.permits[r.Account], r.OK, r.Dropped, r.For.Microseconds(), r.Peak, r.Units)
-	case UnlessRan:
-		return append(a, "unless", r.Seq)
-	default:
-		return append(a, "slow", limit, owner, r.Factor, r.For.Seconds(), r.Quiet.Seconds())
-	}
+	return strings.Join(own, ",")
 }

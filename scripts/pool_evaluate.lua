@@ -101,14 +101,13 @@ function admission.evaluate_all(d)
 end
 
 -- open_targets makes targets ready for evaluation: their counters, permits and usable keys.
-function admission.open_targets(list, group)
-  local its = group.limits
+function admission.open_targets(list)
   for i = 1, #list do
     local target = list[i]
     if not target.counters then
-      local its_counters, fields = {}, target.fields
+      local its_counters, fields, its = {}, target.fields, target.limits
       for k = 1, #its do
-        its_counters[k] = counting.counter_at(its[k], fields[k])
+        its_counters[k] = fields[k] and counting.counter_at(its[k], fields[k]) or counting.unlimited
       end
       target.counters = its_counters
       if call.permits_limited then

@@ -2,18 +2,11 @@ package scripts
 
 import (
 	"context"
-	_ "embed"
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 )
-
-//go:embed pool_inspect.lua
-var poolInspectLua string
-
-var poolInspectScript = newScript("pool_inspect", coreLua, poolInspectLua)
 
 // PoolState is the state of a pool in Redis. Blocks and counters are named by the functions KeyBlock, AccountLimitName etc.
 type PoolState struct {
@@ -51,36 +44,16 @@ type SessionState struct {
 	Held              map[string]int
 }
 
-// InspectPool reads the pool's state. It may be repeated.
+// InspectPool reads the pool's state by commands that read only. It may be repeated.
 func InspectPool(ctx context.Context, c Client, pool string) (*PoolState, error) {
-	keys := []string{PoolKey(pool)}
-	v, err := poolInspectScript.run(ctx, c, keys, nil)
+	key := PoolKey(pool)
+	now, fields, err := readHash(ctx, c, key)
 	if err != nil {
-		return nil, err
-	}
-	state, err := decodePoolState(v)
-	if err != nil {
-		return nil, newError(poolInspectScript.name, keys, err)
-	}
-	return state, nil
-}
-
-func decodePoolState(v any) (*PoolState, error) {
-	r, ok := v.([]any)
-	if !ok || len(r)%2 != 1 {
-		return nil, fmt.Errorf("unexpected reply %v", v)
+		return nil, newError("pool_inspect", []string{key}, err)
 	}
 	s := &PoolState{
-		Blocks: map[string]BlockState{}, Counters: map[string]CounterState{}, Sessions: map[string]SessionState{},
+		Now: now, Blocks: map[string]BlockState{}, Counters: map[string]CounterState{}, Sessions: map[string]SessionState{},
 		Permits: map[string]float64{},
-	}
-	if s.Now, ok = r[0].(int64); !ok {
-		return nil, fmt.Errorf("unexpected reply: the time is %v", r[0])
-	}
-	fields := map[string]string{}
-	for i := 1; i < len(r); i += 2 {
-		name, _ := r[i].(string)
-		fields[name], _ = r[i+1].(string)
 	}
 	if header := strings.Fields(fields["g"]); len(header) == 10 {
 		offset, _ := strconv.ParseFloat(header[4], 64)
@@ -109,7 +82,8 @@ func (s *PoolState) field(name, value string) {
 		}
 	case (kind == "k" || kind == "a" || kind == "m") && len(words) >= 2:
 		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
-		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: words[1] == "off", Reason: reason}
+		kind, _, _ := strings.Cut(words[1], ":")
+		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: kind != "cool", Reason: reason}
 	case name == "c" && len(words) == 2:
 		s.Unreadable, _ = strconv.Atoi(words[1])
 	}

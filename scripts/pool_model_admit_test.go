@@ -54,7 +54,7 @@ func (c *modelCall) chooseTarget(some []*modelTarget, prefer int, ahead float64,
 		case !l.open() || l.reserved:
 		case c.room(l) < 1:
 			noPermit = true
-		case l.index == prefer && l.sendAt <= c.now+ahead:
+		case l.at == prefer && l.sendAt <= c.now+ahead:
 			return l, noPermit
 		case !atOnce || l.sendAt <= c.now:
 			r := c.rank(l)
@@ -81,14 +81,18 @@ func open(some []*modelTarget) int {
 // demand looks at the candidates first, and then at all targets.
 func (c *modelCall) demand(d *PoolDemand) (over, why int) {
 	all := c.group(d.ModelGroup)
-	base := d.ModelGroup * len(all)
-	list, _ := c.call.candidates(d)
+	list, _ := c.call.candidates(d, nil)
 	var some []*modelTarget
-	for _, target := range list {
-		some = append(some, all[target])
+	for _, number := range list {
+		some = append(some, all[number-1])
 	}
-	n := d.Count
-	if len(some)+len(d.Exclude) < len(all) {
+	n, excluded := d.Count, 0
+	for _, l := range all {
+		if slices.Contains(d.Exclude, l.at) {
+			excluded++
+		}
+	}
+	if len(some)+excluded < len(all) {
 		if n, _ = c.admitOn(some, all, d, n, true); n == 0 {
 			return 0, ConstraintNone
 		}
@@ -100,7 +104,7 @@ func (c *modelCall) demand(d *PoolDemand) (over, why int) {
 	some = nil
 	for i := range all {
 		l := all[(first+i)%len(all)]
-		if !slices.Contains(d.Exclude, base+l.index) {
+		if !slices.Contains(d.Exclude, l.at) {
 			some = append(some, l)
 		}
 	}
@@ -112,10 +116,10 @@ func (c *modelCall) admitOn(some, all []*modelTarget, d *PoolDemand, n int, atOn
 		c.openKeys(l)
 		c.prepare(l.account)
 	}
-	for i := range c.cfg.ModelGroups[d.ModelGroup].Limits {
-		for _, l := range some {
+	for _, l := range some {
+		for _, r := range l.counters {
 			if l.open() {
-				c.grow(l.counters[i], d.Cost[l.counters[i].Metric])
+				c.grow(r, d.Cost[r.Metric])
 			}
 		}
 	}
@@ -138,7 +142,7 @@ func (c *modelCall) admitOn(some, all []*modelTarget, d *PoolDemand, n int, atOn
 		if !mine {
 			ahead = min(reach, c.horizon/8)
 		}
-		l, noPermit := c.chooseTarget(some, d.Prefer-d.ModelGroup*len(all), ahead, atOnce)
+		l, noPermit := c.chooseTarget(some, d.Prefer, ahead, atOnce)
 		switch {
 		case l == nil && atOnce:
 			return n, ConstraintNone
@@ -226,7 +230,7 @@ func (c *modelCall) charge(l *modelTarget, d *PoolDemand, n, size int, bound flo
 		turn := c.turn + float64(float64(takes*float64(c.shares))/float64(size))
 		c.turn = max(c.turn, min(turn, c.now+float64(2*bound)))
 	}
-	if c.cfg.Concurrency > 0 {
+	if c.limited() {
 		if c.idle[l.account.id] > c.now {
 			c.markIdle(l.account, 0)
 		}
@@ -245,7 +249,7 @@ func (c *modelCall) charge(l *modelTarget, d *PoolDemand, n, size int, bound flo
 	}
 	offset := int64(math.Ceil(float64(sendAt-c.now) * 1e6))
 	for range n {
-		g := PoolGrant{Target: d.ModelGroup*size + l.index, Key: key, SendAt: c.call.Now + offset, Trial: trial}
+		g := PoolGrant{Target: l.at, Key: key, SendAt: c.call.Now + offset, Trial: trial}
 		c.reply.Grants = append(c.reply.Grants, g)
 	}
 }

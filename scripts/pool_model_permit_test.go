@@ -4,7 +4,7 @@ import "math"
 
 // prepare works out the permits of an account, once.
 func (c *modelCall) prepare(a *modelAccount) {
-	if a.ready || c.cfg.Concurrency == 0 {
+	if a.ready || !c.limited() {
 		return
 	}
 	a.ready, a.permits = true, a.most
@@ -48,7 +48,7 @@ func (c *modelCall) countPermits() {
 			c.prepare(c.accounts[i])
 		}
 	}
-	c.contended = c.cfg.Concurrency > 0 && c.queue > 0
+	c.contended = c.limited() && c.queue > 0
 	if !c.contended {
 		return
 	}
@@ -73,7 +73,7 @@ func (c *modelCall) share() {
 }
 
 func (c *modelCall) markIdle(a *modelAccount, until float64) {
-	if c.cfg.Concurrency == 0 {
+	if !c.limited() {
 		return
 	}
 	c.prepare(a)
@@ -93,7 +93,7 @@ func (c *modelCall) markIdle(a *modelAccount, until float64) {
 // room returns how many permits of a target the session may take now.
 func (c *modelCall) room(l *modelTarget) int {
 	switch {
-	case c.cfg.Concurrency == 0:
+	case !c.limited():
 		return math.MaxInt
 	case c.hold > c.now:
 		return 0

@@ -16,7 +16,8 @@ type modelTarget struct {
 	counters           []*modelCounter
 	keyNames           []string
 	weight             int
-	index              int
+	index              int // in the group, of those that have keys
+	at                 int // as a grant says
 	keys, trials       []int
 	trial              bool // the target itself is
 	used               float64
@@ -36,31 +37,57 @@ func (c *modelCall) group(index int) []*modelTarget {
 		return targets
 	}
 	byKey := slices.ContainsFunc(c.cfg.Limits, func(l PoolLimit) bool { return l.Scope == PerKey })
+	at := index * len(c.call.Config.targets)
 	for i, a := range c.cfg.Accounts {
 		switch {
 		case !byKey:
-			c.openTarget(index, i, "", a.Keys)
+			c.openTarget(index, i, at, "", a.Keys)
+			at++
 		default:
 			for _, k := range a.Keys {
-				c.openTarget(index, i, k.ID, []PoolKeyWeight{k})
+				c.openTarget(index, i, at, k.ID, []PoolKeyWeight{k})
+				at++
 			}
 		}
 	}
 	return c.targets[index]
 }
 
-func (c *modelCall) openTarget(group, account int, key string, keys []PoolKeyWeight) {
+func (c *modelCall) openTarget(group, account, at int, key string, keys []PoolKeyWeight) {
 	f, a := c.cfg.ModelGroups[group], c.cfg.Accounts[account].ID
-	l := &modelTarget{name: TargetName(a, f.Name, key), account: c.accounts[account], perKey: key != "", weight: 1, back: math.Inf(1), off: true}
+	if len(keys) == 0 || f.Accounts != nil && !f.Accounts[account] {
+		return
+	}
+	l := &modelTarget{name: TargetName(a, f.Name, key), account: c.accounts[account], perKey: key != "", at: at, weight: 1, back: math.Inf(1), off: true}
 	l.index, l.modelCursor = len(c.targets[group]), c.rounds[l.name]
 	l.blocks = slices.Compact([]string{AccountBlock(a, ""), AccountBlock(a, f.Name)})
 	for _, k := range keys {
 		l.keyNames, l.weight = append(l.keyNames, k.ID), max(l.weight, k.Weight)
 	}
-	for _, i := range f.Limits {
+	if weight := c.cfg.Accounts[account].Weight; key == "" && weight > 0 {
+		l.weight = weight
+	}
+	for _, i := range modelLimits(c.cfg, group, a) {
 		l.counters = append(l.counters, c.counter(i, map[LimitScope]string{PerAccount: a, PerKey: key}[c.cfg.Limits[i].Scope]))
 	}
 	c.targets[group] = append(c.targets[group], l)
+}
+
+// modelLimits returns the limits that an account has in a group: its own in place of those of all accounts.
+func modelLimits(cfg *PoolConfig, group int, account string) []int {
+	own := map[string]bool{}
+	for _, i := range cfg.ModelGroups[group].Limits {
+		if l := cfg.Limits[i]; l.Account == account {
+			own[string(l.Scope)+l.Name] = true
+		}
+	}
+	var limits []int
+	for _, i := range cfg.ModelGroups[group].Limits {
+		if l := cfg.Limits[i]; l.Account == account || l.Account == "" && !own[string(l.Scope)+l.Name] {
+			limits = append(limits, i)
+		}
+	}
+	return limits
 }
 
 // openKeys works out which keys can be used, when the target is first looked at.

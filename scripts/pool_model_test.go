@@ -238,11 +238,8 @@ func (c *modelCall) sweep() {
 // readAccounts counts permits, and what other sessions wait for.
 func (c *modelCall) readAccounts() {
 	for i, a := range c.cfg.Accounts {
-		account := &modelAccount{id: a.ID, most: a.Concurrency}
-		if account.most == 0 {
-			account.most = c.cfg.Concurrency
-		}
-		if c.cfg.Concurrency > 0 {
+		account := &modelAccount{id: a.ID, most: c.cfg.permitsOf(i)}
+		if c.limited() {
 			account.held = c.call.Held[i]
 		}
 		c.accounts = append(c.accounts, account)
@@ -268,6 +265,9 @@ func (c *modelCall) readAccounts() {
 		}
 	}
 }
+
+// limited reports whether permits are.
+func (c *modelCall) limited() bool { return c.cfg.permitsLimited() }
 
 func (c *modelCall) answer(left int) {
 	c.reply.Waiting, c.reply.Poll = c.shares-1, c.poll

@@ -28,6 +28,14 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     end
   end
 
+  -- calm forgets a cooldown that is over.
+  local function calm(name)
+    local till, _, _, _, kind = blocking.read_block(name)
+    if till == 0 and kind == 'cool' then
+      hash.drop(name)
+    end
+  end
+
   -- settle corrects a charge. A refund counts only while the charge counts at the provider: for a period, or the same day.
   local function settle(c, units, charged_at)
     local l = c.limit
@@ -94,6 +102,16 @@ if reports > 0 then -- most calls have none, and don't need the functions either
       local name = arg()
       if counts then
         clear(name)
+      end
+    elseif kind == 'calm' then
+      local name = arg()
+      if counts then
+        calm(name)
+      end
+    elseif kind == 'grow' then
+      local its_kind, name, seconds, factor, most, reason = arg(), arg(), num(), num(), num(), arg()
+      if counts then
+        blocking.grow_block(name, its_kind, seconds, factor, most, reason)
       end
     elseif kind == 'cool' or kind == 'off' then
       local name, seconds, reason = arg(), num(), arg()

@@ -29,9 +29,8 @@ function over_of.t(value)
   return f and math.max(a + scan.IDLE_KEPT, b > 0 and c or 0, d < 1 and e + f or 0)
 end
 function over_of.k(value)
-  local till, kind = string.match(value, '^(%S+) (%S+) ')
-  till = hash.numbers(till)
-  return till and (kind == 'off' and till + counting.DAY or till)
+  local till, kind, length = blocking.parse(value)
+  return till and till + (kind ~= 'cool' and counting.DAY or length > 0 and math.max(length, blocking.REPEATED) or 0)
 end
 over_of.a, over_of.m = over_of.k, over_of.k
 function over_of.s(_, name)

@@ -5,7 +5,7 @@
 -- account; and the fields of the state that the rest of the script begins with.
 
 local targets = {
-  accounts = 0, account_names = 0, account_of = 0, add_target = 0, key_names = 0, parse_held = 0, own_field = 0,
+  accounts = 0, account_names = 0, account_of = 0, add_target = 0, own_limits = 0, key_names = 0, parse_held = 0, own_field = 0,
   held_here = 0
 }
 
@@ -25,8 +25,32 @@ function targets.account_of(name, permits)
   return account
 end
 
+-- own_limits returns a model group's limits as an account has them.
+function targets.own_limits(group, text)
+  local own = {}
+  for i, l in ipairs(group.limits) do
+    own[i] = l
+  end
+  for i, what in string.gmatch(text, '(%d+)=([^,]+)') do
+    local l = own[i + 0]
+    if what == '-' then
+      own[i + 0] = { index = call.NONE, scope = false, grows = false, ends = 0 }
+    else
+      local index, interval, burst, limit, grows, ends, period =
+        string.match(what, '^(%d+)/([^/]+)/(%d+)/(%d+)/(%d)/([^/]+)/([^/]+)$')
+      own[i + 0] = {
+        index = index + 0, tail = l.tail, scope = l.scope, head = l.head, metric = l.metric, interval = interval + 0,
+        burst = burst + 0, limit = limit + 0, grows = grows == '1', ends = ends + 0, period = period + 0,
+      }
+    end
+  end
+  group.differ = true
+  return own
+end
+
 function targets.add_target(group, text)
-  local number, name, permits, weight, per_key, keys = string.match(text, '^(%d+) (%S+) (%d+) (%d+) (%d) (%S*)$')
+  local number, name, permits, weight, per_key, keys, own =
+    string.match(text, '^(%d+) (%S+) (%d+) (%d+) (%d) (%S*) ?(%S*)$')
   number = number + 0
   local target = group.targets[number]
   if target then
@@ -35,20 +59,26 @@ function targets.add_target(group, text)
   target = {
     index = number - 1, account = targets.account_of(name, permits + 0), weight = weight + 0, key = per_key == '1'
       and keys,
-    keys = keys, several = string.find(keys, ',', 1, true), fields = {}, counters = false, excluded = false, used = 0,
+    keys = keys, several = string.find(keys, ',', 1, true), limits = own == '' and group.limits
+      or targets.own_limits(group, own),
+    fields = {}, counters = false, excluded = false, used = 0,
     bookable_at = 0, send_at = 0, binding = call.NONE, rank = 0, reserved = false, closed = keys == '', disabled =
       keys == '',
     back = math.huge, usable = false, trials = false, trial = false, turn = false, reason = false, blocks = false,
   }
   group.targets[number] = target
-  local its = group.limits
+  local its = target.limits
   for i = 1, #its do
     local l = its[i]
     local scope = l.scope
     group.shared = group.shared or scope == 'pool' or (per_key == '1' and scope == 'account')
-    local name_of_field = l.head .. (scope == 'account' and name or scope == 'key' and keys or '') .. l.tail
-    target.fields[i] = name_of_field
-    hash.want(name_of_field)
+    if scope then
+      local name_of_field = l.head .. (scope == 'account' and name or scope == 'key' and keys or '') .. l.tail
+      target.fields[i] = name_of_field
+      hash.want(name_of_field)
+    else
+      target.fields[i] = false
+    end
   end
   if target.several or call.strategy == 'round_robin' then
     target.turn = 'r:' .. name .. ':' .. group.name .. ':' .. (target.key or '')

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -62,28 +63,55 @@ func newPoolRun(data []byte) *poolRun {
 			Every: time.Duration(1+r.roll(200)) * time.Millisecond, Tolerance: 1.5, Smoothing: 0.3, Queue: 2,
 		}
 	}
-	for i := range r.roll(5) {
-		l := r.limit()
-		l.Name = fmt.Sprint("limit:", i)
-		r.cfg.Limits = append(r.cfg.Limits, l)
-	}
-	for i := range 1 + r.roll(3) {
-		group := PoolModelGroup{Name: []string{"", "model, a", "b"}[i]}
-		for l := range r.cfg.Limits {
-			if r.roll(3) > 0 {
-				group.Limits = append(group.Limits, l)
-			}
-		}
-		r.cfg.ModelGroups = append(r.cfg.ModelGroups, group)
-	}
 	for i := range 1 + r.roll(4) {
-		account := PoolAccount{ID: fmt.Sprint("=", i)}
+		account := PoolAccount{ID: fmt.Sprint("=", i), Concurrency: max(0, r.roll(10)-6), Weight: max(0, r.roll(8)-4)}
+		if r.cfg.Adaptive != nil {
+			account.Concurrency = min(account.Concurrency, r.cfg.Concurrency)
+		}
 		for k := range r.roll(4) {
 			account.Keys = append(account.Keys, PoolKeyWeight{fmt.Sprintf("k%d-%d", i, k), 1 + r.roll(3)})
 		}
 		r.cfg.Accounts = append(r.cfg.Accounts, account)
 	}
+	for i := range r.roll(5) {
+		l := r.limit()
+		l.Name = fmt.Sprint("limit:", i)
+		r.cfg.Limits = append(r.cfg.Limits, l)
+	}
+	r.ownLimits()
+	for i := range 1 + r.roll(3) {
+		group := PoolModelGroup{Name: []string{"", "model, a", "b"}[i]}
+		for l := range r.cfg.Limits {
+			kind := slices.IndexFunc(r.cfg.Limits, func(o PoolLimit) bool { return o.sameKind(&r.cfg.Limits[l]) })
+			if kind == l && r.roll(3) > 0 || kind < l && slices.Contains(group.Limits, kind) {
+				group.Limits = append(group.Limits, l)
+			}
+		}
+		if r.roll(3) == 0 {
+			for range r.cfg.Accounts {
+				group.Accounts = append(group.Accounts, r.roll(3) > 0)
+			}
+		}
+		r.cfg.ModelGroups = append(r.cfg.ModelGroups, group)
+	}
 	return r
+}
+
+// ownLimits adds limits that single accounts have: some in place of one that all have.
+func (r *poolRun) ownLimits() {
+	for i := range r.roll(4) {
+		l := r.limit()
+		l.Account = r.cfg.Accounts[r.roll(len(r.cfg.Accounts))].ID
+		l.Name = fmt.Sprint("own:", i)
+		if at := r.roll(2 * (1 + len(r.cfg.Limits))); at < len(r.cfg.Limits) && r.cfg.Limits[at].Account == "" {
+			o := r.cfg.Limits[at]
+			l.Name, l.Scope, l.Metric, l.End = o.Name, o.Scope, o.Metric, o.End
+		}
+		same := func(o PoolLimit) bool { return o.Name == l.Name && o.Scope == l.Scope && o.Account == l.Account }
+		if l.Scope != PerPool && !slices.ContainsFunc(r.cfg.Limits, same) {
+			r.cfg.Limits = append(r.cfg.Limits, l)
+		}
+	}
 }
 
 func (r *poolRun) limit() PoolLimit {
@@ -147,7 +175,10 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 	}
 	held := r.held[cfg.Session]
 	if held == nil {
-		held = make([]int, len(cfg.Accounts)*min(1, cfg.Concurrency))
+		held = []int{}
+		if cfg.permitsLimited() {
+			held = make([]int, len(cfg.Accounts))
+		}
 	}
 	for i := range held {
 		held[i] = r.roll(held[i] + 1)
@@ -206,6 +237,7 @@ func (r *poolRun) report() PoolReport {
 		p.Kind = min(p.Kind, ClearBlock)
 	} else if len(r.cfg.Limits) > 0 {
 		p.Limit = r.roll(len(r.cfg.Limits))
+		p.Limit, account, key = r.owner(p, account, key)
 		p.Owner = map[LimitScope]string{PerAccount: account.ID, PerKey: key}[r.cfg.Limits[p.Limit].Scope]
 	}
 	switch p.Kind {
@@ -216,6 +248,25 @@ func (r *poolRun) report() PoolReport {
 		p.OK, p.Dropped, p.Peak, p.Units = int64(r.roll(30)), int64(r.roll(5)/3), int64(r.roll(12)), int64(r.roll(3)*r.roll(12))
 	}
 	return p
+}
+
+// owner makes a report be on a limit that its account has.
+func (r *poolRun) owner(p PoolReport, account PoolAccount, key string) (limit int, its PoolAccount, itsKey string) {
+	l := r.cfg.Limits[p.Limit]
+	for i, o := range r.cfg.Limits {
+		if o.Account == account.ID && o.Name == l.Name && o.Scope == l.Scope {
+			return i, account, key
+		}
+	}
+	for _, a := range r.cfg.Accounts {
+		if a.ID == l.Account {
+			if len(a.Keys) == 0 {
+				return p.Limit, a, a.ID + "'s"
+			}
+			return p.Limit, a, a.Keys[0].ID
+		}
+	}
+	return p.Limit, account, key
 }
 
 // accountOf returns the index of a target's account.
@@ -249,9 +300,12 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 		}
 		r.seen[cfg.Session] = got.Version
 		for _, g := range got.Grants {
-			if cfg.Concurrency > 0 {
+			if cfg.permitsLimited() {
 				r.held[cfg.Session][r.accountOf(g.Target)]++
 			}
+		}
+		if os.Getenv("DBG") != "" {
+			fmt.Printf("%+v\ncall %+v\n%+v\n%v\n\n", *cfg, *c, got, rdb.HGetAll(t.Context(), PoolKey(pool)).Val())
 		}
 		m.checkFields(t, rdb, pool, r.now)
 	}
@@ -303,6 +357,11 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string, wa
 				t.Fatalf("taken of %q: got %q, want %d", account, value, taken[account])
 			}
 			continue
+		}
+		if target, ok := strings.CutPrefix(name, "r:"); ok {
+			if next, _, _ := strings.Cut(value, " "); next != strconv.Itoa(m.rounds[target].next) {
+				t.Fatalf("next key of %q: got %q, want %d", target, value, m.rounds[target].next)
+			}
 		}
 		if _, ok := want[name]; !ok && !slices.Contains([]string{"g", "w", "i", "q", "c", "v"}, name) {
 			t.Fatalf("field %q is %q, want none", name, value)

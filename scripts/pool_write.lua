@@ -97,5 +97,8 @@ admission.reply[1], admission.reply[2], admission.reply[3], admission.reply[4] =
 admission.reply[5], admission.reply[6], admission.reply[7], admission.reply[8], admission.reply[9] =
   sessions.sums.sessions, admission.wake, admission.poll and 1 or 0, admission.binding, others_waiting
 admission.reply[10], admission.reply[11], admission.reply[12], admission.reply[13] = hash.unreadable, report.refused,
-  muted, admission.reason
+  muted, #admission.reason
+for i = 1, #admission.reason do
+  admission.reply[admission.size + i] = string.byte(admission.reason, i)
+end
 return admission.reply

@@ -16,6 +16,9 @@ var semaphoreAdaptiveLua string
 //go:embed semaphore_sessions.lua
 var semaphoreSessionsLua string
 
+//go:embed semaphore_loss.lua
+var semaphoreLossLua string
+
 //go:embed semaphore_state.lua
 var semaphoreStateLua string
 
@@ -25,7 +28,8 @@ var semaphoreLua string
 var semaphoreScript = newSemaphoreScript("semaphore", semaphoreLua)
 
 func newSemaphoreScript(name, source string) *script {
-	return newScript(name, coreLua, fairShareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreStateLua, source)
+	return newScript(name, coreLua, fairShareLua, semaphoreAdaptiveLua, semaphoreSessionsLua, semaphoreLossLua, semaphoreStateLua,
+		source)
 }
 
 // SemaphoreMost is the largest number of permits that a semaphore can have, and a session wait for.
@@ -53,8 +57,17 @@ type SemaphoreReport struct {
 	Need     int64              // size of the next request; 0: none waits
 	Want     [3]int64           // permits that it could use, held ones included, by priority: high, normal, low
 	Name     string             // for people
+	Expected SemaphoreVersion   // of the state that the session has seen; zero: none
 	Adaptive *SemaphoreAdaptive // nil: this process doesn't adapt the limit
 	Now      int64              // for tests: the time, in microseconds since 2017; 0: Redis' own
+}
+
+// SemaphoreVersion identifies the state that a reply came from, so that a later report finds out whether some of it is lost.
+type SemaphoreVersion struct {
+	Generation int64 // when the state began, or when the last loss of writes was found; 0: there is none
+	Version    int64 // grows with every write
+	Seq        int64 // of the report if it left permits or waiters of the session, else 0
+	Sessions   int64 // that held permits or waited
 }
 
 // SemaphoreAdaptive is how the limit adapts, and the samples since the session's last report.
@@ -75,15 +88,16 @@ type SemaphoreAdaptive struct {
 
 // SemaphoreReply is the script's reply to a report.
 type SemaphoreReply struct {
-	Now      int64         // Redis' time, in microseconds since 2017
-	Revoked  bool          // the session's permits are taken back; it must stop using them and report none
-	Alloc    int64         // permits that the session has now, until its end
-	Share    int64         // its fair share, if some session has less than its share; else -1
-	Again    time.Duration // until another report may get what is lacking; negative: a poll or a message tells
-	Limit    int64         // permits in force
-	Ceiling  int64         // the configured limit in force
-	Version  int64         // of Ceiling
-	Sessions int64         // that hold or wait, this one included
+	Now      int64            // Redis' time, in microseconds since 2017
+	Revoked  bool             // the session's permits are taken back; it must stop using them and report none
+	Alloc    int64            // permits that the session has now, until its end
+	Share    int64            // its fair share, if some session has less than its share; else -1
+	Again    time.Duration    // until another report may get what is lacking; negative: a poll or a message tells
+	Limit    int64            // permits in force
+	Ceiling  int64            // the configured limit in force
+	Version  int64            // of Ceiling
+	Sessions int64            // that hold or wait, this one included
+	State    SemaphoreVersion // of the state as it is now; zero if Revoked
 }
 
 // Statuses of a reply.
@@ -94,7 +108,7 @@ const (
 	semaphoreStale
 )
 
-const semaphoreFields = 9
+const semaphoreFields = 11
 
 // ReportSemaphore reports a session and gets its allocation. The script runs at most once. With ErrLate and ErrStale
 // it did nothing, and the reply has Now alone; with any other error there is no reply, see Error.
@@ -118,6 +132,13 @@ func ReportSemaphore(ctx context.Context, c Client, name string, r *SemaphoreRep
 	reply.Revoked = n[0] == semaphoreRevoked
 	reply.Alloc, reply.Share, reply.Again = n[2], n[3], time.Duration(n[4])*time.Millisecond
 	reply.Limit, reply.Ceiling, reply.Version, reply.Sessions = n[5], n[6], n[7], n[8]
+	if reply.Revoked {
+		return reply, nil
+	}
+	reply.State = SemaphoreVersion{Generation: n[9], Version: n[10], Sessions: reply.Sessions}
+	if r.Alloc > 0 || r.Want != [3]int64{} {
+		reply.State.Seq = r.Seq
+	}
 	return reply, nil
 }
 
@@ -125,6 +146,7 @@ func (r *SemaphoreReport) args() []any {
 	args := []any{
 		override(r.Now), seconds(r.Deadline), wireName(r.Session), r.Seq, r.TTL.Milliseconds(), r.Limit, r.Version,
 		r.Held, r.Alloc, r.Need, r.Want[0], r.Want[1], r.Want[2], r.Name,
+		r.Expected.Generation, r.Expected.Version, r.Expected.Seq, r.Expected.Sessions,
 	}
 	a := r.Adaptive
 	if a == nil {

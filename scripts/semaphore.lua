@@ -3,7 +3,8 @@
 -- A report is a state, not a step. If a report is lost, the next report replaces it. A report that arrives late or twice is
 -- recognised by its number and does nothing.
 --
--- Expects core.lua, fair_share.lua, semaphore_adaptive.lua, semaphore_sessions.lua and semaphore_state.lua.
+-- Expects core.lua, fair_share.lua, semaphore_adaptive.lua, semaphore_sessions.lua, semaphore_loss.lua and
+-- semaphore_state.lua.
 --
 -- KEYS[1]  the semaphore's HASH
 --
@@ -21,12 +22,17 @@
 --         12  normal   with normal priority,
 --         13  low      with low priority
 --         14  name     for people
---         15  adaptive 'aimd' or 'gradient': this process adapts the limit; empty or absent: it doesn't, and the rest is
+--         of the last report that had a reply:
+--         15  generation of the reply; 0: there was none
+--         16  version    of the reply
+--         17  seq        of that report if it left a row, else 0
+--         18  sessions   of the reply
+--         19  adaptive 'aimd' or 'gradient': this process adapts the limit; empty or absent: it doesn't, and the rest is
 --                      left out
---         16  the lowest limit  17 the first  18 the factor after an overload  19 a window (µs)  20 tolerance of latency
---         21  part of a change that takes effect at once  22 permits above what latency suggests, to probe for more
---         since the last report:  23 successes  24 overloads  25 the sum of the successes' latencies (µs)
---         26  the most permits held at a time
+--         20  the lowest limit  21 the first  22 the factor after an overload  23 a window (µs)  24 tolerance of latency
+--         25  part of a change that takes effect at once  26 permits above what latency suggests, to probe for more
+--         since the last report:  27 successes  28 overloads  29 the sum of the successes' latencies (µs)
+--         30  the most permits held at a time
 --
 -- Reply    1  status   OK: done; REVOKED: the session's permits are taken back once it reports none;
 --                      LATE, STALE: nothing was done
@@ -38,6 +44,8 @@
 --          7  ceiling  the configured limit in force
 --          8  version  of that configuration
 --          9  sessions that hold or wait, this one included
+--         10  generation of the state
+--         11  version of the state; both are 0 where the status isn't OK
 
 -- pick_waiters chooses the sessions to notify of free permits: those with less than their share, the longest waiting first.
 -- A session that was notified and hasn't reported since isn't chosen, since its poll makes it report in any case. It
@@ -101,10 +109,10 @@ end
 -- adapt_limit takes in the samples of the report. used is how many permits all sessions had in use.
 local function adapt_limit(s, used, now_us)
   s.adaptive = adapt(s.adaptive, {
-    gradient = ARGV[15] == 'gradient', min = tonumber(ARGV[16]), initial = tonumber(ARGV[17]),
-    backoff = tonumber(ARGV[18]), every = tonumber(ARGV[19]), tolerance = tonumber(ARGV[20]),
-    smoothing = tonumber(ARGV[21]), queue = tonumber(ARGV[22]),
-  }, tonumber(ARGV[23]), tonumber(ARGV[24]), tonumber(ARGV[25]), used, s.header.limit, now_us)
+    gradient = ARGV[19] == 'gradient', min = tonumber(ARGV[20]), initial = tonumber(ARGV[21]),
+    backoff = tonumber(ARGV[22]), every = tonumber(ARGV[23]), tolerance = tonumber(ARGV[24]),
+    smoothing = tonumber(ARGV[25]), queue = tonumber(ARGV[26]),
+  }, tonumber(ARGV[27]), tonumber(ARGV[28]), tonumber(ARGV[29]), used, s.header.limit, now_us)
 end
 
 local OK, REVOKED, LATE, STALE = 0, 1, 2, 3 -- values of status
@@ -113,27 +121,31 @@ local now_s = server_now(ARGV[1])
 local now, now_us = milliseconds(now_s), math.floor(now_s * 1000000 + 0.5)
 local id, seq, ttl = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local held, alloc, need = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
-local adaptive = (ARGV[15] or '') ~= ''
+local adaptive = (ARGV[19] or '') ~= ''
 
 local deadline = tonumber(ARGV[2])
 if deadline > 0 and now_s > deadline then
-  return { LATE, now_us, 0, -1, -1, 0, 0, 0, 0 }
+  return { LATE, now_us, 0, -1, -1, 0, 0, 0, 0, 0, 0 }
 end
 
-local invalid = check_integers(4, 13)
+local invalid = check_integers(4, 13) or ARGV[15] and check_integers(15, 18)
 if invalid then
   return invalid
 end
+local known = {
+  generation = tonumber(ARGV[15] or 0), version = tonumber(ARGV[16] or 0), seq = tonumber(ARGV[17] or 0),
+  sessions = tonumber(ARGV[18] or 0),
+}
 local s = read_state(id)
-local revoked, waited, known, begin, ticket
+local revoked, waited, last_seq, begin, ticket
 if s.mine then
-  revoked, waited, known, begin, ticket = decode_session(s.mine)
-  if seq <= known then
-    return { STALE, now_us, 0, -1, -1, 0, 0, 0, 0 }
+  revoked, waited, last_seq, begin, ticket = decode_session(s.mine)
+  if seq <= last_seq then
+    return { STALE, now_us, 0, -1, -1, 0, 0, 0, 0, 0, 0 }
   end
 end
 s.header = configure(s.header, now, tonumber(ARGV[6]), tonumber(ARGV[7]), ttl)
-end_sessions(s, now)
+local ended = end_sessions(s, now)
 load_columns(s)
 
 -- What the session had.
@@ -146,7 +158,7 @@ local at = ticket and position(s.sessions, ticket)
 if at then
   had, row.turn, row.ticket = s.alloc[at], in_row(s.sessions, at, TURN), ticket
   if revoked and alloc > 0 then
-    return { REVOKED, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n }
+    return { REVOKED, now_us, 0, -1, -1, limit_of(s), s.header.limit, s.header.version, s.n, 0, 0 }
   end
 end
 
@@ -158,10 +170,12 @@ if last then
 end
 local demand = row[HIGH] + row[NORMAL] + row[LOW]
 local active = alloc > 0 or demand > 0
+check_loss(s, id, known, last_seq or 0, at, ended, active, now, s.header.ttl)
+local held_up = is_held_up(s, now, s.header.ttl)
 place(s, at, active and row, last)
 add_up(s, now)
 if adaptive then
-  adapt_limit(s, s.used - alloc + tonumber(ARGV[26]), now_us)
+  adapt_limit(s, s.used - alloc + tonumber(ARGV[30]), now_us)
 end
 local limit = limit_of(s)
 local contended = fair_shares(limit, s)
@@ -171,7 +185,9 @@ local me, share = s.me, 0
 if active then
   share = share_of(s, me)
   local grant = math.min(demand, share, alloc + limit - s.used - share_owed(s, me)) - alloc
-  if need > 0 and grant > 0 and grant >= need - (alloc - held) then
+  if need > 0 and grant > 0 and grant >= need - (alloc - held) and not held_up then
+    held_up = check_server(s, id, known, at, now, s.header.ttl) and is_held_up(s, now, s.header.ttl)
+    grant = held_up and 0 or grant
     row[ALLOC], s.alloc[me], s.used = alloc + grant, alloc + grant, s.used + grant
     held = held + grant -- at once, since it was waited for
   end
@@ -181,7 +197,7 @@ if active then
 end
 -- contended: some session has less than its share, so sessions must return unused permits at once.
 contended = contended or is_under(s)
-local waiters, free = pick_waiters(s, limit - s.used)
+local waiters, free = pick_waiters(s, held_up and 0 or limit - s.used)
 
 local puts, text = {}, nil
 local kept = kept_until(s, now, math.max(s.sessions.latest, active and row.ends or 0))
@@ -220,13 +236,14 @@ if active and need > 0 and demand > row[ALLOC] then
   elseif waiting < SHARE_TURN then
     again = math.min(again, SHARE_TURN - waiting)
   end
+  again = held_up and math.min(again, s.loss.till - now) or again
   again = again < MOST and again or -1
 end
 
 write_state(s, now, text, kept, puts)
-if not s.text and active then
-  wake('', id) -- sessions that hold permits of a HASH that Redis has lost restore them
+if s.loss.begins and active then
+  wake('', id) -- sessions that hold permits that Redis doesn't know of restore them
 end
 wake_all(s, waiters, id)
 wake_all(s, holders, id)
-return { OK, now_us, row[ALLOC], contended and share or -1, again, limit, s.header.limit, s.header.version, s.n }
+return { OK, now_us, row[ALLOC], contended and share or -1, again, limit, s.header.limit, s.header.version, s.n, s.generation, s.version }

@@ -66,6 +66,7 @@ func (m *semModel) setLimit(limit, known, now int64) int64 {
 		m.prune(now)
 	}
 	m.header = &h
+	m.wrote(now)
 	return h.version
 }
 

@@ -72,7 +72,7 @@ func TestSemaphore_DropsDeadSessionsAfterTheTTL(t *testing.T) {
 	if r := last.report(now+11e6, 0, 4); r.Alloc != 4 || r.Sessions != 1 {
 		t.Errorf("after the TTL of 300 dead sessions: %+v", r)
 	}
-	if n := rdb.HLen(t.Context(), SemaphoreKey("clock")).Val(); n != 4 {
-		t.Errorf("%d fields are left, want the configuration, the sessions, and two of the one that is left", n)
+	if n := rdb.HLen(t.Context(), SemaphoreKey("clock")).Val(); n != 5 {
+		t.Errorf("%d fields are left, want the configuration, the generation, the sessions, and two of the one that is left", n)
 	}
 }

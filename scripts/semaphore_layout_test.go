@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 )
 
 // What the HASH of a semaphore says, read in Go by the description at the head of semaphore_sessions.lua.
@@ -29,6 +30,15 @@ func (m *semModel) compare(have map[string]string) error {
 	}
 	if h := m.header; h != nil {
 		want["c"] = fmt.Sprintf("%d %d %d %d", h.limit, h.version, h.till, h.ttl)
+	}
+	if m.generation > 0 {
+		want["g"] = fmt.Sprintf("%d %d ", m.generation, m.version)
+	}
+	if g := have["g"]; g != "" {
+		have["g"] = g[:strings.LastIndex(g, " ")+1] // the replication ID is the server's
+	}
+	if m.loss.written {
+		want["i"] = m.loss.encode()
 	}
 	delete(have, "q")
 	if !maps.Equal(have, want) {

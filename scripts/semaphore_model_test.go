@@ -1,6 +1,9 @@
 package scripts
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+)
 
 // The model of the semaphore's scripts in plain Go. Times are milliseconds since 2017, as far as they are kept.
 
@@ -20,6 +23,9 @@ type semModel struct {
 	header   *semHeader
 	adaptive *adaptiveModel
 	rows     []*semRow // in the order of their turns
+
+	generation, version int64
+	loss                lossModel
 }
 
 func (m *semModel) row(id string) *semRow {
@@ -58,7 +64,7 @@ func (m *semModel) configure(now int64, r *SemaphoreReport) semHeader {
 
 // report is semaphore.lua.
 func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
-	now := r.Now / 1000
+	now, before := r.Now/1000, m.clone()
 	if r.Deadline > 0 && r.Now > r.Deadline {
 		return &SemaphoreReply{Now: r.Now}, ErrLate
 	}
@@ -92,6 +98,8 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 	}
 	m.header = &h
 	m.prune(now)
+	active := r.Alloc > 0 || r.Want != [3]int64{}
+	m.checkLoss(r, old, m.row(r.Session) != nil, active, now)
 	if p := r.Adaptive; p != nil {
 		used := p.Peak
 		for _, o := range m.rows {
@@ -107,14 +115,19 @@ func (m *semModel) report(r *SemaphoreReport) (*SemaphoreReply, error) {
 	mine.ends, mine.alloc, mine.held, mine.need, mine.want = now+mine.ttl, r.Alloc, r.Held, r.Need, r.Want
 	fresh := r.Need > 0 && (!waited || r.Alloc < had)
 	switch at := slices.Index(m.rows, old); {
-	case r.Alloc == 0 && r.Want == [3]int64{}:
+	case !active:
 		m.drop(r.Session)
 	case at >= 0 && !fresh:
 		m.rows[at] = &mine
 	default:
 		m.renew(&mine, now)
 	}
-	return m.settle(r, &mine, had, now), nil
+	reply := m.settle(r, &mine, had, now)
+	if active || r.Adaptive != nil || !reflect.DeepEqual(before, m.clone()) {
+		m.wrote(now)
+	}
+	reply.State = m.state(r, reply.Sessions)
+	return reply, nil
 }
 
 // renew begins a session's turn.
@@ -155,7 +168,7 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 	if me != nil {
 		demand := mine.want[0] + mine.want[1] + mine.want[2]
 		grant := min(demand, me.share, mine.alloc+limit-used-me.owed(all)) - mine.alloc
-		if r.Need > 0 && grant > 0 && grant >= r.Need-(r.Alloc-r.Held) {
+		if r.Need > 0 && grant > 0 && grant >= r.Need-(r.Alloc-r.Held) && !m.heldUp(now) {
 			mine.alloc += grant
 			mine.held += grant
 			me.alloc = mine.alloc
@@ -174,6 +187,9 @@ func (m *semModel) settle(r *SemaphoreReport, mine *semRow, had, now int64) *Sem
 		if me != nil {
 			reply.Share = me.share
 		}
+	}
+	if m.heldUp(now) {
+		free = 0
 	}
 	tell(rows, all, me, free)
 	if len(m.rows) == 0 && m.header.version == 0 && m.adaptive == nil {

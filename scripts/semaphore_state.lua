@@ -7,10 +7,11 @@
 --          sID    the rest of a session: 1 if revoked, else 0; 1 if callers wait, else 0; the sequence number of its last
 --                 report; its begin (ms since 2017); its ticket; the permits that its leases hold; its name
 --          tN     the ID of the session with ticket N
+--          g, i   generation and loss: see semaphore_loss.lua
 --
 -- A session that holds nothing and waits for nothing has no field.
 --
--- Expects core.lua, fair_share.lua, semaphore_adaptive.lua and semaphore_sessions.lua. Leaves read_state, write_state and
+-- Expects core.lua, fair_share.lua, semaphore_adaptive.lua, semaphore_sessions.lua and semaphore_loss.lua. Leaves read_state, write_state and
 -- the functions between them on a state s.
 
 local MOST = 16777215
@@ -39,25 +40,30 @@ end
 
 -- read_state returns the semaphore's state, with the sessions as they are written. mine is the text of session id.
 local function read_state(id)
-  local first = redis.call('HMGET', KEYS[1], 'c', 'a', 'q', 's' .. id)
-  return {
+  local first = redis.call('HMGET', KEYS[1], 'c', 'a', 'q', 's' .. id, 'g', 'i')
+  local s = {
     text = first[1], header = read_header(first[1]), adaptive = read_adaptive(first[2]), written = first[3],
     sessions = read_sessions(first[3]), mine = first[4],
     -- To be filled in; so that the table needn't grow.
     gone = {}, n = 0, alloc = false, need = false, want = false, notified = false, me = false, gap = false, used = 0, total = false, due = 0,
     quick = 0, base = false, split = false, set_aside = false, ahead = false, lack = false, part = 0, cut1 = 0, cut2 = 0, cut3 = 0,
+    generation = 0, version = 0, server = '', loss = false,
   }
+  read_loss(s, first[5], first[6])
+  return s
 end
 
--- end_sessions leaves out sessions that have ended at now.
+-- end_sessions leaves out sessions that have ended at now, and returns their IDs.
 local function end_sessions(s, now)
-  local dead
+  local dead, ids = nil, {}
   s.sessions, dead = live_sessions(s.sessions, now, s.header and s.header.ttl or 0)
   for _, ticket in ipairs(dead) do
     local field = ticket_field(ticket)
     s.gone[#s.gone + 1] = field
-    s.gone[#s.gone + 1] = 's' .. (redis.call('HGET', KEYS[1], field) or '')
+    ids[#ids + 1] = redis.call('HGET', KEYS[1], field) or ''
+    s.gone[#s.gone + 1] = 's' .. ids[#ids]
   end
+  return ids
 end
 
 -- decode_session returns what only the session itself needs, up to its ticket.
@@ -179,8 +185,8 @@ local function wake(id, from)
   redis.pcall('PUBLISH', id == '' and KEYS[1] or KEYS[1] .. ':' .. id, from)
 end
 
--- How long a configuration with a version outlives the last session, and how long an adaptive limit does. Milliseconds.
-local KEEP, KEEP_ADAPTIVE = 86400000, 600000
+-- How long a configuration with a version outlives the last session. Milliseconds.
+local KEEP = 86400000
 
 -- limit_of returns how many permits there are now.
 local function limit_of(s)
@@ -212,14 +218,15 @@ end
 -- kept_until returns until when the HASH is kept if its last session ends at latest or before. With sessions that is one
 -- TTL longer than needed, so that few reports have to write it.
 local function kept_until(s, now, latest)
-  if s.sessions.kept >= latest and s.header.version == 0 and not s.adaptive then
+  local least = math.max(latest, now + KEEP_GENERATION)
+  if s.sessions.kept >= least and s.header.version == 0 then
     return s.sessions.kept
   end
-  return math.max(latest + s.header.ttl, s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
+  return math.max(least + s.header.ttl, s.header.version > 0 and now + KEEP or 0)
 end
 
 -- write_state writes text as the sessions, puts the fields in puts and deletes the fields in s.gone. With sessions the HASH
--- is kept until kept.
+-- is kept until kept. Without, its generation and an adaptive limit are kept for KEEP_GENERATION.
 local function write_state(s, now, text, kept, puts)
   local gone = s.gone
   if text and text ~= s.written then
@@ -228,8 +235,22 @@ local function write_state(s, now, text, kept, puts)
   elseif s.written and not text then
     gone[#gone + 1] = 'q'
   end
+  if s.loss.changed then
+    puts[#puts + 1] = 'i'
+    puts[#puts + 1] = write_loss(s.loss)
+  end
   if #puts == 0 and #gone == 0 then
     return
+  end
+  if s.generation > 0 then
+    puts[#puts + 1] = 'g'
+    puts[#puts + 1] = write_generation(s, now)
+  end
+  if not text then
+    kept = now + math.max(s.header.version > 0 and KEEP or 0, (s.generation > 0 or s.adaptive) and KEEP_GENERATION or 0)
+    if s.text and s.header.version == 0 and not s.adaptive then
+      gone[#gone + 1] = 'c'
+    end
   end
   for i = 1, #gone, 1000 do
     redis.call('HDEL', KEYS[1], unpack(gone, i, math.min(i + 999, #gone)))
@@ -237,10 +258,7 @@ local function write_state(s, now, text, kept, puts)
   if #puts > 0 then
     redis.call('HSET', KEYS[1], unpack(puts))
   end
-  if not text then
-    kept = math.max(s.header.version > 0 and now + KEEP or 0, s.adaptive and now + KEEP_ADAPTIVE or 0)
-  end
-  if kept == 0 then
+  if kept == now then
     redis.call('DEL', KEYS[1])
   elseif not text or kept ~= s.sessions.kept then
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(kept - now)))

@@ -16,13 +16,18 @@ const semStart = 300_000_000 * 1_000_000 // some time in 2026, in microseconds s
 func drive(t *testing.T, rdb *redis.Client, data []byte) {
 	model := &semModel{}
 	name, now := "drive", int64(semStart)
-	seq := map[string]int64{}
+	seq, seen := map[string]int64{}, map[string]SemaphoreVersion{}
+	before := snapshot{model: model.clone()}
 	for step := 0; len(data) >= 12; step, data = step+1, data[12:] {
 		now += int64(data[0])*int64(data[0])*100 + 1 // up to 6.5 s
 		if data[0] == 255 {
 			now -= 20_000_000 // the clock was set
 		}
 		id := string(rune('A' + data[1]%5))
+		if data[1] >= 232 && data[1] < 240 {
+			model = before.lose(t, rdb, name, model, data[1]%4)
+			continue
+		}
 		if data[1] >= 240 {
 			if err := administer(t, rdb, model, name, id, now, data); err != nil {
 				t.Fatalf("step %d: %v", step, err)
@@ -46,7 +51,12 @@ func drive(t *testing.T, rdb *redis.Client, data []byte) {
 		if data[3] >= 128 {
 			r.Adaptive = adaptiveFrom(data)
 		}
-		compareReport(t, rdb, model, name, r)
+		if data[9]%16 > 0 {
+			r.Expected = seen[id]
+		}
+		if reply := compareReport(t, rdb, model, name, r); reply.State.Generation > 0 && data[10]%8 > 0 {
+			seen[id] = reply.State
+		}
 		compareHash(t, rdb, model, name, step, r)
 	}
 }
@@ -63,7 +73,7 @@ func adaptiveFrom(data []byte) *SemaphoreAdaptive {
 	return a
 }
 
-func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string, r *SemaphoreReport) {
+func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string, r *SemaphoreReport) *SemaphoreReply {
 	t.Helper()
 	got, err := ReportSemaphore(t.Context(), rdb, name, r)
 	want, wantErr := model.report(r)
@@ -79,6 +89,7 @@ func compareReport(t *testing.T, rdb *redis.Client, model *semModel, name string
 	if *got != *want {
 		t.Fatalf("%+v\nredis: %+v\nmodel: %+v", r, got, want)
 	}
+	return got
 }
 
 func compareHash(t *testing.T, rdb *redis.Client, model *semModel, name string, step int, r *SemaphoreReport) {

@@ -122,7 +122,7 @@ func TestParse_ReadsEveryField(t *testing.T) {
 		t.Errorf("got retry %+v, want %+v", c.Retry, policy)
 	}
 	keys := []caller.Key{{ID: "k1", Secret: caller.NewSecret(canary), Account: "org-a", Weight: 3}, {ID: "2", Secret: caller.NewSecret("x-sk-two-${plain}")}}
-	if len(c.Keys) != 2 || c.Keys[0] != keys[0] || c.Keys[1] != keys[1] {
+	if !reflect.DeepEqual(c.Keys, keys) {
 		t.Error("got other keys than the file's")
 	}
 	pacific, err := time.LoadLocation("America/Los_Angeles")

@@ -71,7 +71,7 @@ func (c *Controller) admit(ctx context.Context, r *Request, g *Grant) error {
 		return context.Cause(ctx)
 	}
 	w := c.newWaiter(r, g)
-	w.deadline, _ = ctx.Deadline()
+	w.deadline = lastUse(ctx, r.Needs)
 	if err := c.join(w); err != nil {
 		return err
 	}
@@ -92,6 +92,16 @@ func (c *Controller) admit(ctx context.Context, r *Request, g *Grant) error {
 		err = &Refusal{Err: fmt.Errorf("%w while Redis didn't answer: %w", err, failure), Limit: NoLimit}
 	}
 	return err
+}
+
+// lastUse returns the time from which on a call isn't worth sending: its deadline, less the time that it needs, or less
+// half of the time that it has if that is shorter. Zero: it has no deadline.
+func lastUse(ctx context.Context, needs time.Duration) time.Time {
+	deadline, ok := ctx.Deadline()
+	if !ok || needs <= 0 {
+		return deadline
+	}
+	return deadline.Add(-min(needs, time.Until(deadline)/2))
 }
 
 // newWaiter returns a waiter for a request that comes now.
@@ -123,8 +133,12 @@ func (c *Controller) enqueue(w *waiter) (ask bool, err error) {
 		return false, &Refusal{Err: ErrQueueFull, Limit: NoLimit}
 	}
 	var added bool
-	if w.group, added = c.groups.of(c.cfg.Limits, w.Model); added {
-		c.topology = newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since)
+	w.group, added = c.groups.of(c.cfg.Limits, w.Model)
+	if !c.groups.list[w.group].hadBy(c.cfg.Accounts) {
+		return false, &Refusal{Err: ErrNoModel, Limit: NoLimit}
+	}
+	if added {
+		c.setTopology(newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since))
 	}
 	// nextAsk is a time for the calls that came before. A call that is served before those of its model group may fit
 	// earlier, and one whose deadline is earlier is to be refused at once. Where the others wait for long, as for the next

@@ -63,8 +63,8 @@ func TestAffinity_ANewKeyMovesOnlyItsPart(t *testing.T) {
 	moved, homes := 0, map[string]int{}
 	for i := range n {
 		affinity := fmt.Sprint("conversation ", i)
-		before := topologies[0].targets[topologies[0].prefer(affinity, 0)].account.id
-		after := topologies[1].targets[topologies[1].prefer(affinity, 0)].account.id
+		before := topologies[0].targets[topologies[0].prefer(affinity, 0)].account.ID
+		after := topologies[1].targets[topologies[1].prefer(affinity, 0)].account.ID
 		homes[after]++
 		if before == after {
 			continue

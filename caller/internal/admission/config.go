@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -14,6 +15,7 @@ type Config struct {
 	Accounts    []Account     // at least one
 	Limits      []Limit
 	Metrics     int       // number of metrics that a call has units of
+	Tenants     []Tenant  // that a Request may name; the first is the default
 	Concurrency int       // calls in flight of each account, over all processes; 0: no limit
 	Adaptive    *Adaptive // how that number follows the samples, with Concurrency as upper bound; nil: it doesn't
 	Strategy    Strategy
@@ -25,6 +27,11 @@ type Config struct {
 
 	ContinueOnLeaseLoss bool // calls in flight go on when their permits may go to others
 	Observer            Observer
+}
+
+// limitsPermits reports whether an account has a limit on calls in flight.
+func (cfg *Config) limitsPermits() bool {
+	return cfg.Concurrency > 0 || slices.ContainsFunc(cfg.Accounts, func(a Account) bool { return a.Concurrency > 0 })
 }
 
 // Observer has functions that are called without the lock. Each is optional and must return quickly.
@@ -63,8 +70,11 @@ const (
 
 // Account is what the provider counts, and its keys.
 type Account struct {
-	ID   string
-	Keys []Key
+	ID          string
+	Keys        []Key
+	Concurrency int      // calls in flight, over all processes; 0: Config.Concurrency
+	Models      []string // patterns of the models that the account has; empty: all
+	Weight      int      // share of the calls; 0: the highest weight of its keys
 }
 
 // Key is an API key without its secret.
@@ -75,8 +85,11 @@ type Key struct {
 
 // Limit is one limit: GCRA with an emission interval and a burst, or a daily count.
 type Limit struct {
-	Name     string // unique among the limits of a scope
-	Scope    Scope
+	Name  string // unique among the limits of a scope and Account
+	Scope Scope
+	// Account is the ID of the only account that has the limit. There it replaces the limit of the same Name and Scope that
+	// has no Account. Empty: every account has the limit. Not with PerPool.
+	Account  string
 	Metric   int           // index of the metric that is counted
 	Interval float64       // seconds per unit; 0 for a daily count
 	Burst    int64         // units; the whole count of a daily count
@@ -107,6 +120,9 @@ type Request struct {
 	Affinity string   // calls of the same affinity prefer the same account; empty: none
 	Exclude  []string // accounts that the call must not take
 	Retry    bool     // it goes before first attempts of its priority
+	// Needs is the time that such a call took of late. A call that has waited isn't admitted if less is left until its
+	// deadline, nor if less than half of its time is left and Needs is more. 0: unknown.
+	Needs time.Duration
 }
 
 // Priorities is the number of priorities.
@@ -120,7 +136,11 @@ type Block struct {
 	// Disabled: after For one call tries the key or account, and the others wait for its result. Otherwise it cools down,
 	// and the cooldown of an account is one for the models that share their limits with the call that caused it.
 	Disabled bool
-	Reason   string // for people
+	// Factor and Most let the block grow while it is repeated: the next one is Factor times as long as the last, up to Most.
+	// While one holds, another has no effect. Factor 0: each block is For long, and the later end counts.
+	Factor float64
+	Most   time.Duration
+	Reason string // for people
 }
 
 // Sample is the result of an attempt for the adaptive limit.
@@ -137,6 +157,7 @@ const (
 type Feedback struct {
 	Block   *Block        // the key or account cools down, or is disabled
 	Works   bool          // the provider accepted the key: this ends its trial
+	Calm    bool          // the provider served a call after a cooldown: the next cooldown doesn't grow from that one
 	Pace    float64       // share of their pace at which the account's limits go on; 0: as before
 	Recover time.Duration // time until the whole pace is back; 0: ten periods of each limit
 	Sample  Sample        // for the adaptive limit

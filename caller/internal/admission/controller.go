@@ -41,6 +41,7 @@ type Controller struct {
 	draining bool
 
 	waitFor          waitFor
+	waitsFor         [Priorities]int // constraint of the first waiter of each priority
 	nextAsk          time.Time
 	arrivedMeanwhile bool // a waiter has joined since the last script call was composed
 	askAgain         bool // such a waiter can't wait for nextAsk
@@ -67,10 +68,11 @@ func newController(ex exchanger, cfg Config) *Controller {
 		ended:           make(chan struct{}),
 		cancel:          cancel,
 		queue:           queue{aging: cfg.Aging},
-		groups:          newModelGroups(cfg.Limits),
-		permits:         permits{limited: cfg.Concurrency > 0},
+		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
+		permits:         permits{limited: cfg.limitsPermits()},
 		blocked:         blocked{constraint: scripts.ConstraintNone},
 		batchLimit:      maxBatch,
+		waitsFor:        unknownConstraints(),
 	}
 	c.startListener = sync.OnceFunc(func() {
 		c.listenerDone = make(chan struct{})
@@ -161,7 +163,7 @@ func (c *Controller) Stats() Stats {
 	defer c.mu.Unlock()
 	return Stats{
 		Waiting: c.queue.len(), InFlight: c.permits.inFlight, SlotsMissed: c.slotsMissed.Load(),
-		BlockedBy: c.blocked.read(time.Now()),
+		BlockedBy: c.blocked.read(time.Now()), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(time.Now()),
 	}
 }
 
@@ -262,7 +264,7 @@ func (c *Controller) feedback(g *Grant, f *Feedback) {
 	if c.cfg.Adaptive == nil {
 		f.Sample, f.Initial = None, 0
 	}
-	if f.Block == nil && (!f.Works || !g.trial) && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
+	if f.Block == nil && (!f.Works || !g.trial) && !f.Calm && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
 		return
 	}
 	now := time.Now()
@@ -356,5 +358,17 @@ func (c *Controller) setAccounts(accounts []Account, now time.Time) {
 		old = c.topology.accounts
 	}
 	c.cfg.Accounts = slices.Clone(accounts)
-	c.topology = newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now)
+	if c.groups.setAccounts(accounts) {
+		c.queue.regroup(func(w *waiter) int {
+			group, _ := c.groups.of(c.cfg.Limits, w.Model)
+			return group
+		})
+	}
+	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
+}
+
+// setTopology replaces the topology. What was used of its counters goes over.
+func (c *Controller) setTopology(t *topology) {
+	t.keepRecent(c.topology)
+	c.topology = t
 }

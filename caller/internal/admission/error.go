@@ -29,6 +29,7 @@ var (
 	ErrQueueFull = errors.New("too many calls wait")
 	ErrDeadline  = errors.New("no capacity before the deadline")
 	ErrNoKeys    = errors.New("every key is disabled")
+	ErrNoModel   = errors.New("no account has the model")
 	ErrExcluded  = errors.New("every key is disabled or excluded")
 )
 

@@ -58,7 +58,7 @@ type exchange struct {
 // newExchange composes the next script call.
 func (c *Controller) newExchange(now time.Time) *exchange {
 	if !c.topology.ends.IsZero() && !c.topology.ends.After(now) {
-		c.topology = newTopology(&c.cfg, c.topology.accounts, c.groups.list, now)
+		c.setTopology(newTopology(&c.cfg, c.topology.accounts, c.groups.list, now))
 	}
 	t := c.topology
 	c.seq++

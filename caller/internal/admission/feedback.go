@@ -17,7 +17,10 @@ func (b *Block) report(group string, now time.Time) report {
 	if b.Key != "" {
 		name = scripts.KeyBlock(b.Key)
 	}
-	return report{PoolReport: scripts.PoolReport{Kind: kind, Block: name, Reason: b.Reason}, until: now.Add(b.For)}
+	return report{
+		PoolReport: scripts.PoolReport{Kind: kind, Block: name, Factor: b.Factor, Most: b.Most, Reason: b.Reason},
+		until:      now.Add(b.For),
+	}
 }
 
 // unblockReport returns the report that ends what disabled a key or, if the key is empty, an account.
@@ -38,8 +41,24 @@ func (f *Feedback) urgent(limits []Limit, b *booking, now time.Time) []report {
 	if f.Block != nil {
 		reports = append(reports, f.Block.report(b.target.group, now))
 	}
+	if f.Calm {
+		reports = append(reports, calm(b)...)
+	}
 	if f.Works && b.trial {
 		reports = append(reports, unblockReport("", b.Key()), unblockReport(b.Account(), ""))
+	}
+	return reports
+}
+
+// calm returns the reports that the cooldowns of a target and its key are over.
+func calm(b *booking) []report {
+	names := []string{scripts.KeyBlock(b.Key()), scripts.AccountBlock(b.Account(), "")}
+	if group := b.target.group; group != "" {
+		names = append(names, scripts.AccountBlock(b.Account(), group))
+	}
+	reports := make([]report, len(names))
+	for i, name := range names {
+		reports[i].PoolReport = scripts.PoolReport{Kind: scripts.CalmBlock, Block: name}
 	}
 	return reports
 }
@@ -90,6 +109,9 @@ func (c *Controller) correct(t *target, units func(*Limit) int64) {
 		if n := units(&c.cfg.Limits[t.limits[i]]); n != 0 {
 			c.outbox.settle(now, name, n)
 			c.recovery.recordSettlement(name, n)
+			if its := c.topology.counter(name); its != nil {
+				its.recent.add(now, n)
+			}
 		}
 	}
 }

@@ -29,7 +29,7 @@ type booking struct {
 func (b *booking) Key() string { return b.key }
 
 // Account returns the ID of the key's account.
-func (b *booking) Account() string { return b.target.account.id }
+func (b *booking) Account() string { return b.target.account.ID }
 
 // Units returns what was charged, by metric. It mustn't be changed. A call that got the booking of another one is charged
 // what that was.
@@ -58,6 +58,9 @@ func (g *Grant) Release() {
 		g.controller.release(g.target.account)
 	}
 }
+
+// Released reports whether the permit has been returned.
+func (g *Grant) Released() bool { return g.released.Load() }
 
 // Decline gives up a grant that nothing was sent with. Redis can't take the booking back, because later calls are booked
 // behind it. So the first waiter that the booking fits gets it. If there is none, the permit and daily counts are

@@ -5,17 +5,45 @@ import (
 	"strings"
 )
 
-// modelGroup is the models that the same limits count.
+// modelGroup is the models that the same limits count and that the same accounts have.
 type modelGroup struct {
-	name   string // empty where no limit is for some models only
-	limits []int  // indices in Config.Limits
+	name     string   // empty where neither a limit nor an account is for some models only, and for calls without a model
+	limits   []int    // indices in Config.Limits
+	patterns []string // those of accounts that match
+	anyModel bool     // every account has it: the call has no model
+}
+
+// hadBy reports whether one of the accounts has the models.
+func (g *modelGroup) hadBy(accounts []Account) bool {
+	return len(accounts) == 0 || slices.ContainsFunc(accounts, func(a Account) bool { return g.isOf(&a) })
+}
+
+// isOf reports whether an account has the models.
+func (g *modelGroup) isOf(a *Account) bool {
+	return len(a.Models) == 0 || g.anyModel ||
+		slices.ContainsFunc(a.Models, func(p string) bool { return slices.Contains(g.patterns, p) })
+}
+
+// having returns for each account whether it has the models; nil: all have.
+func (g *modelGroup) having(accounts []*account) []bool {
+	var has []bool
+	for i, a := range accounts {
+		if !g.isOf(&a.Account) {
+			if has == nil {
+				has = slices.Repeat([]bool{true}, len(accounts))
+			}
+			has[i] = false
+		}
+	}
+	return has
 }
 
 // modelGroups finds the model group of a model. Groups are only ever added, so that an index stays valid.
 type modelGroups struct {
-	list    []modelGroup
-	byModel map[string]int
-	single  bool // no limit is for some models only: there is one group
+	list     []modelGroup
+	byModel  map[string]int
+	patterns []string // of the models that accounts have, sorted
+	single   bool     // neither a limit nor an account is for some models only: there is one group
 }
 
 // maxModels bounds the models whose group is kept. The group of any other model is computed each time.
@@ -29,7 +57,7 @@ func (g *modelGroups) of(limits []Limit, model string) (index int, added bool) {
 	if i, ok := g.byModel[model]; ok {
 		return i, false
 	}
-	its := groupOf(limits, model)
+	its := groupOf(limits, g.patterns, model)
 	index = slices.IndexFunc(g.list, func(o modelGroup) bool { return o.name == its.name })
 	if index < 0 {
 		index, added = len(g.list), true
@@ -42,16 +70,33 @@ func (g *modelGroups) of(limits []Limit, model string) (index int, added bool) {
 }
 
 // newModelGroups returns the group of calls without a model.
-func newModelGroups(limits []Limit) modelGroups {
+func newModelGroups(limits []Limit, accounts []Account) modelGroups {
 	g := modelGroups{byModel: map[string]int{}}
 	g.of(limits, "")
 	g.single = !slices.ContainsFunc(limits, func(l Limit) bool { return len(l.Models) > 0 })
+	g.setAccounts(accounts)
 	return g
 }
 
-// groupOf returns the limits that count a model, as a group.
-func groupOf(limits []Limit, model string) modelGroup {
-	var g modelGroup
+// setAccounts is for a change of accounts. It reports whether models may be in other groups than before.
+func (g *modelGroups) setAccounts(accounts []Account) (changed bool) {
+	var patterns []string
+	for i := range accounts {
+		patterns = append(patterns, accounts[i].Models...)
+	}
+	slices.Sort(patterns)
+	patterns = slices.Compact(patterns)
+	if slices.Equal(patterns, g.patterns) {
+		return false
+	}
+	g.patterns, g.single = patterns, false
+	clear(g.byModel)
+	return true
+}
+
+// groupOf returns the group of a model: the limits that count it, and the patterns of accounts that have it.
+func groupOf(limits []Limit, patterns []string, model string) modelGroup {
+	g := modelGroup{anyModel: model == ""}
 	var names []string
 	for i := range limits {
 		l := &limits[i]
@@ -63,8 +108,17 @@ func groupOf(limits []Limit, model string) modelGroup {
 			names = append(names, strings.Join(l.Models, ","))
 		}
 	}
+	for _, p := range patterns {
+		if model != "" && matches(p, model) {
+			g.patterns = append(g.patterns, p)
+			names = append(names, p)
+		}
+	}
 	slices.Sort(names)
 	g.name = strings.Join(slices.Compact(names), ";")
+	if len(patterns) > 0 && model != "" {
+		g.name += ";" // apart from the calls without a model
+	}
 	return g
 }
 

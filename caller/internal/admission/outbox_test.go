@@ -12,7 +12,7 @@ import (
 // topologyOf returns the topology of limits for account "k".
 func topologyOf(limits ...Limit) *topology {
 	cfg := configOf(limits, "k")
-	groups := newModelGroups(limits)
+	groups := newModelGroups(limits, nil)
 	return newTopology(&cfg, mergeAccounts(nil, cfg.Accounts), groups.list, noon)
 }
 

@@ -9,7 +9,7 @@ import (
 // Permits are counted by account, and the release of one is unreported until the next call reports the permits held.
 func TestPermits_CountHeldAndUnreported(t *testing.T) {
 	t.Parallel()
-	a, b := &account{"a", nil, &tally{}}, &account{"b", nil, &tally{}}
+	a, b := &account{Account{ID: "a"}, &tally{}}, &account{Account{ID: "b"}, &tally{}}
 	p := permits{limited: true}
 	p.take(a.tally)
 	p.take(a.tally)
@@ -47,7 +47,7 @@ func TestPermits_ReportedIsWhatRedisCounts(t *testing.T) {
 // Without a limit on calls in flight no permits are reported.
 func TestPermits_WithoutALimitNoneAreReported(t *testing.T) {
 	t.Parallel()
-	a := &account{"a", nil, &tally{}}
+	a := &account{Account{ID: "a"}, &tally{}}
 	var p permits
 	p.take(a.tally)
 	if held, all := p.reporting([]*account{a}); held != nil || all != 0 {

@@ -104,6 +104,25 @@ func (q *queue) len() int {
 	return n
 }
 
+// regroup gives each waiter another model group.
+func (q *queue) regroup(groupOf func(*waiter) int) {
+	q.byGroup = nil
+	for i := range q.fifos {
+		for w := q.fifos[i].first; w != nil; w = w.next {
+			w.group = groupOf(w)
+			q.count(w, 1)
+		}
+	}
+}
+
+// count adds to the number of waiters of w's model group and priority.
+func (q *queue) count(w *waiter, n int) {
+	for w.group >= len(q.byGroup) {
+		q.byGroup = append(q.byGroup, [Priorities]int{})
+	}
+	q.byGroup[w.group][w.Priority] += n
+}
+
 // servedFirst reports whether no waiter of w's model group has w's priority or a higher one.
 func (q *queue) servedFirst(w *waiter) bool {
 	if w.group >= len(q.byGroup) {
@@ -118,10 +137,7 @@ func (q *queue) servedFirst(w *waiter) bool {
 }
 
 func (q *queue) add(w *waiter) {
-	for w.group >= len(q.byGroup) {
-		q.byGroup = append(q.byGroup, [Priorities]int{})
-	}
-	q.byGroup[w.group][w.Priority]++
+	q.count(w, 1)
 	if w.Retry {
 		q.fifos[w.Priority].pushFront(w)
 	} else {
@@ -133,7 +149,7 @@ func (q *queue) add(w *waiter) {
 func (q *queue) remove(w *waiter) {
 	if w.fifo != nil {
 		w.fifo.remove(w)
-		q.byGroup[w.group][w.Priority]--
+		q.count(w, -1)
 	}
 }
 

@@ -44,7 +44,7 @@ func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.P
 	var at int64
 	var sendAt time.Time
 	for i, d := range x.batch.demands {
-		c.recordGrants(grants[:reply.Admitted[i]], d.Cost, x.topology)
+		c.recordGrants(now, grants[:reply.Admitted[i]], d.Cost, x.topology)
 		for n, w := range waiters[:reply.Admitted[i]] {
 			if grants[n].SendAt != at {
 				at = grants[n].SendAt
@@ -75,14 +75,16 @@ func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.P
 }
 
 // recordGrants records what equal calls were admitted. Redis has charged it, whatever becomes of the calls.
-func (c *Controller) recordGrants(grants []scripts.PoolGrant, units []int64, t *topology) {
+func (c *Controller) recordGrants(now time.Time, grants []scripts.PoolGrant, units []int64, t *topology) {
 	for len(grants) > 0 {
 		n := 1
 		for n < len(grants) && grants[n].Target == grants[0].Target && grants[n].SendAt == grants[0].SendAt {
 			n++
 		}
 		sendAt, _ := c.clock.Local(grants[0].SendAt)
-		c.recovery.recordGrants(c.cfg.Limits, &t.targets[grants[0].Target], sendAt, int64(n), units)
+		its := &t.targets[grants[0].Target]
+		c.recovery.recordGrants(c.cfg.Limits, its, sendAt, int64(n), units)
+		t.use(its, c.cfg.Limits, units, int64(n), now)
 		grants = grants[n:]
 	}
 }
@@ -99,6 +101,7 @@ func (c *Controller) plan(now time.Time, x *exchange, reply *scripts.PoolReply) 
 		c.startListener()
 	}
 	c.blocked.by(reply.Constraint, now, c.lastSendTime(reply))
+	c.waitsFor = blockedOf(x, reply)
 	c.waitFor, c.nextAsk = planNextAsk(now, &r)
 	if c.waitFor == forTime && !r.untimed {
 		c.refuseExpired(now.Add(reply.Wake), reply, x)

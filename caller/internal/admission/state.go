@@ -15,6 +15,9 @@ type Stats struct {
 	// BlockedBy is the time for which calls waited for each constraint: the index of a limit, ConstraintPermits or
 	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[int]time.Duration
+	Waits     [Priorities]Wait // by priority
+	Failure   error            // of the last script call; nil: it succeeded
+	Used      []Used           // of each limit in the last minute
 }
 
 // blocked adds up the time for which calls wait for each constraint.
@@ -90,8 +93,8 @@ type SessionState struct {
 func (t *topology) state(s *scripts.PoolState) *State {
 	out := &State{Permits: s.Permits}
 	for _, a := range t.accounts {
-		for _, k := range a.keys {
-			out.Keys = append(out.Keys, keyState(s, k.ID, a.id))
+		for _, k := range a.Keys {
+			out.Keys = append(out.Keys, keyState(s, k.ID, a.ID))
 		}
 	}
 	for i := range t.counters {

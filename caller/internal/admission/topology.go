@@ -11,8 +11,7 @@ import (
 
 // account is an account of a topology. Its tally outlives the topology.
 type account struct {
-	id   string
-	keys []Key // empty: the account is gone, and calls of it are in flight
+	Account // without keys: the account is gone, and calls of it are in flight
 	*tally
 }
 
@@ -29,7 +28,9 @@ type target struct {
 	keys     []Key
 	counters []string // names
 	limits   []int    // of the counters, indices in Config.Limits
-	hash     uint64   // of its name, for affinity
+	// counterIndices are the counters' indices in the topology.
+	counterIndices []int
+	hash           uint64 // of its name, for affinity
 }
 
 // counter is one limit of one account, key, or the pool.
@@ -38,6 +39,7 @@ type counter struct {
 	limit   int    // index in Config.Limits
 	account string // empty: the pool's
 	key     string // empty: not a key's own
+	recent  *recent
 }
 
 // owner returns the key or account that has the counter; empty: the pool.
@@ -66,22 +68,24 @@ func newTopology(cfg *Config, accounts []*account, groups []modelGroup, now time
 		pool.Limits = append(pool.Limits, t.limit(&cfg.Limits[i], now))
 	}
 	for _, a := range accounts {
-		its := scripts.PoolAccount{ID: a.id}
-		for _, k := range a.keys {
+		its := scripts.PoolAccount{ID: a.ID, Concurrency: a.Concurrency, Weight: a.Weight}
+		for _, k := range a.Keys {
 			its.Keys = append(its.Keys, scripts.PoolKeyWeight{ID: k.ID, Weight: k.Weight})
 		}
 		pool.Accounts = append(pool.Accounts, its)
 	}
 	perKey := slices.ContainsFunc(cfg.Limits, func(l Limit) bool { return l.Scope == PerKey })
-	for _, g := range groups {
-		pool.ModelGroups = append(pool.ModelGroups, scripts.PoolModelGroup{Name: g.name, Limits: g.limits})
+	for i := range groups {
+		g := &groups[i]
+		pool.ModelGroups = append(pool.ModelGroups, scripts.PoolModelGroup{Name: g.name, Limits: g.limits, Accounts: g.having(accounts)})
 		for _, a := range accounts {
+			limits := slices.DeleteFunc(pool.LimitsOf(i, a.ID), func(l int) bool { return l < 0 })
 			if !perKey {
-				t.addTarget(cfg, g, a, a.keys, "")
+				t.addTarget(cfg, g.name, limits, a, a.Keys, "")
 				continue
 			}
-			for _, k := range a.keys {
-				t.addTarget(cfg, g, a, []Key{k}, k.ID)
+			for _, k := range a.Keys {
+				t.addTarget(cfg, g.name, limits, a, []Key{k}, k.ID)
 			}
 		}
 	}
@@ -93,7 +97,7 @@ func newTopology(cfg *Config, accounts []*account, groups []modelGroup, now time
 // limit returns a limit in the script's form.
 func (t *topology) limit(l *Limit, now time.Time) scripts.PoolLimit {
 	out := scripts.PoolLimit{
-		Name: l.Name, Scope: l.Scope, Metric: l.Metric, Interval: l.Interval, Burst: l.Burst, Limit: l.Usable, Grows: l.Grows,
+		Name: l.Name, Scope: l.Scope, Account: l.Account, Metric: l.Metric, Interval: l.Interval, Burst: l.Burst, Limit: l.Usable, Grows: l.Grows,
 		Period: l.Period,
 	}
 	if l.daily() {
@@ -111,7 +115,7 @@ func (t *topology) limit(l *Limit, now time.Time) scripts.PoolLimit {
 func mergeAccounts(old []*account, accounts []Account) []*account {
 	tallies := map[string]*tally{}
 	for _, a := range old {
-		tallies[a.id] = a.tally
+		tallies[a.ID] = a.tally
 	}
 	merged := make([]*account, 0, len(accounts))
 	for _, a := range accounts {
@@ -120,31 +124,35 @@ func mergeAccounts(old []*account, accounts []Account) []*account {
 			its = &tally{}
 		}
 		delete(tallies, a.ID)
-		merged = append(merged, &account{a.ID, a.Keys, its})
+		merged = append(merged, &account{a, its})
 	}
 	for _, a := range old {
-		if its, gone := tallies[a.id]; gone && its.held > 0 {
-			merged = append(merged, &account{a.id, nil, its})
+		if its, gone := tallies[a.ID]; gone && its.held > 0 {
+			without := a.Account
+			without.Keys = nil
+			merged = append(merged, &account{without, its})
 		}
 	}
 	return merged
 }
 
-// addTarget adds the target of an account for a model group, or that of one of its keys.
-func (t *topology) addTarget(cfg *Config, g modelGroup, a *account, keys []Key, key string) {
-	its := target{account: a, group: g.name, keys: keys, limits: g.limits}
-	for _, limit := range g.limits {
-		its.counters = append(its.counters, t.addCounter(&cfg.Limits[limit], limit, a.id, key))
+// addTarget adds the target of an account for a model group with its limits there, or that of one of its keys.
+func (t *topology) addTarget(cfg *Config, group string, limits []int, a *account, keys []Key, key string) {
+	its := target{account: a, group: group, keys: keys, limits: limits}
+	for _, limit := range limits {
+		at := t.addCounter(&cfg.Limits[limit], limit, a.ID, key)
+		its.counters = append(its.counters, t.counters[at].name)
+		its.counterIndices = append(its.counterIndices, at)
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(scripts.TargetName(a.id, g.name, key)))
+	_, _ = h.Write([]byte(scripts.TargetName(a.ID, group, key)))
 	its.hash = h.Sum64()
 	t.targets = append(t.targets, its)
 }
 
-// addCounter returns the name of a limit's counter for an account and key.
-func (t *topology) addCounter(l *Limit, index int, accountID, key string) string {
-	c := counter{limit: index}
+// addCounter returns the index of a limit's counter for an account and key.
+func (t *topology) addCounter(l *Limit, index int, accountID, key string) int {
+	c := counter{limit: index, recent: &recent{}}
 	switch l.Scope {
 	case PerPool:
 		c.name = scripts.PoolLimitName(l.Name)
@@ -153,11 +161,13 @@ func (t *topology) addCounter(l *Limit, index int, accountID, key string) string
 	default:
 		c.name, c.account = scripts.AccountLimitName(accountID, l.Name), accountID
 	}
-	if _, ok := t.byName[c.name]; !ok {
-		t.byName[c.name] = len(t.counters)
+	at, ok := t.byName[c.name]
+	if !ok {
+		at = len(t.counters)
+		t.byName[c.name] = at
 		t.counters = append(t.counters, c)
 	}
-	return c.name
+	return at
 }
 
 // counter returns the counter of a name; nil: its account or key is gone.
@@ -172,7 +182,7 @@ func (t *topology) counter(name string) *counter {
 // has reports whether an account has a key.
 func (t *topology) has(accountID, key string) bool {
 	return slices.ContainsFunc(t.accounts, func(a *account) bool {
-		return a.id == accountID && slices.ContainsFunc(a.keys, func(k Key) bool { return k.ID == key })
+		return a.ID == accountID && slices.ContainsFunc(a.Keys, func(k Key) bool { return k.ID == key })
 	})
 }
 
@@ -201,7 +211,7 @@ func (t *topology) targetsOf(accounts []string, group int) []int {
 	}
 	var targets []int
 	for i := group * t.targetsPerGroup; i < (group+1)*t.targetsPerGroup; i++ {
-		if slices.Contains(accounts, t.targets[i].account.id) {
+		if slices.Contains(accounts, t.targets[i].account.ID) {
 			targets = append(targets, i)
 		}
 	}

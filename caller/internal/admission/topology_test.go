@@ -34,7 +34,7 @@ func TestTopology_TargetsAndCountersByScope(t *testing.T) {
 	} {
 		cfg := configOf(test.limits)
 		cfg.Accounts = append(orgOf("k1", "k2"), accountsNamed("solo")...)
-		groups := newModelGroups(test.limits)
+		groups := newModelGroups(test.limits, nil)
 		groups.of(test.limits, "m")
 		topo := newTopology(&cfg, mergeAccounts(nil, cfg.Accounts), groups.list, noon)
 		if len(topo.targets) != test.targets || !slices.Equal(namesOf(topo), test.counters) {
@@ -51,12 +51,12 @@ func TestTopology_MergeKeepsTallies(t *testing.T) {
 	merged := mergeAccounts(old, append(accountsNamed("new"), Account{ID: "stays", Keys: []Key{{"other", 1}}}))
 	var got []string
 	for _, a := range merged {
-		got = append(got, a.id)
+		got = append(got, a.ID)
 	}
 	if want := []string{"new", "stays", "busy"}; !slices.Equal(got, want) {
 		t.Fatalf("got accounts %q, want %q", got, want)
 	}
-	if merged[1].tally != old[0].tally || merged[1].keys[0].ID != "other" || merged[2].tally != old[1].tally || merged[2].keys != nil {
+	if merged[1].tally != old[0].tally || merged[1].Keys[0].ID != "other" || merged[2].tally != old[1].tally || merged[2].Keys != nil {
 		t.Errorf("got %+v and %+v, want the old tallies, the new keys, and no keys of what is gone", merged[1], merged[2])
 	}
 }
@@ -67,7 +67,7 @@ func TestTopology_TargetsOfAccountsInAGroup(t *testing.T) {
 	some := few(1)
 	some.Models = []string{"m"}
 	cfg := configOf([]Limit{some}, "a", "b", "c")
-	groups := newModelGroups(cfg.Limits)
+	groups := newModelGroups(cfg.Limits, nil)
 	group, added := groups.of(cfg.Limits, "m")
 	if !added || group != 1 {
 		t.Fatalf("got group %d, added: %v, want a new group 1", group, added)
@@ -98,7 +98,7 @@ func TestModelGroups_ModelsOfTheSameLimitsAreOneGroup(t *testing.T) {
 	some := few(1)
 	some.Models = []string{"m-*"}
 	limits := []Limit{few(1), some}
-	g := newModelGroups(limits)
+	g := newModelGroups(limits, nil)
 	for _, step := range []struct {
 		model string
 		index int
@@ -108,7 +108,7 @@ func TestModelGroups_ModelsOfTheSameLimitsAreOneGroup(t *testing.T) {
 			t.Errorf("%q: got group %d, added: %v, want %d, %v", step.model, index, added, step.index, step.added)
 		}
 	}
-	if single := newModelGroups(limits[:1]); !single.single || len(single.list) != 1 {
+	if single := newModelGroups(limits[:1], nil); !single.single || len(single.list) != 1 {
 		t.Errorf("without models: got %+v, want one group", single)
 	}
 }
@@ -119,7 +119,7 @@ func TestModelGroups_KeepABoundedNumberOfModels(t *testing.T) {
 	some := few(1)
 	some.Models = []string{"*x"}
 	limits := []Limit{some}
-	g := newModelGroups(limits)
+	g := newModelGroups(limits, nil)
 	for i := range maxModels + 10 {
 		model := string(rune('a'+i%26)) + time.Duration(i).String()
 		if index, _ := g.of(limits, model+"x"); index != 1 {

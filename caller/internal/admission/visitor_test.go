@@ -33,7 +33,7 @@ type granted struct {
 func visit(t *testing.T, rdb *redis.Client, cfg Config) *visitor {
 	t.Helper()
 	cfg.Session = t.Name() + strconv.FormatInt(time.Now().UnixNano(), 36)
-	v := &visitor{t: t, rdb: rdb, cfg: cfg, groups: newModelGroups(cfg.Limits)}
+	v := &visitor{t: t, rdb: rdb, cfg: cfg, groups: newModelGroups(cfg.Limits, nil)}
 	v.topology = newTopology(&v.cfg, mergeAccounts(nil, cfg.Accounts), v.groups.list, noon)
 	return v
 }
@@ -68,7 +68,7 @@ func (v *visitor) ask(now time.Time, n int, r Request, reports ...report) ([]gra
 	for _, g := range reply.Grants {
 		t := v.topology.targets[g.Target]
 		in := time.Duration(g.SendAt-scripts.Micros(now)) * time.Microsecond
-		out = append(out, granted{key: t.keys[g.Key].ID, account: t.account.id, in: in, trial: g.Trial})
+		out = append(out, granted{key: t.keys[g.Key].ID, account: t.account.ID, in: in, trial: g.Trial})
 	}
 	return out, reply
 }

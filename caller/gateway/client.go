@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/caller"
+)
+
+// Client is who may use the gateway: a program or a team that has tokens of its own.
+type Client struct {
+	// Name names the client in events and usage. Required, unique.
+	Name string
+	// Tokens are the hashes of the client's tokens. At least one. No two clients have the same.
+	Tokens []TokenHash
+	// Ceiling is the highest priority of the client's calls. A call that asks for more has this one. Defaults to
+	// PriorityNormal.
+	Ceiling caller.Priority
+	// Models are the models that the client may use; * stands for any text. Defaults to all.
+	Models []string
+	// MaxWaiting is the number of the client's requests that may wait in this process. A further request is refused. At least
+	// 0. Defaults to 0: no limit of its own.
+	MaxWaiting int
+	// Caps limit what the client uses, over all processes. They need Config.Usage. Defaults to none.
+	Caps []Cap
+}
+
+// TokenHash is the SHA-256 of a token. A token is a random text of at least 16 bytes, so the hash needs no salt.
+type TokenHash [sha256.Size]byte
+
+// minToken is the length of the shortest token, in bytes.
+const minToken = 16
+
+// HashToken returns the hash of a token.
+func HashToken(token string) (TokenHash, error) {
+	if len(token) < minToken {
+		return TokenHash{}, fmt.Errorf("the token has %d bytes: use a random one of at least %d", len(token), minToken)
+	}
+	return sha256.Sum256([]byte(token)), nil
+}
+
+// ParseTokenHash reads a hash as 64 hexadecimal digits.
+func ParseTokenHash(s string) (TokenHash, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != sha256.Size {
+		return TokenHash{}, errors.New("the token's hash must be 64 hexadecimal digits: the SHA-256 of the token")
+	}
+	return TokenHash(b), nil
+}
+
+// client is a checked Client.
+type client struct {
+	Client
+	waiting atomic.Int64
+}
+
+// directory finds the client of a token.
+type directory struct {
+	salt    [sha256.Size]byte
+	clients map[[sha256.Size]byte]entry
+}
+
+type entry struct {
+	hash   TokenHash
+	client *client
+}
+
+// newDirectory returns nil if there are no clients.
+func newDirectory(clients []Client) (*directory, error) {
+	if len(clients) == 0 {
+		return nil, nil //nolint:nilnil // no directory: every request is served
+	}
+	d := &directory{clients: map[[sha256.Size]byte]entry{}}
+	_, _ = rand.Read(d.salt[:]) // never fails
+	names := map[string]bool{}
+	for i, c := range clients {
+		switch {
+		case c.Name == "" || names[c.Name]:
+			return nil, fmt.Errorf("Client %d: its Name %q is empty or used twice", i, c.Name)
+		case len(c.Tokens) == 0:
+			return nil, fmt.Errorf("Client %q has no Tokens: give it at least one", c.Name)
+		case c.Ceiling < caller.PriorityLow || c.Ceiling > caller.PriorityHigh:
+			return nil, fmt.Errorf("Client %q: Ceiling is %d: use PriorityLow, PriorityNormal or PriorityHigh", c.Name, c.Ceiling)
+		case c.MaxWaiting < 0:
+			return nil, fmt.Errorf("Client %q: MaxWaiting is %d: use more than 0, or 0 for no limit", c.Name, c.MaxWaiting)
+		}
+		names[c.Name] = true
+		its := &client{Client: c}
+		for _, hash := range c.Tokens {
+			at := d.place(hash)
+			if _, taken := d.clients[at]; taken {
+				return nil, fmt.Errorf("Client %q has a token twice, or that of another client: give it one of its own", c.Name)
+			}
+			d.clients[at] = entry{hash, its}
+		}
+	}
+	return d, nil
+}
+
+// place returns where a hash stands in the map. The salt keeps the time of a look-up from saying anything of the hash.
+func (d *directory) place(hash TokenHash) [sha256.Size]byte {
+	return sha256.Sum256(append(d.salt[:], hash[:]...))
+}
+
+// find returns the client of a token, or nil.
+func (d *directory) find(token string) *client {
+	hash := TokenHash(sha256.Sum256([]byte(token)))
+	e := d.clients[d.place(hash)]
+	if subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 {
+		return nil
+	}
+	return e.client
+}
+
+// tokenOf returns the token of a request, where client libraries of providers send it.
+func tokenOf(r *http.Request) string {
+	for _, name := range credentials {
+		v := r.Header.Get(name)
+		if name == "Cookie" || v == "" {
+			continue
+		}
+		if name != "Authorization" {
+			return v
+		}
+		if scheme, token, ok := strings.Cut(v, " "); ok && strings.EqualFold(scheme, "Bearer") {
+			return strings.TrimSpace(token)
+		}
+	}
+	return r.URL.Query().Get("key") // Gemini's client libraries
+}
+
+// identify finds the client of a request. Its token in the query is taken off.
+func (x *exchange) identify(r *http.Request) *refusal {
+	d := x.gateway.directory
+	if d == nil {
+		return nil
+	}
+	token := tokenOf(r)
+	if x.client = d.find(token); x.client == nil {
+		return &refusal{status: http.StatusUnauthorized, code: "unknown_token", text: "the token belongs to no client: send a client's token as the API key"}
+	}
+	x.event.Client = x.client.Name
+	if q := r.URL.Query(); q.Get("key") == token {
+		q.Del("key")
+		u := *r.URL
+		u.RawQuery = q.Encode()
+		r.URL = &u
+	}
+	return nil
+}
+
+// needsModel reports whether the model of the client's requests decides whether it may make them.
+func (c *client) needsModel() bool { return len(c.Models) > 0 }
+
+// permit checks what the client may do.
+func (c *client) permit(model string, certain bool) *refusal {
+	if !c.needsModel() || model == "" && certain {
+		return nil
+	}
+	if model == "" {
+		return &refusal{
+			status: http.StatusForbidden, code: "model_unknown",
+			text: "the client may use some models only, and the request's isn't in the beginning of its body: put it first, uncompressed",
+		}
+	}
+	if !fitsAny(c.Models, model) {
+		return &refusal{status: http.StatusForbidden, code: "model_not_allowed", text: "the client may not use this model: use another, or ask for it"}
+	}
+	return nil
+}
+
+// enter puts a call in the client's queue, from which leave takes it.
+func (c *client) enter() (leave func(), _ *refusal) {
+	if n := c.waiting.Add(1); c.MaxWaiting > 0 && n > int64(c.MaxWaiting) {
+		c.waiting.Add(-1)
+		return nil, &refusal{
+			status: http.StatusTooManyRequests, code: "queue_full", retryAfter: time.Second,
+			text: fmt.Sprintf("%d requests of the client are waiting already: send fewer at once", c.MaxWaiting),
+		}
+	}
+	return func() { c.waiting.Add(-1) }, nil
+}

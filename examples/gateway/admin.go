@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"html"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/caller/status"
+)
+
+// adminHandler serves health, and a status page of each pool. Access to its address is the operator's matter.
+func (p *program) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		for _, name := range slices.Sorted(maps.Keys(p.live.current().pools)) {
+			fmt.Fprintf(w, "<p><a href=\"status/%s/\">%s</a>\n", url.PathEscape(name), html.EscapeString(name))
+		}
+	})
+	mux.HandleFunc("/status/{pool}/", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("pool")
+		pool := p.live.current().pools[name]
+		if pool == nil {
+			http.NotFound(w, r)
+			return
+		}
+		path := strings.SplitN(r.URL.EscapedPath(), "/", 4)
+		http.StripPrefix(strings.Join(path[:3], "/"), status.Handler(pool)).ServeHTTP(w, r)
+	})
+	return p.health(mux)
+}
