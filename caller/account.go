@@ -44,10 +44,10 @@ type Account struct {
 // ErrNoModel: no account has the call's model. See Account.Models.
 var ErrNoModel = errors.New("no account has the model: add it to the Models of an account, or correct the call's model")
 
-// places are the accounts of a configuration, by ID.
-type places map[string]*place
+// sites are the accounts of a configuration, by ID.
+type sites map[string]*site
 
-// addAccounts checks the accounts and makes their places.
+// addAccounts checks the accounts and makes their sites.
 func (p *settings) addAccounts() error {
 	var errs []error
 	if p.BaseURL != "" {
@@ -57,14 +57,14 @@ func (p *settings) addAccounts() error {
 		}
 		p.base = base
 	}
-	p.places = make(places, len(p.Accounts))
+	p.sites = make(sites, len(p.Accounts))
 	for i := range p.Accounts {
 		a := &p.Accounts[i]
-		where, err := newPlace(a)
+		where, err := newSite(a)
 		switch {
 		case a.ID == "":
 			err = errors.Join(fmt.Errorf("Accounts[%d] has no ID: give each account a public name", i), err)
-		case p.places[a.ID] != nil:
+		case p.sites[a.ID] != nil:
 			err = errors.Join(fmt.Errorf("account %q appears twice: give each account its own ID", a.ID), err)
 		case !slices.ContainsFunc(p.Keys, func(k Key) bool { return k.account() == a.ID }):
 			err = errors.Join(fmt.Errorf("account %q has no key: name it in Key.Account", a.ID), err)
@@ -72,7 +72,7 @@ func (p *settings) addAccounts() error {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		p.places[a.ID] = where
+		p.sites[a.ID] = where
 	}
 	return errors.Join(errs...)
 }
@@ -100,11 +100,11 @@ func (p *settings) accountsOf(keys []Key) []admission.Account {
 	for i := range keys {
 		k := &keys[i]
 		at := add(k.account())
-		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.ID, Weight: max(1, k.Weight)})
+		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.fingerprinted(p.Name), Weight: max(1, k.Weight)})
 	}
 	accounts = slices.DeleteFunc(accounts, func(a admission.Account) bool { return len(a.Keys) == 0 })
 	for i := range accounts {
-		if where := p.places[accounts[i].ID]; where != nil {
+		if where := p.sites[accounts[i].ID]; where != nil {
 			accounts[i].Weight, accounts[i].Concurrency = where.weight, where.concurrency
 			accounts[i].Models = slices.Sorted(maps.Keys(where.models))
 		}

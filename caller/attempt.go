@@ -3,6 +3,8 @@ package caller
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
@@ -34,15 +36,17 @@ type attemptResult[T any] struct {
 	attempt Attempt // Number is 0 if it got no key
 }
 
+// maxDeclined is the number of grants of keys that refused a call which the call declines to get another key.
+const maxDeclined = 8
+
 // errDeclined: the attempt declined its grant and sent nothing.
 var errDeclined = errors.New("the grant was declined")
 
 // attempt makes one attempt: it acquires a grant, sends, judges the result, and reports what that says about the key.
 func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
-	c := k.pool
-	g, err := k.acquire(spec.bounded, spec.request)
+	g, err := k.acquire(spec)
 	if err != nil {
-		r.err = retry.Permanent(err)
+		r.err = err
 		return r
 	}
 	if spec.onGrant != nil && !spec.onGrant(g) {
@@ -53,20 +57,51 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	g.IdempotencyKey, g.prompt = k.opts.IdempotencyKey, k.prompt
 	g.setModel(k.opts.Model)
 	begun := time.Now()
-	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout(spec.bounded))
+	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout())
 	value, verdict, err := k.releaseOnPanic(own, g)
-	r.value, r.err = value, retryHint(verdict, err)
+	latency := time.Since(begun)
+	verdict, elsewhere := k.applyVerdict(g, verdict, latency)
+	r.value, r.err = value, k.pool.retryHint(verdict, err, elsewhere)
+	if verdict.Outcome == Overloaded && status(value, err) == http.StatusTooManyRequests {
+		r.err = retry.Uncounted(r.err) // a 429 has no effect, whatever its reason
+	}
 	r.attempt = Attempt{
 		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
-		Latency: time.Since(begun), Status: status(value, err),
+		Latency: latency, Status: status(value, err),
 	}
-	c.applyVerdict(g, verdict, r.attempt.Latency)
 	k.recordDuration(g, spec, verdict, begun)
 	return r
 }
 
-// acquire waits for admission, for what is left of Options.MaxWait.
-func (k *call[T]) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
+// acquire returns a grant of an account and key that haven't refused the call. Its error has a hint.
+func (k *call[T]) acquire(spec attemptSpec) (*Grant, error) {
+	c := k.pool
+	r := &k.refusals
+	r.mu.Lock()
+	refused := r.accounts
+	r.mu.Unlock()
+	if len(refused) > 0 {
+		spec.request.Exclude = slices.Concat(spec.request.Exclude, refused)
+	}
+	spec.request.Exclude, _ = c.missing.exclude(spec.request.Model, c.admission.Accounts, spec.request.Exclude, time.Now())
+	for tries := 0; ; tries++ {
+		g, err := k.acquireInTime(spec.bounded, spec.request)
+		if err != nil {
+			return nil, retry.Permanent(err)
+		}
+		r.mu.Lock()
+		again := slices.ContainsFunc(r.keys, func(k keyName) bool { return k.name == g.admission.Key() })
+		r.mu.Unlock()
+		if !again || tries >= maxDeclined {
+			return g, nil
+		}
+		g.admission.Decline()
+		spec.request.Retry = true
+	}
+}
+
+// acquireInTime waits for admission, for what is left of Options.MaxWait.
+func (k *call[T]) acquireInTime(ctx context.Context, r admission.Request) (*Grant, error) {
 	if k.opts.MaxWait == 0 {
 		return k.pool.acquire(ctx, r)
 	}

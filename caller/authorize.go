@@ -51,7 +51,7 @@ func (g *Grant) Authorize(ctx context.Context, r *http.Request) error {
 // direct prepares an attempt's request for the granted account: its URL, its name of the model, and the key's credentials.
 // named is the model as the request names it.
 func (g *Grant) direct(ctx context.Context, r *http.Request, named string) error {
-	if where := g.place(); where != nil {
+	if where := g.site(); where != nil {
 		if err := (rename{g.model, named, g.Model}).apply(r); err != nil {
 			return err
 		}

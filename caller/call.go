@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 //	anything else                               ClientError
 //
 // An error marked by retry.Permanent isn't tried again. f must be safe to repeat, unless Options.Idempotency is
-// IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns.
+// IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns; if it returns
+// an *http.Response, when that response's body has been read to its end or closed, and so long its context goes on.
 //
 // Do returns the value of the last attempt. Its error is an *Error.
 func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, *Grant) (T, error)) (T, error) {
@@ -33,9 +35,15 @@ func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, 
 		cost, k.prompt = c.settings.calibrate(k.opts.Model, cost)
 	}
 	k.send = func(ctx context.Context, g *Grant) (T, Verdict, error) {
-		defer g.finishAttempt()
+		goesOn := false
+		defer func() {
+			if !goesOn {
+				g.finishAttempt()
+			}
+		}()
 		value, err := f(ctx, g)
 		v := c.judgeError(ctx, err)
+		goesOn = err == nil && holdsPermit(value, g)
 		if s, ok := errors.AsType[*StatusError](err); ok {
 			c.observe(g, s.response())
 		}
@@ -46,6 +54,17 @@ func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, 
 	}
 	charged := cost // a variable that isn't assigned again doesn't go to the heap
 	return withDedup(ctx, c, k.opts.DedupKey, func(ctx context.Context) (T, error) { return k.run(ctx, charged) })
+}
+
+// holdsPermit lets the body of a response that a function of Do returned end the attempt. It reports whether there is one to
+// read.
+func holdsPermit(value any, g *Grant) bool {
+	res, ok := value.(*http.Response)
+	if !ok || res == nil || res.Body == nil || res.Body == http.NoBody || !g.ctx.answered() {
+		return false
+	}
+	res.Body = &heldBody{res.Body, g}
+	return true
 }
 
 // call is one call of a pool, made by Do or Transport.
@@ -60,8 +79,9 @@ type call[T any] struct {
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
+	refusals   refusals
 	ctx        context.Context // the call's own
-	bounded    bool            // Timeout ends the call if its context doesn't
+	until      time.Time       // when Timeout ends the call; zero: it doesn't
 	kind       string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
 	last       Attempt         // Number is 0 if it got no key
 	sent       int             // attempts that got a key
@@ -88,9 +108,9 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	c.summaries.start(c)
 	begun := c.stats.call()
 	k.ctx = ctx
-	bounded, cancel, earlier := c.settings.withTimeout(ctx, &k.opts)
+	bounded, cancel, until := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
-	k.bounded = earlier
+	k.until = until
 	if c.settings.hasDeadline(ctx, &k.opts) {
 		k.kind = k.opts.Model + "\x00" + k.endpoint
 	}
@@ -99,7 +119,9 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	if k.discard != nil {
 		discard = []func(T){k.discard}
 	}
-	value, err := retry.Do(bounded, c.settings.Retry, func(_ context.Context, n int) (T, error) {
+	waits := closingContext{Context: bounded, closing: c.closing}
+	defer waits.end()
+	value, err := retry.Do(&waits, c.settings.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
 			c.attempted(k.last, true)
 		}

@@ -40,7 +40,7 @@ func TestCost_ThatNeverFitsIsRefused(t *testing.T) {
 func TestDeadline_IsRefusedBehindOthers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), unbounded)
+		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
 		if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,8 @@ import (
 var (
 	// ErrNeverFits: the call costs more than a limit allows in a whole period.
 	ErrNeverFits = errors.New("the call costs more than the limit ever allows: make it smaller or raise the limit")
+	// ErrSettlement: the cost given to Grant.Settle can't be true.
+	ErrSettlement = admission.ErrSettlement
 	// ErrNoKeys: every key is disabled. Error.RetryAfter is the time until the first is tried again.
 	ErrNoKeys = errors.New("every key is disabled: replace the keys or the account's means of payment")
 	// ErrDeadline: the call's send time would come after its deadline. Error.RetryAfter is the time until then. For

@@ -37,8 +37,8 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
 			return nil, c.settings.refused(err, r.Units)
 		}
-		if k := c.keyring.key(g.admission.Key()); k != nil {
-			g.Key, g.Account, g.key = g.admission.Key(), g.admission.Account(), k
+		if k := c.keyring.find(g.admission.Key()); k != nil {
+			g.Key, g.Account, g.key = k.ID, g.admission.Account(), k
 			return g, nil
 		}
 		g.admission.Decline()
@@ -49,12 +49,12 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 // Secret returns the secret of the granted key. It is empty for a key that has Authorize alone.
 func (g *Grant) Secret() string { return g.key.Secret.Reveal() }
 
-// place returns where the account's calls are sent; nil: as their requests say.
-func (g *Grant) place() *place { return g.pool.settings.places[g.Account] }
+// site returns where the account's calls are sent; nil: as their requests say.
+func (g *Grant) site() *site { return g.pool.settings.sites[g.Account] }
 
 // setModel sets the call's model, and what the account says of it.
 func (g *Grant) setModel(model string) {
-	where := g.place()
+	where := g.site()
 	g.model = model
 	g.Model, _ = where.model(model)
 	if where != nil && where.base != nil {
@@ -68,22 +68,26 @@ func (g *Grant) release() { g.admission.Release() }
 // Settle corrects the units that the call was charged to what it really cost, for each metric in actual: an excess is
 // refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
 // first call of Settle has an effect. It is for functions of Do; Transport settles by Profile.Usage.
-func (g *Grant) Settle(actual Cost) {
-	g.correct(actual, true, func(Metric, int64) bool { return true })
+//
+// A cost that can't be true is an error that matches ErrSettlement, and corrects nothing: less than 0, or more than the
+// charge by over twice a limit.
+func (g *Grant) Settle(actual Cost) error {
+	return g.correct(actual, true, func(Metric, int64) bool { return true })
 }
 
 // settle corrects the charged units for the metrics that the provider corrects, too. Of a response that isn't whole only
 // a shortfall counts, because the rest of the call's cost is unknown.
 func (g *Grant) settle(actual Cost, whole bool) {
-	g.correct(actual, whole, func(m Metric, difference int64) bool {
+	// Usage that can't be true corrects nothing. Hooks.UsageRead shows what the response says.
+	_ = g.correct(actual, whole, func(m Metric, difference int64) bool {
 		return (whole || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
 	})
 }
 
 // correct settles the differences that count, and calls Hooks.UsageRead.
-func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) {
+func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) error {
 	if g.settled.Swap(true) {
-		return
+		return nil
 	}
 	p := g.pool.settings
 	if whole {
@@ -94,7 +98,7 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 	var delta []int64
 	for i, m := range p.metrics {
 		n, ok := actual[m]
-		d := min(max(n, 0), maxUnits) - units[i]
+		d := min(max(n, -maxUnits), maxUnits) - units[i]
 		if !ok || d == 0 || !counts(m, d) {
 			continue
 		}
@@ -103,8 +107,11 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 		}
 		difference[m], delta[i] = d, d
 	}
+	var err error
 	if difference != nil {
-		g.admission.Settle(delta)
+		if err = g.admission.Settle(delta); err != nil {
+			difference = nil
+		}
 	}
 	if hook := p.Hooks.UsageRead; hook != nil {
 		estimated := Cost{}
@@ -116,4 +123,5 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 			Estimated: estimated, Actual: actual, Settled: difference,
 		})
 	}
+	return err
 }

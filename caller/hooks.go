@@ -53,6 +53,8 @@ type Block struct {
 	Account string
 	For     time.Duration // from now; for a disabled key or account, until it is tried again
 	Reason  string
+
+	name string // of the key in admission
 }
 
 // Usage is what a call cost.

@@ -19,29 +19,47 @@ const operatorFor = 10 * 365 * day
 // keyring finds the credentials of a key.
 type keyring struct {
 	mu    sync.Mutex                      // held while the keys change here and in admission, so that both get them in the same order
-	keys  atomic.Pointer[map[string]*Key] // by ID; never changed
+	byKey atomic.Pointer[map[string]*Key] // by the key's ID in admission, which has a fingerprint of the secret; never changed
 	names atomic.Pointer[[]string]        // of the accounts
 }
 
-// set replaces the keys.
-func (r *keyring) set(keys []Key) {
-	byID := make(map[string]*Key, len(keys))
+// set replaces the keys of a pool.
+func (r *keyring) set(pool string, keys []Key) {
+	byKey := make(map[string]*Key, len(keys))
 	var names []string
 	for _, k := range keys {
-		byID[k.ID] = &k
+		byKey[k.fingerprinted(pool)] = &k
 		if id := k.account(); !slices.Contains(names, id) {
 			names = append(names, id)
 		}
 	}
-	r.keys.Store(&byID)
+	r.byKey.Store(&byKey)
 	r.names.Store(&names)
 }
 
-// key returns a key; nil if it is gone.
-func (r *keyring) key(id string) *Key { return (*r.keys.Load())[id] }
+// find returns a key by its ID in admission; nil if the key is gone or its secret has changed.
+func (r *keyring) find(key string) *Key { return (*r.byKey.Load())[key] }
+
+// has reports whether there is a key of an ID.
+func (r *keyring) has(id string) bool {
+	for _, k := range *r.byKey.Load() {
+		if k.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// size returns the number of keys.
+func (r *keyring) size() int { return len(*r.byKey.Load()) }
 
 // accounts returns the accounts of the keys. It mustn't be changed.
 func (r *keyring) accounts() []string { return *r.names.Load() }
+
+// fingerprinted returns the ID of a pool's key in admission.
+func (k *Key) fingerprinted(pool string) string {
+	return admission.WithFingerprint(k.ID, k.Secret.fingerprint(pool))
+}
 
 // checkKeys returns an error that says everything that is wrong with keys.
 func checkKeys(all []Key) error {
@@ -92,7 +110,7 @@ func showsSecret(k Key) bool {
 }
 
 // SetKeys replaces the keys of this process while calls go on. A key that is gone gets no new calls. A key that stays
-// keeps its state and gets its new secret and weight. The other processes of the pool need the same keys. If SetKeys
+// keeps its state and gets its new weight. A key with a new secret starts anew: what was disabled was its former secret. The other processes of the pool need the same keys. If SetKeys
 // returns an error, nothing has changed.
 func (c *Pool) SetKeys(keys []Key) error {
 	if err := checkKeys(keys); err != nil {
@@ -100,7 +118,7 @@ func (c *Pool) SetKeys(keys []Key) error {
 	}
 	c.keyring.mu.Lock()
 	defer c.keyring.mu.Unlock()
-	c.keyring.set(keys) // first, so that no key is granted whose secret isn't there
+	c.keyring.set(c.settings.Name, keys) // first, so that no key is granted whose secret isn't there
 	c.admission.SetAccounts(c.settings.accountsOf(keys))
 	return nil
 }
@@ -130,9 +148,18 @@ func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(con
 	}
 }
 
+// Errors of Disable, Enable and EnableAccount.
+var (
+	errUnknownKey     = errors.New("this process has no key of this ID: use an ID of Config.Keys")
+	errUnknownAccount = errors.New("this process has no account of this name: use an Account of Config.Keys")
+)
+
 // Disable takes a key out of use in all processes until Enable. It returns when Redis has confirmed it. Calls that have
 // been admitted go on. Inspect and ErrNoKeys show the reason.
 func (c *Pool) Disable(ctx context.Context, key, reason string) error {
+	if !c.keyring.has(key) {
+		return c.instructed(key, errUnknownKey)
+	}
 	b := admission.Block{Key: key, For: operatorFor, Disabled: true, Reason: reason}
 	return c.instructed(key, c.admission.Block(ctx, b))
 }
@@ -140,12 +167,18 @@ func (c *Pool) Disable(ctx context.Context, key, reason string) error {
 // Enable puts a key that was disabled, by Disable or because the provider rejected it, back into use. It returns when Redis
 // has confirmed it. A cooldown goes on.
 func (c *Pool) Enable(ctx context.Context, key string) error {
+	if !c.keyring.has(key) {
+		return c.instructed(key, errUnknownKey)
+	}
 	return c.instructed(key, c.admission.Unblock(ctx, "", key))
 }
 
 // EnableAccount puts an account that was disabled because it was out of credit back into use. It returns when Redis has
 // confirmed it.
 func (c *Pool) EnableAccount(ctx context.Context, account string) error {
+	if !slices.ContainsFunc(c.admission.Accounts(), func(a admission.Account) bool { return a.ID == account }) {
+		return c.instructed(account, errUnknownAccount)
+	}
 	return c.instructed(account, c.admission.Unblock(ctx, account, ""))
 }
 

@@ -117,9 +117,20 @@ func TestCluster_FailoverKeepsCalls(t *testing.T) {
 	})
 }
 
-// The same holds under Sentinel.
+// The same holds under Sentinel, also if the replica lags behind: the master crashes, or hands over.
 func TestSentinel_FailoverKeepsCalls(t *testing.T) {
 	slow(t)
-	s := redistest.StartSentinel(t, 1)
-	onNodes(t, 2, func() redis.UniversalClient { return s.Client(t) }, func(func()) { s.Crash() })
+	for name, replace := range map[string]func(s *redistest.Sentinel){
+		"crash":    func(s *redistest.Sentinel) { s.Crash() },
+		"failover": func(s *redistest.Sentinel) { s.Failover() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := redistest.StartSentinel(t, 1)
+			onNodes(t, 2, func() redis.UniversalClient { return s.Client(t) }, func(goesOn func()) {
+				s.Master().LoseReplicas()
+				goesOn()
+				replace(s)
+			})
+		})
+	}
 }

@@ -148,7 +148,7 @@ func (c *circuits) open(endpoint string) (accounts []string, wait time.Duration)
 	for _, account := range c.accounts() {
 		least := time.Duration(math.MaxInt64)
 		for _, key := range account.Keys {
-			least = min(least, c.breaker.Remaining(breaker.Name{key.ID, endpoint}))
+			least = min(least, c.breaker.Remaining(breaker.Name{admission.WithoutFingerprint(key.ID), endpoint}))
 		}
 		if least == 0 {
 			all = false

@@ -78,6 +78,28 @@ func (b *meteredBody) settle(ended bool) {
 	}
 }
 
+// heldBody is a body that ends the attempt when it has been read to the end or closed.
+type heldBody struct {
+	io.ReadCloser
+	grant *Grant
+}
+
+// Read reads from the body. Its end or an error ends the attempt.
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.grant.finishAttempt()
+	}
+	return n, err
+}
+
+// Close closes the body and ends the attempt.
+func (b *heldBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.grant.finishAttempt()
+	return err
+}
+
 // replayBody is the body of an error response: the beginning, which was read to judge the response, and the rest. Its
 // permit has been released.
 type replayBody struct {

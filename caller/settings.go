@@ -26,13 +26,14 @@ const (
 	DefaultSessionTTL    = 10 * time.Second
 	DefaultMaxWaiting    = 100_000
 	DefaultAging         = 30 * time.Second
+	DefaultMaxRejection  = time.Hour
 )
 
 // settings are a Config that has been checked, with its defaults filled in.
 type settings struct {
 	Config
 	base    *url.URL // of requests; nil: scheme and host
-	places  places
+	sites   sites
 	metrics []Metric // that limits count; a call's units are by their index
 	index   []int    // of each limit's metric
 	params  []gcraParams
@@ -53,6 +54,7 @@ func newSettings(cfg Config) (*settings, error) {
 	cfg.Tuning.Horizon = cmp.Or(cfg.Tuning.Horizon, DefaultHorizon)
 	cfg.Tuning.SessionTTL = cmp.Or(cfg.Tuning.SessionTTL, DefaultSessionTTL)
 	cfg.Tuning.MaxWaiting = cmp.Or(cfg.Tuning.MaxWaiting, DefaultMaxWaiting)
+	cfg.Tuning.MaxRejection = cmp.Or(cfg.Tuning.MaxRejection, DefaultMaxRejection)
 	cfg.Tuning.Aging = cmp.Or(cfg.Tuning.Aging, DefaultAging)
 	cfg.Strategy = cmp.Or(cfg.Strategy, LeastLoaded)
 	if cfg.Tuning.SessionName == "" {
@@ -96,6 +98,10 @@ func (p *settings) checkPool() error {
 	}
 	if p.Tuning.Aging < 0 {
 		errs = append(errs, fmt.Errorf("Tuning.Aging is %v: use 0 for the default of %v, or more", p.Tuning.Aging, DefaultAging))
+	}
+	if p.Tuning.MaxRejection < 0 {
+		errs = append(errs, fmt.Errorf("Tuning.MaxRejection is %v: use 0 for the default of %v, or more",
+			p.Tuning.MaxRejection, DefaultMaxRejection))
 	}
 	if !p.Strategy.known() {
 		errs = append(errs, fmt.Errorf("Strategy is %q: use least_loaded, round_robin or first_available", p.Strategy))

@@ -203,3 +203,24 @@ func TestDeadline_ReckonsWithTheDuration(t *testing.T) {
 		}
 	})
 }
+
+// A 429 that says that the provider is busy is waited out, too.
+func TestThrottled_ABusyProviderIsWaitedOut(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, server *testkit.BubbleServer) {
+		c := join(t, server.Client(t), func(cfg *caller.Config) {
+			cfg.Profile.Judge = func(*http.Response, []byte) caller.Verdict {
+				return caller.Verdict{Outcome: caller.Overloaded, Scope: caller.ScopeProvider}
+			}
+		})
+		n := 0
+		_, err := caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			if n++; n < 10 {
+				return 0, &caller.StatusError{StatusCode: http.StatusTooManyRequests}
+			}
+			return 0, nil
+		})
+		if err != nil || n != 10 {
+			t.Errorf("got %v after %d attempts, want success at the tenth", err, n)
+		}
+	})
+}

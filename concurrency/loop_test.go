@@ -18,7 +18,7 @@ import (
 func TestLoop_IsSharedByTheSemaphoresOfAClient(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	const n = 300
+	const n = 500
 	before := runtime.NumGoroutine()
 	var all, others []*Semaphore
 	for i := range n {
@@ -36,6 +36,9 @@ func TestLoop_IsSharedByTheSemaphoresOfAClient(t *testing.T) {
 	list := rdb.ClientList(t.Context()).Val()
 	if subscribed := strings.Count(list, " sub=") - strings.Count(list, " sub=0"); subscribed != 1 {
 		t.Errorf("connections with a subscription: got %d, want 1", subscribed)
+	}
+	if own := strings.Count(list, "\n"); own > 20 {
+		t.Errorf("connections of %d semaphores: got %d, want at most 20", n, own)
 	}
 	if more := runtime.NumGoroutine() - before; more > 20 {
 		t.Errorf("goroutines of %d semaphores: got %d, want at most 20", n, more)

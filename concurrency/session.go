@@ -146,17 +146,17 @@ func (s *session) nextReport(q *queue, now time.Time) time.Time {
 	if s.demandFell { // Redis sets permits aside for it; the delay bounds the reports of many waiters that leave
 		by(s.reportedAt.Add(s.cfg.PollInterval / 10))
 	}
-	if s.reportNow || s.demandRose && waiting || s.hasSurplus(waiting) {
+	if s.dueNow(waiting) {
 		by(now)
 	}
 	if waiting || s.reportedNeed { // if the waiters are gone, so that Redis doesn't count them any more
 		by(s.reportedAt.Add(s.cfg.PollInterval))
 	}
-	if waiting && !s.askAt.IsZero() {
-		by(s.askAt)
-	}
-	if !waiting {
+	switch {
+	case !waiting:
 		s.nextIdleReport(by, now)
+	case !s.askAt.IsZero():
+		by(s.askAt)
 	}
 	if !s.samples.since.IsZero() {
 		by(s.samples.due(s.cfg.Adaptive, s.reportedAt))
@@ -168,6 +168,11 @@ func (s *session) nextReport(q *queue, now time.Time) time.Time {
 		return s.retryAt
 	}
 	return at
+}
+
+// dueNow reports whether a report is due at once.
+func (s *session) dueNow(waiting bool) bool {
+	return s.reportNow || s.demandRose && waiting || s.hasSurplus(waiting)
 }
 
 // nextIdleReport adds the times at which a process without waiters returns unused permits, and removes its row.

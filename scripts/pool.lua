@@ -120,6 +120,16 @@
 -- Expects core.lua and semaphore_adaptive.lua. Leaves the
 -- arguments; limits and groups; arg and num, which return the next argument.
 
+-- lazily makes the functions of a table when one of them is first called. Most calls need few functions, and making all
+-- would take a quarter of their time.
+local function lazily(module, make)
+  setmetatable(module, { __index = function(_, name)
+    setmetatable(module, nil)
+    make()
+    return rawget(module, name)
+  end })
+end
+
 local call = {
   LAYOUT = 0, PERMITS = 0, COOLDOWN = 0, DISABLED = 0, NONE = 0, EXCLUDED = 0, session = 0, ttl = 0, horizon = 0,
   strategy = 0, account_list = 0, permits_limited = 0, adaptive = 0, wall = 0, seq = 0, known_origin = 0,
@@ -152,25 +162,25 @@ call.known_seq, call.known_sessions = ARGV[14] + 0, ARGV[15] + 0
 call.adaptive = ARGV[7] ~= '' and read_parameters(ARGV[7])
 local metrics, reported_held = ARGV[5] + 0, ARGV[16]
 
-local argi = 16
+local argi, argv = 16, ARGV
 local function arg()
   argi = argi + 1
-  return ARGV[argi]
+  return argv[argi]
 end
 local function num() -- adding 0 makes a number of text at a third of what tonumber costs
   argi = argi + 1
-  return ARGV[argi] + 0
+  return argv[argi] + 0
 end
 
 -- Tables with many fields are made in one go, so that they needn't grow: most of what a call costs is the making of
 -- tables, strings and functions.
 local limits = {}
 for i = 1, num() do
-  local scope = ARGV[argi + 3]
+  local scope = argv[argi + 3]
   limits[i] = {
-    index = ARGV[argi + 1] + 0, tail = ':' .. ARGV[argi + 2], scope = scope, head = scope == 'key' and 't:k:' or 't:',
-    metric = ARGV[argi + 4] + 0, interval = ARGV[argi + 5] + 0, burst = ARGV[argi + 6] + 0, limit = ARGV[argi + 7] + 0,
-    grows = ARGV[argi + 8] == '1', ends = ARGV[argi + 9] + 0, period = ARGV[argi + 10] + 0,
+    index = argv[argi + 1] + 0, tail = ':' .. argv[argi + 2], scope = scope, head = scope == 'key' and 't:k:' or 't:',
+    metric = argv[argi + 4] + 0, interval = argv[argi + 5] + 0, burst = argv[argi + 6] + 0, limit = argv[argi + 7] + 0,
+    grows = argv[argi + 8] == '1', ends = argv[argi + 9] + 0, period = argv[argi + 10] + 0,
   }
   argi = argi + 10
 end
@@ -186,6 +196,6 @@ for i = 1, num() do
   end
   group.size, group.text = num(), arg()
   group.first = argi + 1 -- where the number of targets stands that the demands look at first
-  argi = group.first + ARGV[group.first]
+  argi = group.first + argv[group.first]
   groups[i] = group
 end

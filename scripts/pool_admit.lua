@@ -7,8 +7,8 @@
 -- take_turn moves the turn of this session ahead by what n calls on a target take of the pool.
 function admission.take_turn(target, d, n)
   local takes = 0
-  for i, cost in ipairs(d.units) do
-    takes = math.max(takes, target.counters[i].limit.interval * cost * n)
+  for i = 1, d.n do
+    takes = math.max(takes, target.counters[i].limit.interval * d.units[i] * n)
   end
   admission.turn = math.max(admission.turn, math.min(admission.turn + takes * admission.shares / d.group.size,
     state.now + 2 * d.bound))
@@ -17,7 +17,7 @@ end
 -- next_key returns the key that is next: one on trial first, for one call.
 function admission.next_key(target, d, n)
   target.used = target.used + n / target.weight
-  if call.strategy == 'round_robin' or target.several then
+  if target.turn then
     local its = admission.turn_of(target, d.group)
     if call.strategy == 'round_robin' then
       admission.round = math.max(admission.round, its.round)
@@ -49,7 +49,7 @@ function admission.charge(target, d, n)
   if send_at <= state.now then
     send_at, admission.delayed = state.now, call.NONE
   end
-  for i = 1, #units do
+  for i = 1, d.n do
     if units[i] > 0 then
       counting.counter_charge(target.counters[i], send_at, units[i] * n)
     end
@@ -72,88 +72,114 @@ function admission.charge(target, d, n)
   admission.size = admission.size + 4
 end
 
-function admission.ask_again(at)
-  admission.wake = math.min(admission.wake, math.max(0, at - state.now))
-end
+-- make_waiting makes the functions for demands that no candidate can serve at once, which most calls don't need.
+function admission.make_waiting()
+  function admission.ask_again(at)
+    admission.wake = math.min(admission.wake, math.max(0, at - state.now))
+  end
 
--- why_closed returns what delays a demand none of whose targets is open.
-function admission.why_closed(d)
-  local back, disabled, why = math.huge, true, ''
-  for _, target in ipairs(d.targets) do
-    back, disabled = math.min(back, target.back), disabled and target.disabled
-  end
-  admission.ask_again(back)
-  if not disabled then
-    return call.COOLDOWN
-  end
-  blocking.targets_usable(d.group.targets, d.group)
-  for _, target in ipairs(d.group.targets) do
-    if not target.disabled then -- it is excluded
-      return call.EXCLUDED
+  -- why_closed returns what delays a demand none of whose targets is open.
+  function admission.why_closed(d)
+    local back, disabled, why = math.huge, true, ''
+    for _, target in ipairs(d.targets) do
+      back, disabled = math.min(back, target.back), disabled and target.disabled
     end
-    why = target.reason or why
+    admission.ask_again(back)
+    if not disabled then
+      return call.COOLDOWN
+    end
+    blocking.targets_usable(d.group.targets, d.group)
+    for _, target in ipairs(d.group.targets) do
+      if not target.disabled then -- it is excluded
+        return call.EXCLUDED
+      end
+      why = target.reason or why
+    end
+    admission.reason = admission.reason ~= '' and admission.reason or why
+    return call.DISABLED
   end
-  admission.reason = admission.reason ~= '' and admission.reason or why
-  return call.DISABLED
-end
 
--- why_none returns what delays a demand for which there is no target to choose.
-function admission.why_none(d, no_permit)
-  if no_permit then
-    admission.poll = true
-    if state.hold > state.now then
-      admission.ask_again(state.hold)
+  -- why_none returns what delays a demand for which there is no target to choose.
+  function admission.why_none(d, no_permit)
+    if no_permit then
+      admission.poll = true
+      if state.hold > state.now then
+        admission.ask_again(state.hold)
+      end
+      return call.PERMITS
     end
-    return call.PERMITS
-  end
-  for _, target in ipairs(d.targets) do
-    if not target.closed then
-      return call.NONE -- earlier calls have reserved it
+    for _, target in ipairs(d.targets) do
+      if not target.closed then
+        return call.NONE -- earlier calls have reserved it
+      end
     end
+    return admission.why_closed(d)
   end
-  return admission.why_closed(d)
-end
 
--- reserve keeps a target for a demand that must wait, and returns the limit that delays it. Later demands skip a
--- reserved target. A daily count is not reserved: what is left of it may still fit a smaller call.
-function admission.reserve(target, d, ahead, my_turn)
-  local limit
-  for i = 1, #target.limits do
-    if target.limits[i].index == target.binding then
-      limit = target.limits[i]
+  -- reserve keeps a target for a demand that must wait, and returns the limit that delays it. Later demands skip a
+  -- reserved target. A daily count is not reserved: what is left of it may still fit a smaller call.
+  function admission.reserve(target, d, ahead, my_turn)
+    local limit
+    for i = 1, #target.limits do
+      if target.limits[i].index == target.binding then
+        limit = target.limits[i]
+      end
+    end
+    target.reserved = limit.ends == 0
+    local at = target.bookable_at - ahead
+    if not my_turn then
+      at = math.min(at, math.max(admission.turn - d.bound, target.bookable_at - d.reach))
+    end
+    admission.ask_again(at)
+    return target.binding
+  end
+
+  -- note_idle notes which accounts can't be used, for the fair shares of permits.
+  function admission.note_idle(d)
+    for _, target in ipairs(d.targets) do
+      if not target.key then
+        if target.closed then
+          permit.mark_idle(target.account, target.back)
+        elseif target.send_at - state.now > 2 * call.horizon then
+          permit.mark_idle(target.account, target.send_at)
+        else
+          permit.mark_idle(target.account, 0)
+        end
+      end
     end
   end
-  target.reserved = limit.ends == 0
-  local at = target.bookable_at - ahead
-  if not my_turn then
-    at = math.min(at, math.max(admission.turn - d.bound, target.bookable_at - d.reach))
+
+  -- all_targets returns the targets of a demand's group without those that it excludes, beginning at its first candidate.
+  function admission.all_targets(d)
+    local group = d.group
+    if not group.whole then
+      group.whole = true
+      for text in string.gmatch(group.text, '([^\n]+)\n') do
+        targets.add_target(group, text)
+      end
+      hash.fetch()
+    end
+    local list, first = {}, call.strategy ~= 'first_available' and d.targets[1] and d.targets[1].index or 0
+    for i = 0, group.size - 1 do
+      local target = group.targets[(first + i) % group.size + 1]
+      if not d.excluded[target.index + 1] then
+        list[#list + 1] = target
+      end
+    end
+    return list
   end
-  admission.ask_again(at)
-  return target.binding
 end
 
 -- grow lets the bursts of a demand's targets grow to what its calls cost.
 function admission.grow(d)
-  for i = 1, #d.units do
-    for k = 1, (d.group.grows or d.group.differ) and #d.targets or 0 do
+  if not (d.group.grows or d.group.differ) then
+    return
+  end
+  for i = 1, d.n do
+    for k = 1, #d.targets do
       local target = d.targets[k]
       if not target.closed and counting.may_grow(target.limits[i], d.units[i]) then
         counting.counter_grow(target.counters[i], d.units[i])
-      end
-    end
-  end
-end
-
--- note_idle notes which accounts can't be used, for the fair shares of permits.
-function admission.note_idle(d)
-  for _, target in ipairs(d.targets) do
-    if not target.key then
-      if target.closed then
-        permit.mark_idle(target.account, target.back)
-      elseif target.send_at - state.now > 2 * call.horizon then
-        permit.mark_idle(target.account, target.send_at)
-      else
-        permit.mark_idle(target.account, 0)
       end
     end
   end
@@ -195,26 +221,6 @@ function admission.admit_on(d, n, at_once)
   return 0, call.NONE
 end
 
--- all_targets returns the targets of a demand's group without those that it excludes, beginning at its first candidate.
-function admission.all_targets(d)
-  local group = d.group
-  if not group.whole then
-    group.whole = true
-    for text in string.gmatch(group.text, '([^\n]+)\n') do
-      targets.add_target(group, text)
-    end
-    hash.fetch()
-  end
-  local list, first = {}, call.strategy ~= 'first_available' and d.targets[1] and d.targets[1].index or 0
-  for i = 0, group.size - 1 do
-    local target = group.targets[(first + i) % group.size + 1]
-    if not d.excluded[target.index + 1] then
-      list[#list + 1] = target
-    end
-  end
-  return list
-end
-
 -- admit books up to n calls of a demand, and returns how many it could not, and why.
 local function admit(d, n)
   d.bound = math.max(call.horizon, 4 * d.reach)
@@ -223,6 +229,9 @@ local function admit(d, n)
     if n == 0 then
       return 0, call.NONE
     end
+  end
+  if not admission.all_targets then
+    admission.make_waiting()
   end
   d.targets = admission.all_targets(d)
   return admission.admit_on(d, n, false)
@@ -236,29 +245,32 @@ for i = 14, admission.size, 2 do
 end
 for g = 1, demands do
   local n, group, reach, preferred, excludes = num(), groups[num()], num() / 1000000, num() - 1, num()
-  local excluded, first_looked_at, cost, units = {}, {}, {}, {}
+  local excluded, first_looked_at = {}, { false, false }
   for _ = 1, excludes do
     excluded[num()] = true
   end
+  first_looked_at[1], first_looked_at[2] = nil, nil
   for i = 1, num() do
     first_looked_at[i] = group.candidates[num()]
   end
-  for m = 1, metrics do
-    cost[m] = num()
-  end
-  local bookable_after, send_after, shared = {}, {}, {}
-  for i, limit in ipairs(group.limits) do
-    units[i] = cost[limit.metric]
+  -- Made with room for the usual number of limits, so that they needn't grow.
+  local units, bookable_after, send_after, shared = { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }, { 0, 0, 0, 0 }
+  local its = group.limits
+  for i = 1, #its do
+    local limit = its[i]
+    local cost = argv[argi + limit.metric] + 0
+    units[i] = cost
     if limit.ends == 0 then
-      bookable_after[i] = gcra_send_at(0, -math.huge, limit.interval, limit.burst, 1)
-      send_after[i] = gcra_send_at(0, -math.huge, limit.interval, limit.burst, units[i])
+      bookable_after[i] = (1 - limit.burst) * limit.interval
+      send_after[i] = (cost - limit.burst) * limit.interval
       shared[i] = limit
     end
   end
+  argi = argi + metrics
   local over, why = admit({
     group = group, targets = first_looked_at, excluded = excluded, excludes = excludes, reach = reach, preferred =
       preferred, bound = 0,
-    units = units, bookable_after = bookable_after, send_after = send_after, limits = shared,
+    units = units, n = #its, bookable_after = bookable_after, send_after = send_after, limits = shared,
   }, n)
   admission.left = admission.left + over
   if admission.binding == call.NONE then
@@ -269,5 +281,5 @@ end
 
 -- What was released and isn't used here goes to those that wait, whatever their share.
 if permit.contended and state.own and state.own.sum > sum_reported then
-  serve_queue(true)
+  permit.serve_queue(true)
 end

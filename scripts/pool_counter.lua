@@ -8,79 +8,99 @@
 -- Expects pool_session.lua. Leaves counter_at and the functions on a counter c; charged, the counters to be written.
 
 local counting = {
-  SLOWEST = 0, DAY = 0, LARGEST = 0, share_now = 0, own_limit = 0, set_burst = 0, read_count = 0, read_more = 0,
-  counters = 0, unlimited = 0, counter_at = 0, counter_times = 0, counter_room = 0, charged = 0, n_charged = 0, counter_changed = 0,
-  counter_charge = 0, may_grow = 0, counter_grow = 0
+  SLOWEST = 0, DAY = 0, LARGEST = 0, counters = 0, unlimited = 0, counter_at = 0, counter_times = 0, counter_room = 0, charged = 0, n_charged = 0, counter_changed = 0,
+  counter_charge = 0, may_grow = 0,
 }
+
+-- Counts, and limits that are not as they are configured.
+lazily(counting, function()
+  -- share_now returns the share of the rate that a counter runs at, and when it was last lowered.
+  function counting.share_now(c)
+    local more = c.more
+    if not more then
+      return 1, 0
+    end
+    return math.min(1, more.share + (state.now - more.since) / more.recovery), more.since
+  end
+
+  -- own_limit gives a counter a limit of its own: one that is slower than configured, or has another burst.
+  function counting.own_limit(c)
+    local l = c.limit
+    if not l.own then
+      c.limit = {
+        own = true, index = l.index, metric = l.metric, interval = l.interval, burst = l.burst, limit = l.limit,
+        period = l.period, memory = math.max(60, 10 * l.limit * l.interval), -- for how long a grown burst is kept
+      }
+      c.more = c.more or { burst = 0, burst_until = 0, share = 1, since = 0, recovery = 1 }
+    end
+    return c.limit
+  end
+
+  -- set_burst gives a limit another burst, and the interval that goes with it: (W+J)/(N-B+1).
+  function counting.set_burst(limit, burst)
+    local n = limit.limit
+    limit.interval = limit.interval * (n - limit.burst + 1) / (n - burst + 1)
+    limit.burst = burst
+  end
+
+  function counting.read_count(c, text)
+    local ends, used = 0, 0
+    if text then
+      ends, used = hash.numbers(string.match(text, '^c (%S+) (%S+)$'))
+      if not used then
+        hash.broken(c.name)
+        ends, used = 0, 0
+      end
+    end
+    if ends <= call.wall then
+      ends, used = c.limit.ends, 0
+      if ends <= call.wall then -- the process's clock is late, or the call was under way for long
+        ends = ends + (math.floor((call.wall - ends) / counting.DAY) + 1) * counting.DAY
+      end
+    end
+    c.ends, c.used = ends, used
+  end
+
+  -- read_more reads a counter whose limit isn't as it is configured.
+  function counting.read_more(c, text)
+    local tat, burst, burst_until, share, since, recovery =
+      hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
+    if not recovery or recovery <= 0 or burst < 0 or share <= 0 then
+      hash.broken(c.name)
+      return
+    end
+    c.tat, c.more = tat, { burst = burst, burst_until = burst_until, share = share, since = since, recovery = recovery }
+    local l = counting.own_limit(c)
+    l.interval = l.interval / counting.share_now(c)
+    if burst > 0 and burst_until > state.now then
+      counting.set_burst(l, math.max(l.burst, burst))
+    else
+      c.more.burst, c.more.burst_until = 0, 0
+    end
+  end
+
+  -- counter_grow lets a counter's burst grow to what a call costs, because a call that costs more than the burst takes
+  -- about twice its cost of the limit. In a window in which the burst grows from B to C, C-B units more than the limit
+  -- could be admitted; so they are charged, unless the counter was idle for as long. A burst that isn't needed for a
+  -- while is dropped, which is safe at any time.
+  function counting.counter_grow(c, units)
+    local l = counting.own_limit(c)
+    if units > l.burst then
+      local extra = units - l.burst
+      counting.set_burst(l, units)
+      extra = extra * l.interval
+      c.tat = math.max(c.tat, state.now - extra) + extra
+    elseif c.more.burst_until - state.now > l.memory * 0.9 then
+      return
+    end
+    c.more.burst, c.more.burst_until = l.burst, state.now + l.memory
+    counting.counter_changed(c)
+  end
+end)
 
 counting.SLOWEST = 0.05 -- of a limit's rate
 counting.DAY = 86400
 counting.LARGEST = 0.25 -- of a limit, that a burst grows to
-
--- share_now returns the share of the rate that a counter runs at, and when it was last lowered.
-function counting.share_now(c)
-  local more = c.more
-  if not more then
-    return 1, 0
-  end
-  return math.min(1, more.share + (state.now - more.since) / more.recovery), more.since
-end
-
--- own_limit gives a counter a limit of its own: one that is slower than configured, or has another burst.
-function counting.own_limit(c)
-  local l = c.limit
-  if not l.own then
-    c.limit = {
-      own = true, index = l.index, metric = l.metric, interval = l.interval, burst = l.burst, limit = l.limit,
-      period = l.period, memory = math.max(60, 10 * l.limit * l.interval), -- for how long a grown burst is kept
-    }
-    c.more = c.more or { burst = 0, burst_until = 0, share = 1, since = 0, recovery = 1 }
-  end
-  return c.limit
-end
-
--- set_burst gives a limit another burst, and the interval that goes with it: (W+J)/(N-B+1).
-function counting.set_burst(limit, burst)
-  local n = limit.limit
-  limit.interval = limit.interval * (n - limit.burst + 1) / (n - burst + 1)
-  limit.burst = burst
-end
-
-function counting.read_count(c, text)
-  local ends, used = 0, 0
-  if text then
-    ends, used = hash.numbers(string.match(text, '^c (%S+) (%S+)$'))
-    if not used then
-      hash.broken(c.name)
-      ends, used = 0, 0
-    end
-  end
-  if ends <= call.wall then
-    ends, used = c.limit.ends, 0
-    if ends <= call.wall then -- the process's clock is late, or the call was under way for long
-      ends = ends + (math.floor((call.wall - ends) / counting.DAY) + 1) * counting.DAY
-    end
-  end
-  c.ends, c.used = ends, used
-end
-
--- read_more reads a counter whose limit isn't as it is configured.
-function counting.read_more(c, text)
-  local tat, burst, burst_until, share, since, recovery =
-    hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
-  if not recovery or recovery <= 0 or burst < 0 or share <= 0 then
-    hash.broken(c.name)
-    return
-  end
-  c.tat, c.more = tat, { burst = burst, burst_until = burst_until, share = share, since = since, recovery = recovery }
-  local l = counting.own_limit(c)
-  l.interval = l.interval / counting.share_now(c)
-  if burst > 0 and burst_until > state.now then
-    counting.set_burst(l, math.max(l.burst, burst))
-  else
-    c.more.burst, c.more.burst_until = 0, 0
-  end
-end
 
 counting.counters = {} -- by field
 
@@ -169,24 +189,6 @@ end
 -- may_grow returns whether the burst of a limit's counters grows for a call of some cost.
 function counting.may_grow(limit, units)
   return limit.grows and limit.ends == 0 and units > limit.burst and units <= limit.limit * counting.LARGEST
-end
-
--- counter_grow lets a counter's burst grow to what a call costs, because a call that costs more than the burst takes
--- about twice its cost of the limit. In a window in which the burst grows from B to C, C-B units more than the limit
--- could be admitted; so they are charged, unless the counter was idle for as long. A burst that isn't needed for a
--- while is dropped, which is safe at any time.
-function counting.counter_grow(c, units)
-  local l = counting.own_limit(c)
-  if units > l.burst then
-    local extra = units - l.burst
-    counting.set_burst(l, units)
-    extra = extra * l.interval
-    c.tat = math.max(c.tat, state.now - extra) + extra
-  elseif c.more.burst_until - state.now > l.memory * 0.9 then
-    return
-  end
-  c.more.burst, c.more.burst_until = l.burst, state.now + l.memory
-  counting.counter_changed(c)
 end
 
 local function counter_write(c)

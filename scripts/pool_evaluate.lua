@@ -12,7 +12,7 @@ local admission = {
     round = 0,
   turn_of = 0, evaluate = 0, evaluate_all = 0, open_targets = 0, choose_target = 0, ready_calls = 0, take_turn = 0,
   next_key = 0, charge = 0, ask_again = 0, why_closed = 0, why_none = 0, reserve = 0, grow = 0, note_idle = 0,
-  admit_on = 0, all_targets = 0
+  admit_on = 0, all_targets = false, make_waiting = 0
 }
 
 local others_waiting = sessions.sums.waiting
@@ -56,7 +56,7 @@ end
 function admission.evaluate(target, d)
   local bookable_at, send_at, its_binding = 0, 0, call.NONE
   local units, its_counters = d.units, target.counters
-  for i = 1, #units do
+  for i = 1, d.n do
     local cost = units[i]
     if cost > 0 then
       local c = its_counters[i]
@@ -105,7 +105,7 @@ function admission.open_targets(list)
   for i = 1, #list do
     local target = list[i]
     if not target.counters then
-      local its_counters, fields, its = {}, target.fields, target.limits
+      local its_counters, fields, its = { false, false, false, false }, target.fields, target.limits
       for k = 1, #its do
         its_counters[k] = fields[k] and counting.counter_at(its[k], fields[k]) or counting.unlimited
       end
@@ -146,7 +146,7 @@ function admission.ready_calls(target, d, n)
     n = math.min(n, permit.room(), target.account.permits - target.account.taken)
   end
   local units = d.units
-  for i = 1, #units do
+  for i = 1, d.n do
     if units[i] > 0 then
       local fit = counting.counter_room(target.counters[i], units[i])
       if fit < n then

@@ -15,7 +15,7 @@
 -- error LOST ends the script here.
 
 local sessions = {
-  sums = 0, write_session = 0, held_before = 0, read_taken = 0, end_lease = 0, others_of = 0
+  sums = 0, write_session = 0, held_before = 0, read_taken = 0, others_of = 0
 }
 
 local function add(session_read, sign)
@@ -35,6 +35,75 @@ local function add(session_read, sign)
   sessions.sums.set_aside = sessions.sums.set_aside + sign * s.set_aside
 end
 
+-- What is done once a TTL.
+lazily(sessions, function()
+  -- end_lease takes a session's permits back. Its field stays, for the seq.
+  function sessions.end_lease(name, s)
+    if s.ticket > 0 then
+      hash.drop(string.format('n:%.0f', s.ticket))
+    end
+    targets.parse_held(s.held, function(account)
+      targets.account_of(account)
+    end)
+    s.ends, s.waiting, s.want_permits, s.set_aside, s.ticket, s.sum, s.held = state.now + state.KEEP, 0, 0, 0, 0, 0, ''
+    sessions.write_session(name, s)
+  end
+
+  function sessions.sweep()
+    local ids, seen, list = {}, { [call.session] = true }, hash.get('q') or ''
+    for id in string.gmatch(list, '%S+') do
+      if not seen[id] then
+        seen[id] = true
+        ids[#ids + 1] = id
+        hash.want('s:' .. id)
+      end
+    end
+    hash.fetch()
+    sessions.sums.sessions, sessions.sums.waiting, sessions.sums.contenders, sessions.sums.queue,
+      sessions.sums.set_aside = 0, 0, 0, 0, 0
+    state.sweep_at = state.now + call.ttl
+    local taken, alive = {}, state.own and { call.session } or {}
+    local function take(name, n)
+      targets.account_of(name)
+      taken[name] = (taken[name] or 0) + n
+    end
+    for i = 1, #ids do
+      local name = 's:' .. ids[i]
+      local s = state.read_session(name)
+      local leased = s and (s.waiting > 0 or s.sum > 0)
+      if s and s.ends <= state.now then
+        if leased then
+          sessions.end_lease(name, s)
+          alive[#alive + 1] = ids[i]
+        else
+          hash.drop(name)
+        end
+      elseif s then
+        alive[#alive + 1] = ids[i]
+        if leased then
+          state.sweep_at = math.min(state.sweep_at, s.ends)
+          add(s, 1)
+          targets.parse_held(s.held, take)
+        end
+      end
+    end
+    state.sweep_at = math.max(state.sweep_at, state.now + call.ttl / 100)
+    for name in string.gmatch(call.account_list, '([^=,]+)=') do
+      targets.account_of(name)
+    end
+    for i = 1, #targets.account_names do
+      hash.want('h:' .. targets.account_names[i])
+    end
+    hash.fetch()
+    for i = 1, #targets.account_names do
+      local account = targets.accounts[targets.account_names[i]]
+      sessions.read_taken(account)
+      account.others = taken[account.name] or 0
+    end
+    hash.put('q', table.concat(alive, ' ') .. ' ', state.now)
+  end
+end)
+
 local function read_sums()
   local a, b, c, d, e, f, h = 0, 0, 0, 0, 0, 1, 0
   if hash.field.w then
@@ -52,7 +121,7 @@ end
 read_sums()
 
 function sessions.write_session(name, s)
-  hash.put(name, string.format('%.17g %.0f %.0f %.0f %.0f %.0f %.0f %.17g %.0f %s', s.ends, s.seq, s.version, s.waiting,
+  hash.put(name, string.format('%.17g %d %.0f %d %d %d %d %.17g %d %s', s.ends, s.seq, s.version, s.waiting,
     s.want_permits, s.set_aside, s.ticket, s.turn, s.sum, s.held), s.ends)
 end
 
@@ -66,9 +135,11 @@ if state.own then
   hash.fetch()
 end
 
-local lost = find_loss()
+local lost = call.known_origin > 0
+  and not (call.known_origin == state.origin and call.known_generation == state.generation
+    and call.known_version <= state.version and call.known_seq <= state.ran) and state.find_loss()
 if lost then
-  begin_generation(lost, sessions.sums.sessions + 1)
+  state.begin_generation(lost, sessions.sums.sessions + 1)
   return { err = 'LOST ' .. lost .. ' of the state that this session knew' }
 end
 if state.origin == 0 then
@@ -91,72 +162,6 @@ function sessions.read_taken(account)
   account.was_taken, account.was_idle = taken, idle
 end
 
--- end_lease takes a session's permits back. Its field stays, for the seq.
-function sessions.end_lease(name, s)
-  if s.ticket > 0 then
-    hash.drop(string.format('n:%.0f', s.ticket))
-  end
-  targets.parse_held(s.held, function(account)
-    targets.account_of(account)
-  end)
-  s.ends, s.waiting, s.want_permits, s.set_aside, s.ticket, s.sum, s.held = state.now + state.KEEP, 0, 0, 0, 0, 0, ''
-  sessions.write_session(name, s)
-end
-
-local function sweep()
-  local ids, seen, list = {}, { [call.session] = true }, hash.get('q') or ''
-  for id in string.gmatch(list, '%S+') do
-    if not seen[id] then
-      seen[id] = true
-      ids[#ids + 1] = id
-      hash.want('s:' .. id)
-    end
-  end
-  hash.fetch()
-  sessions.sums.sessions, sessions.sums.waiting, sessions.sums.contenders, sessions.sums.queue,
-    sessions.sums.set_aside = 0, 0, 0, 0, 0
-  state.sweep_at = state.now + call.ttl
-  local taken, alive = {}, state.own and { call.session } or {}
-  local function take(name, n)
-    targets.account_of(name)
-    taken[name] = (taken[name] or 0) + n
-  end
-  for i = 1, #ids do
-    local name = 's:' .. ids[i]
-    local s = state.read_session(name)
-    local leased = s and (s.waiting > 0 or s.sum > 0)
-    if s and s.ends <= state.now then
-      if leased then
-        sessions.end_lease(name, s)
-        alive[#alive + 1] = ids[i]
-      else
-        hash.drop(name)
-      end
-    elseif s then
-      alive[#alive + 1] = ids[i]
-      if leased then
-        state.sweep_at = math.min(state.sweep_at, s.ends)
-        add(s, 1)
-        targets.parse_held(s.held, take)
-      end
-    end
-  end
-  state.sweep_at = math.max(state.sweep_at, state.now + call.ttl / 100)
-  for name in string.gmatch(call.account_list, '([^=,]+)=') do
-    targets.account_of(name)
-  end
-  for i = 1, #targets.account_names do
-    hash.want('h:' .. targets.account_names[i])
-  end
-  hash.fetch()
-  for i = 1, #targets.account_names do
-    local account = targets.accounts[targets.account_names[i]]
-    sessions.read_taken(account)
-    account.others, account.counted = taken[account.name] or 0, true
-  end
-  hash.put('q', table.concat(alive, ' ') .. ' ', state.now)
-end
-
 -- others_of returns how many permits other sessions hold of an account.
 function sessions.others_of(account)
   if not account.others then
@@ -166,7 +171,7 @@ function sessions.others_of(account)
 end
 
 if state.origin > 0 and state.now >= state.sweep_at then
-  sweep()
+  sessions.sweep()
 end
 if not state.own then
   hash.put('q', (hash.get('q') or '') .. call.session .. ' ', state.now)

@@ -23,9 +23,62 @@
 
 local state = {
   KEEP = 0, now = 0, offset = 0, origin = 0, generation = 0, version = 0, expires = 0, sweep_at = 0, scan_at = 0,
-  blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, read_loss = 0, write_loss = 0, SESSION = '',
-  SPARE = 0, write_state = 0,
+  blocks_until = 0, hold = 0, read_session = 0, own = 0, ran = 0, SESSION = '',
+  SPARE = 0, write_state = 0, begin = '', tail = '', was = false,
 }
+
+-- Lost writes.
+lazily(state, function()
+  function state.read_loss()
+    local text = hash.get('i')
+    if text then
+      local a, b, c, d, e, f = hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
+      if f then
+        return { survived = a, until_version = b, gone = c, began = d, expected = e, called = f }
+      end
+      hash.broken('i')
+    end
+    return { survived = 0, until_version = 0, gone = 0, began = 0, expected = 0, called = 0 }
+  end
+
+  function state.write_loss(loss)
+    hash.put('i', string.format('%.0f %.0f %.0f %.0f %.0f %.0f', loss.survived, loss.until_version, loss.gone, loss.began,
+      loss.expected, loss.called), state.now + state.KEEP)
+  end
+
+  -- find_loss returns what of the state is gone that this session has seen: 'all', 'some' or nothing.
+  function state.find_loss()
+    if call.known_origin == 0 then
+      return nil
+    elseif call.known_origin ~= state.origin then
+      return 'all'
+    elseif call.known_generation ~= state.generation then
+      local loss = state.read_loss()
+      return not (call.known_generation == loss.survived and call.known_version <= loss.until_version) and 'some'
+    end
+    local remembered = state.now - call.known_version / 1000000 < state.KEEP
+    return (call.known_version > state.version or remembered and state.ran < call.known_seq) and 'some'
+  end
+
+  -- begin_generation records a loss that no session has found before.
+  function state.begin_generation(what, alive)
+    local loss = state.read_loss()
+    if what == 'all' and loss.gone == call.known_generation or what == 'some'
+      and call.known_generation < state.generation then
+      return
+    end
+    loss.survived, loss.until_version, loss.gone = state.generation, state.own and state.own.version or 0, 0
+    if what == 'all' then
+      loss.until_version, loss.gone = state.version, call.known_generation
+    end
+    loss.began, loss.expected, loss.called = state.version, math.max(call.known_sessions, alive), 0
+    state.generation = math.max(math.floor(state.now * 1000000), state.generation + 1, call.known_generation + 1)
+    state.origin = state.origin > 0 and state.origin or state.generation
+    state.hold = state.now + call.ttl / 3
+    state.write_loss(loss)
+    state.write_state()
+  end
+end)
 
 state.KEEP = 900 -- seconds
 
@@ -38,6 +91,11 @@ local function read_header(text)
   if a then
     state.origin, state.generation, state.version, state.offset = a + 0, b + 0, c + 0, d + 0
     state.expires, state.sweep_at, state.scan_at, state.blocks_until, state.hold = e + 0, f + 0, h + 0, i + 0, j + 0
+    state.begin, state.tail = '2 ' .. a .. ' ' .. b .. ' ', string.sub(text, 6 + #a + #b + #c)
+    state.was = {
+      state.origin, state.generation, state.offset, state.expires, state.sweep_at, state.scan_at, state.blocks_until,
+      state.hold,
+    }
     return nil
   elseif string.find(text, '^%d+ %d+$') then
     return 1
@@ -87,23 +145,6 @@ if state.ran >= call.seq then
   return { err = 'STALE a newer call of this session ran before' }
 end
 
-function state.read_loss()
-  local text = hash.get('i')
-  if text then
-    local a, b, c, d, e, f = hash.numbers(string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$'))
-    if f then
-      return { survived = a, until_version = b, gone = c, began = d, expected = e, called = f }
-    end
-    hash.broken('i')
-  end
-  return { survived = 0, until_version = 0, gone = 0, began = 0, expected = 0, called = 0 }
-end
-
-function state.write_loss(loss)
-  hash.put('i', string.format('%.0f %.0f %.0f %.0f %.0f %.0f', loss.survived, loss.until_version, loss.gone, loss.began,
-    loss.expected, loss.called), state.now + state.KEEP)
-end
-
 -- The HASH lives for SPARE seconds longer than it is needed, so that not every call must write its expiry.
 state.SPARE = 60
 
@@ -114,9 +155,16 @@ function state.write_state()
   if late then
     state.expires = hash.needed + state.SPARE
   end
-  hash.put('g', string.format('%d %.0f %.0f %.0f %.17g %.17g %.17g %.17g %.17g %.17g', call.LAYOUT, state.origin,
-    state.generation, state.version, state.offset,
-    state.expires, state.sweep_at, state.scan_at, state.blocks_until, state.hold), state.now)
+  local was = state.was
+  if was and was[4] == state.expires and was[6] == state.scan_at and was[5] == state.sweep_at and was[3] == state.offset
+    and was[7] == state.blocks_until and was[8] == state.hold and was[1] == state.origin and was[2] == state.generation
+  then -- as most calls leave it: the version alone is new, and writing fractions costs much
+    hash.put('g', string.format('%s%.0f %s', state.begin, state.version, state.tail), state.now)
+  else
+    hash.put('g', string.format('%d %.0f %.0f %.0f %.17g %.17g %.17g %.17g %.17g %.17g', call.LAYOUT, state.origin,
+      state.generation, state.version, state.offset, state.expires, state.sweep_at, state.scan_at, state.blocks_until,
+      state.hold), state.now)
+  end
   for from = 1, #hash.dropped, hash.PIECE do
     local piece = {}
     for i = from, math.min(from + hash.PIECE - 1, #hash.dropped) do
@@ -144,35 +192,3 @@ function state.write_state()
   end
 end
 
--- find_loss returns what of the state is gone that this session has seen: 'all', 'some' or nothing.
-local function find_loss()
-  if call.known_origin == 0 then
-    return nil
-  elseif call.known_origin ~= state.origin then
-    return 'all'
-  elseif call.known_generation ~= state.generation then
-    local loss = state.read_loss()
-    return not (call.known_generation == loss.survived and call.known_version <= loss.until_version) and 'some'
-  end
-  local remembered = state.now - call.known_version / 1000000 < state.KEEP
-  return (call.known_version > state.version or remembered and state.ran < call.known_seq) and 'some'
-end
-
--- begin_generation records a loss that no session has found before.
-local function begin_generation(what, alive)
-  local loss = state.read_loss()
-  if what == 'all' and loss.gone == call.known_generation or what == 'some'
-    and call.known_generation < state.generation then
-    return
-  end
-  loss.survived, loss.until_version, loss.gone = state.generation, state.own and state.own.version or 0, 0
-  if what == 'all' then
-    loss.until_version, loss.gone = state.version, call.known_generation
-  end
-  loss.began, loss.expected, loss.called = state.version, math.max(call.known_sessions, alive), 0
-  state.generation = math.max(math.floor(state.now * 1000000), state.generation + 1, call.known_generation + 1)
-  state.origin = state.origin > 0 and state.origin or state.generation
-  state.hold = state.now + call.ttl / 3
-  state.write_loss(loss)
-  state.write_state()
-end

@@ -16,7 +16,7 @@ function targets.account_of(name, permits)
   local account = targets.accounts[name]
   if not account then
     account = { name = name, most = permits or 0, permits = 0, held = 0, others = false, idle = 0, samples = false,
-      counted = false }
+      ready = false, taken = 0, was_taken = 0, was_idle = 0 }
     targets.accounts[name] = account
     targets.account_names[#targets.account_names + 1] = name
   elseif permits then
@@ -56,16 +56,16 @@ function targets.add_target(group, text)
   if target then
     return target
   end
+  -- Sixteen fields take half the room of seventeen. Others, such as reserved and usable, are absent at first.
   target = {
-    index = number - 1, account = targets.account_of(name, permits + 0), weight = weight + 0, key = per_key == '1'
-      and keys,
-    keys = keys, several = string.find(keys, ',', 1, true), limits = own == '' and group.limits
-      or targets.own_limits(group, own),
-    fields = {}, counters = false, excluded = false, used = 0,
-    bookable_at = 0, send_at = 0, binding = call.NONE, rank = 0, reserved = false, closed = keys == '', disabled =
-      keys == '',
-    back = math.huge, usable = false, trials = false, trial = false, turn = false, reason = false, blocks = false,
+    index = number - 1, account = targets.account_of(name, permits + 0), weight = weight + 0, keys = keys,
+    limits = own == '' and group.limits or targets.own_limits(group, own), fields = { false, false, false, false },
+    counters = false, used = 0, bookable_at = 0, send_at = 0, binding = call.NONE, rank = 0, closed = keys == '',
+    disabled = keys == '', back = math.huge, turn = false,
   }
+  if per_key == '1' then
+    target.key = keys
+  end
   group.targets[number] = target
   local its = target.limits
   for i = 1, #its do
@@ -80,7 +80,7 @@ function targets.add_target(group, text)
       target.fields[i] = false
     end
   end
-  if target.several or call.strategy == 'round_robin' then
+  if string.find(keys, ',', 1, true) or call.strategy == 'round_robin' then
     target.turn = 'r:' .. name .. ':' .. group.name .. ':' .. (target.key or '')
     hash.want(target.turn)
   end
@@ -123,8 +123,8 @@ end
 for i = 1, #groups do
   local group = groups[i]
   group.candidates = {}
-  for k = 1, ARGV[group.first] + 0 do
-    group.candidates[k] = targets.add_target(group, ARGV[group.first + k])
+  for k = 1, argv[group.first] + 0 do
+    group.candidates[k] = targets.add_target(group, argv[group.first + k])
   end
   group.whole = #group.candidates == group.size
 end

@@ -30,7 +30,7 @@ local function write_own()
   }
   sessions.write_session(targets.own_field, s)
   add(s, 1)
-  local text = string.format('%.0f %.0f %.0f %.0f %.0f %.0f %.0f', sessions.sums.sessions, sessions.sums.waiting,
+  local text = string.format('%d %d %d %d %d %d %d', sessions.sums.sessions, sessions.sums.waiting,
     sessions.sums.contenders, sessions.sums.queue,
     sessions.sums.set_aside, sessions.sums.first, sessions.sums.last)
   if text ~= hash.field.w then
@@ -51,7 +51,7 @@ local function write_accounts()
     if account.others then
       local taken = account.others + account.held
       if taken ~= account.was_taken or account.idle ~= account.was_idle then
-        hash.put('h:' .. account.name, string.format('%.0f %.17g', taken, account.idle), state.now)
+        hash.put('h:' .. account.name, string.format('%d %.17g', taken, account.idle), state.now)
       end
     end
   end

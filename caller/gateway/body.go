@@ -95,7 +95,10 @@ func unreadable(err error, most int64) *refusal {
 	if f := bodyFailure(err, most); f != nil {
 		return f
 	}
-	return &refusal{status: http.StatusBadRequest, code: "bad_body", text: "the body can't be read: send all of it, with the right length", end: true}
+	return &refusal{
+		status: http.StatusBadRequest, code: "bad_body", end: true,
+		text: "the body can't be read: send all of it, with the right length",
+	}
 }
 
 const (

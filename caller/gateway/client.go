@@ -29,8 +29,6 @@ type Client struct {
 	// MaxWaiting is the number of the client's requests that may wait in this process. A further request is refused. At least
 	// 0. Defaults to 0: no limit of its own.
 	MaxWaiting int
-	// Caps limit what the client uses, over all processes. They need Config.Usage. Defaults to none.
-	Caps []Cap
 }
 
 // TokenHash is the SHA-256 of a token. A token is a random text of at least 16 bytes, so the hash needs no salt.
@@ -145,7 +143,10 @@ func (x *exchange) identify(r *http.Request) *refusal {
 	}
 	token := tokenOf(r)
 	if x.client = d.find(token); x.client == nil {
-		return &refusal{status: http.StatusUnauthorized, code: "unknown_token", text: "the token belongs to no client: send a client's token as the API key"}
+		return &refusal{
+			status: http.StatusUnauthorized, code: "unknown_token",
+			text: "the token belongs to no client: send a client's token as the API key",
+		}
 	}
 	x.event.Client = x.client.Name
 	if q := r.URL.Query(); q.Get("key") == token {
@@ -172,7 +173,10 @@ func (c *client) permit(model string, certain bool) *refusal {
 		}
 	}
 	if !fitsAny(c.Models, model) {
-		return &refusal{status: http.StatusForbidden, code: "model_not_allowed", text: "the client may not use this model: use another, or ask for it"}
+		return &refusal{
+			status: http.StatusForbidden, code: "model_not_allowed",
+			text: "the client may not use this model: use another, or ask for it",
+		}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,10 +144,8 @@ func (r Route) check(pools map[string]*upstream) error {
 	case r.Strip && r.Path == "":
 		return errors.New("Route.Strip needs a Path")
 	}
-	for _, m := range r.Models {
-		if m == "" {
-			return errors.New("Route.Models has an empty name: leave it out, or write * for any model")
-		}
+	if slices.Contains(r.Models, "") {
+		return errors.New("Route.Models has an empty name: leave it out, or write * for any model")
 	}
 	return nil
 }

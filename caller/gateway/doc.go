@@ -13,7 +13,7 @@
 //	| its token belongs to a client | 401 |
 //	| its body, or the beginning of it, is read to find the model | 400, 408, 413 |
 //	| a route has the path and the model | 404 |
-//	| the client may use the model, and has room in its queue and caps | 403, 429 |
+//	| the client may use the model, and has room in its queue | 403, 429 |
 //	| the pool admits it, after a wait | 413, 429, 503 |
 //	| the provider answers, after as many attempts as help | 502, 504 |
 //

@@ -80,7 +80,6 @@ type maskedBody struct {
 	from  io.Reader
 	masks []masker
 	out   []byte // masked, not read yet
-	buf   []byte // backs out
 	err   error  // of from, after out
 }
 
@@ -100,11 +99,10 @@ func (b *maskedBody) Read(p []byte) (int, error) {
 		if n > 0 && err == nil && b.clean(p[:n]) {
 			return n, nil
 		}
-		b.out = append(b.buf[:0], p[:n]...)
+		b.out = bytes.Clone(p[:n])
 		for i := range b.masks {
 			b.out = b.masks[i].feed(b.out, err != nil)
 		}
-		b.buf = b.out[:0]
 	}
 	n := copy(p, b.out)
 	b.out = b.out[n:]

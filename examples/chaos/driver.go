@@ -46,6 +46,7 @@ const stopBound = bulkTimeout + 15*time.Second
 
 // perform makes one run.
 func perform(ctx context.Context, o options, p plan) (*result, error) {
+	o.seed, o.duration = p.seed, p.duration
 	if o.redis != "" {
 		if err := os.Setenv(redistest.ServerVariable, o.redis); err != nil {
 			return nil, err

@@ -131,7 +131,7 @@ var workerKinds = []*kind{
 }
 
 var serversKinds = []*kind{
-	{name: "failover", what: "the master hands over in an orderly way", subject: "redis", servers: onCluster,
+	{name: "failover", what: "the master hands over in an orderly way", subject: "redis", servers: []string{sentinel, cluster},
 		recovers: 2 * quick, ready: replicaReady, begin: failover},
 	{name: "master-dies", what: "kill -9 of the master; a replica takes over", subject: "redis", servers: []string{sentinel, cluster},
 		recovers: 2 * quick, loses: true, ready: replicaReady, begin: crashMaster},

@@ -3,6 +3,7 @@
 //	go run ./examples/chaos -kind flushall            one kind of fault, again and again
 //	go run ./examples/chaos -kind all -duration 15s   every kind, each in a run of its own
 //	go run ./examples/chaos -seed 7 -duration 60s     faults of all kinds, drawn by the seed
+//	go run ./examples/chaos -all                      both: every kind for 30 s, and 20 seeds for 60 s; 45 minutes
 //	go run ./examples/chaos -h                        all flags and kinds
 //
 // The driver is this process. It starts redis-server (one, or Sentinel's, or a cluster's), the provider, and the workers,
@@ -15,8 +16,9 @@
 // flight; 429s; permits, goroutines and memory left; workers that ended early; and how long throughput took to be back
 // at 90 % after each fault.
 //
-// The last line of standard output is one JSON object for each run; a table for people goes to standard error before it.
-// The exit code is 0 if nothing broke, 1 if something did, and 2 if a run could not be made. Every run needs redis-server.
+// Standard output has a line with a JSON object for each run. A table for people goes to standard error, with -all as
+// Markdown. The exit code is 0 if nothing broke, 1 if something did, and 2 if a run could not be made. Every run needs
+// redis-server.
 package main
 
 import (
@@ -64,25 +66,28 @@ func command(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	code := exitSound
+	lines := json.NewEncoder(stdout)
 	var results []*result
 	for _, plan := range o.plans() {
-		fmt.Fprintf(stderr, "chaos: %s for %v, %d faults\n", plan.name, o.duration, len(plan.faults))
+		fmt.Fprintf(stderr, "chaos: %s for %v, %d faults\n", plan.name, plan.duration, len(plan.faults))
 		r, err := perform(ctx, o, plan)
 		if err != nil {
 			fmt.Fprintf(stderr, "chaos: %s: the run could not be made: %v\n", plan.name, err)
-			return exitNotRun
+			code = exitNotRun
+			if ctx.Err() != nil {
+				break
+			}
+			continue
 		}
 		results = append(results, r)
 		if len(r.Defects) > 0 {
-			code = exitBroke
+			code = max(code, exitBroke)
 		}
-	}
-	write(stderr, results)
-	for _, r := range results {
-		if err := json.NewEncoder(stdout).Encode(r); err != nil {
+		if err := lines.Encode(r); err != nil {
 			fmt.Fprintln(stderr, "chaos:", err)
 			return exitNotRun
 		}
 	}
+	write(stderr, results, o.all)
 	return code
 }

@@ -106,6 +106,7 @@ func TestParse_SaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ args, want string }{
 		{"-kind flood", "use \"all\" or some of redis-stop"},
+		{"-all -kind oom", "use one of them"},
 		{"-kind oom -servers cluster", "use -servers single"},
 		{"-duration 1s", "use at least 6s"},
 		{"-workers 0", "use 1 to 16"},
@@ -161,5 +162,62 @@ func TestCommand_RunsOverRealProcesses(t *testing.T) {
 	}
 	if (code == exitSound) != (len(got.Defects) == 0) {
 		t.Errorf("got exit code %d with defects %q, want 0 only without", code, got.Defects)
+	}
+}
+
+// -all makes a run of every kind, and then mixed ones of twice the duration, each with a seed of its own.
+func TestParse_AllHasEveryKindAndSeeds(t *testing.T) {
+	t.Parallel()
+	o, err := parse([]string{"-all", "-seed", "3", "-duration", "10s"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, _ := o.kinds()
+	plans := o.plans()
+	if len(plans) != len(chosen)+mixedRuns || plans[0].name != chosen[0].name || plans[0].duration != 10*time.Second {
+		t.Fatalf("got %d runs, first %s of %v, want %d, first %s of 10s", len(plans), plans[0].name, plans[0].duration,
+			len(chosen)+mixedRuns, chosen[0].name)
+	}
+	for i, p := range plans[len(chosen):] {
+		if p.seed != uint64(3+i) || p.duration != 20*time.Second || len(p.faults) == 0 {
+			t.Errorf("got a mixed run of %v with seed %d and %d faults, want 20s with seed %d and some", p.duration, p.seed, len(p.faults), 3+i)
+		}
+	}
+}
+
+// The table of -all is Markdown: a heading, a rule, and a row for each run.
+func TestWrite_MarkdownHasARowForEachRun(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	run := func(name string) *result { return &result{Run: name, Verdict: &ledger.Verdict{}} }
+	write(&out, []*result{run("oom"), run("storm")}, true)
+	lines := strings.Split(out.String(), "\n")
+	if len(lines) < 4 || !strings.HasPrefix(lines[0], "| run | ") || strings.Count(lines[0], "|") != strings.Count(lines[1], "|") ||
+		!strings.HasPrefix(lines[2], "| oom | ") || !strings.HasPrefix(lines[3], "| storm | ") {
+		t.Errorf("got\n%s, want a heading, a rule, and rows for oom and storm", &out)
+	}
+}
+
+// Six kinds of fault break nothing that doesn't depend on the machine's speed: no call is lost, failed, written twice or torn,
+// no limit is exceeded, no permit is left, and no worker ends early.
+func TestKinds_BreakNothing(t *testing.T) {
+	if testing.Short() || os.Getenv("CI") == "" && os.Getenv("PENSTOCK_SLOW") == "" {
+		t.Skip("set PENSTOCK_SLOW=1 to run six kinds of fault of 10 s")
+	}
+	redistest.Start(t)
+	var out, table bytes.Buffer
+	const six = "redis-stop,redis-crash,flushall,client-kill,link-cut,worker-kill"
+	if code := command([]string{"-kind", six, "-duration", "10s"}, &out, &table); code == exitNotRun {
+		t.Fatalf("got exit code %d, want six runs:\n%s", code, &table)
+	}
+	runs := json.NewDecoder(&out)
+	for range strings.Count(six, ",") + 1 {
+		got := result{Verdict: &ledger.Verdict{}}
+		if err := runs.Decode(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Lost+got.WrittenTwice+got.Torn+got.Doubled+got.Failed+got.PermitsLeft+got.EndedEarly > 0 || got.InFlight > 1 {
+			t.Errorf("%s: got defects %q, want none:\n%s", got.Run, got.Defects, &table)
+		}
 	}
 }

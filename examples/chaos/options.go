@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 // options are the command line.
 type options struct {
 	kind     string
+	all      bool
 	seed     uint64
 	duration time.Duration
 	workers  int
@@ -28,6 +30,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // the caller shows errors
 	fs.StringVar(&o.kind, "kind", "", "`kinds` of fault, with commas, each in a run of its own; \"all\" (default: one run that mixes all)")
+	fs.BoolVar(&o.all, "all", false, "every kind alone, then 20 mixed runs of twice the duration, with the seed and the next ones")
 	fs.Uint64Var(&o.seed, "seed", 1, "`number` that decides when which faults happen")
 	fs.DurationVar(&o.duration, "duration", 30*time.Second, "how long each run works, at least 6s")
 	fs.IntVar(&o.workers, "workers", 4, "`number` of worker processes, 1 to 16")
@@ -52,6 +55,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 
 func (o *options) check() error {
 	switch {
+	case o.all && o.kind != "":
+		return errors.New("-all and -kind are both given: use one of them")
 	case o.duration < 6*time.Second:
 		return fmt.Errorf("-duration is %v: use at least 6s, which has a fault and calm before and after", o.duration)
 	case o.workers < 1 || o.workers > 16:
@@ -103,19 +108,32 @@ func (o *options) kinds() ([]*kind, error) {
 
 // plan is one run.
 type plan struct {
-	name   string
-	faults []planned
+	name     string
+	seed     uint64
+	duration time.Duration
+	faults   []planned
 }
 
-// plans returns the runs to make: one that mixes all kinds, or one for each kind.
+// mixedRuns is how many runs of -all mix all kinds.
+const mixedRuns = 20
+
+// plans returns the runs to make: one that mixes all kinds, one for each kind, or with -all both.
 func (o *options) plans() []plan {
 	chosen, _ := o.kinds() // has been checked
-	if o.kind == "" {
-		return []plan{{fmt.Sprintf("mixed, seed %d", o.seed), mixed(chosen, o.seed, o.duration, &o.load)}}
-	}
 	var plans []plan
-	for _, k := range chosen {
-		plans = append(plans, plan{k.name, alone(k, o.seed, o.duration, &o.load)})
+	if o.kind != "" || o.all {
+		for _, k := range chosen {
+			plans = append(plans, plan{k.name, o.seed, o.duration, alone(k, o.seed, o.duration, &o.load)})
+		}
+	}
+	count, duration := uint64(0), o.duration
+	if o.all {
+		count, duration = mixedRuns, 2*o.duration
+	} else if o.kind == "" {
+		count = 1
+	}
+	for seed := o.seed; seed < o.seed+count; seed++ {
+		plans = append(plans, plan{fmt.Sprintf("mixed, seed %d", seed), seed, duration, mixed(chosen, seed, duration, &o.load)})
 	}
 	return plans
 }

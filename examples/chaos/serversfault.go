@@ -51,7 +51,11 @@ func (d *driver) unready() error {
 
 // failover lets the master hand over to a replica.
 func failover(d *driver, _ planned) {
-	d.servers.cluster.Failover(d.servers.master())
+	if d.servers.sentinel != nil {
+		d.servers.sentinel.Failover()
+	} else {
+		d.servers.cluster.Failover(d.servers.master())
+	}
 }
 
 // crashMaster kills the master, waits for its successor, and starts it again as a replica.

@@ -11,7 +11,7 @@ import (
 )
 
 // write shows the runs as a table, what broke in each, and the texts of failed calls.
-func write(w io.Writer, results []*result) {
+func write(w io.Writer, results []*result, markdown bool) {
 	rows := [][]string{{
 		"run", "faults", "answered", "failed", "lost", "twice", "torn", "repeated", "requests", "tokens", "in flight",
 		"429s", "permits", "early", "recovery", "worst",
@@ -19,8 +19,12 @@ func write(w io.Writer, results []*result) {
 	for _, r := range results {
 		rows = append(rows, r.row())
 	}
-	report.Section(w, "Runs (requests, tokens, in flight: most offered, as a share of the limit; recovery in seconds)",
-		"<"+strings.Repeat(">", len(rows[0])-1), rows)
+	if markdown {
+		writeMarkdown(w, rows)
+	} else {
+		report.Section(w, "Runs (requests, tokens, in flight: most offered, as a share of the limit; recovery in seconds)",
+			"<"+strings.Repeat(">", len(rows[0])-1), rows)
+	}
 	for _, r := range results {
 		var lines [][]string
 		for _, d := range r.Defects {
@@ -35,6 +39,16 @@ func write(w io.Writer, results []*result) {
 		report.Section(w, "Recovery by kind", "<>>>>>", results[0].recoveryRows())
 	}
 	fmt.Fprintln(w)
+}
+
+// writeMarkdown writes a table whose first row is its heading.
+func writeMarkdown(w io.Writer, rows [][]string) {
+	for i, row := range rows {
+		fmt.Fprintf(w, "| %s |\n", strings.Join(row, " | "))
+		if i == 0 {
+			fmt.Fprintf(w, "|---|%s\n", strings.Repeat("--:|", len(row)-1))
+		}
+	}
 }
 
 func (r *result) row() []string {

@@ -47,7 +47,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	if p.sim != nil {
-		defer p.sim.Close()
+		defer func() { _ = p.sim.Close() }()
 		fmt.Println("provider", p.sim.URL())
 	}
 	all, cancel := context.WithCancel(context.WithoutCancel(ctx)) // of every request
@@ -56,13 +56,13 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	if o.admin != "" {
 		admin, _, err := p.serve(all, "admin", o.admin, false, p.adminHandler())
 		if err != nil {
 			return err
 		}
-		defer admin.Close()
+		defer func() { _ = admin.Close() }()
 	}
 	go p.follow(ctx)
 	select {

@@ -93,3 +93,15 @@ func TestSentinel_FailsOver(t *testing.T) {
 		t.Errorf("Get = %q, %v", got, err)
 	}
 }
+
+// Orderly failovers make the replica the master, and the old master a replica, which follows in its turn.
+func TestSentinel_FailoverSwitchesTheMaster(t *testing.T) {
+	t.Parallel()
+	s := StartSentinel(t, 1)
+	for range 3 {
+		old := s.Master()
+		if now := s.Failover(); now == old || s.Master() != now {
+			t.Errorf("the master after a failover: got %s, want another than %s", now.Addr(), old.Addr())
+		}
+	}
+}

@@ -132,21 +132,30 @@ func (s *Sentinel) Master() *Server {
 // the master had not replicated is lost. The old master may be restarted; the sentinels then make it a replica.
 func (s *Sentinel) Crash() *Server {
 	s.t.Helper()
-	return s.switchMaster(func(old *Server) { old.Kill() })
+	return s.switchMaster(func(old *Server) { old.Kill() }, func() {})
 }
 
 // Failover orders the sentinels to replace a master that is well, and returns the new one when all have announced it.
+//
+// A sentinel refuses the order as long as it knows no replica that is well, as shortly after the last failover. It gives an
+// accepted order up without a word if the replica's state is too old, or if the promotion takes longer than the failover
+// timeout. So the order is repeated until the master is another one.
 func (s *Sentinel) Failover() *Server {
 	s.t.Helper()
-	return s.switchMaster(func(*Server) {
-		if err := s.sentinel(s.t, s.Sentinels[0]).Failover(s.t.Context(), masterName).Err(); err != nil {
-			s.t.Fatalf("sentinel: %v", err)
+	first := s.sentinel(s.t, s.Sentinels[0])
+	master := func() string { return strings.Join(first.GetMasterAddrByName(s.t.Context(), masterName).Val(), ":") }
+	old := master()
+	order := func() {
+		if now := master(); now == old {
+			_ = first.Failover(s.t.Context(), masterName).Err() // NOGOODSLAVE: not yet; INPROG: under way
 		}
-	})
+	}
+	return s.switchMaster(func(*Server) { order() }, order)
 }
 
-// switchMaster calls what makes the sentinels replace the master, and waits until they announce the new one.
-func (s *Sentinel) switchMaster(end func(old *Server)) *Server {
+// switchMaster calls what makes the sentinels replace the master, and waits until they announce the new one. Until the
+// first has, it calls again every half second.
+func (s *Sentinel) switchMaster(end func(old *Server), again func()) *Server {
 	s.t.Helper()
 	ctx := s.t.Context()
 	old := s.Master()
@@ -160,13 +169,19 @@ func (s *Sentinel) switchMaster(end func(old *Server)) *Server {
 		news = append(news, sub.Channel())
 	}
 	end(old)
-	late := time.After(bound)
+	late, retry := time.After(bound), time.NewTicker(bound/60)
+	defer retry.Stop()
 	var successor *Server
-	for _, n := range news {
+	for len(news) > 0 {
 		select {
-		case m := <-n: // <name> <old ip> <old port> <new ip> <new port>
+		case m := <-news[0]: // <name> <old ip> <old port> <new ip> <new port>
 			f := strings.Fields(m.Payload)
 			successor = s.byAddr(net.JoinHostPort(f[3], f[4]))
+			news = news[1:]
+		case <-retry.C:
+			if successor == nil {
+				again()
+			}
 		case <-late:
 			s.t.Fatalf("sentinel: no new master in %v", bound)
 		}

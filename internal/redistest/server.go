@@ -188,6 +188,17 @@ func (s *Server) Restart() {
 	}
 }
 
+// LoseReplicas keeps replicas from following the server from now on: they lag behind more and more.
+func (s *Server) LoseReplicas() {
+	s.t.Helper()
+	rdb := s.Client(s.t)
+	for _, args := range [][]any{{"ACL", "SETUSER", "default", "-psync", "-sync"}, {"CLIENT", "KILL", "TYPE", "replica"}} {
+		if err := rdb.Do(s.t.Context(), args...).Err(); err != nil {
+			s.t.Fatalf("redis-server: %v", err)
+		}
+	}
+}
+
 // Pause stops the server with SIGSTOP: connections stay open, and commands wait in the sockets without a reply.
 func (s *Server) Pause() {
 	s.t.Helper()

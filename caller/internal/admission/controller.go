@@ -2,6 +2,7 @@ package admission
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,6 +40,7 @@ type Controller struct {
 	recovery recovery
 	blocked  blocked
 	draining bool
+	giveUpAt time.Time // when Close ends although Redis fails
 
 	waitFor          waitFor
 	waitsFor         [Priorities]int // constraint of the first waiter of each priority
@@ -122,22 +124,32 @@ func (c *Controller) Block(ctx context.Context, b Block) error {
 // Unblock ends what disabled a key or, if the key is empty, an account. It returns when Redis has confirmed
 // that. A cooldown goes on.
 func (c *Controller) Unblock(ctx context.Context, account, key string) error {
-	return c.instruct(ctx, unblockReport(account, key))
+	reports := []report{unblockReport(account, key)}
+	c.mu.Lock()
+	for _, k := range c.topology.named(key) {
+		reports = append(reports, unblockReport("", k.ID))
+	}
+	c.mu.Unlock()
+	return c.instruct(ctx, reports...)
 }
 
-// instruct reports to Redis at once and waits for the confirmation.
-func (c *Controller) instruct(ctx context.Context, r report) error {
-	r.confirmed = make(chan struct{})
+// instruct reports to Redis at once and waits until Redis has confirmed or rejected that.
+func (c *Controller) instruct(ctx context.Context, reports ...report) error {
+	last := &reports[len(reports)-1]
+	last.confirmed, last.rejected = make(chan struct{}), make(chan error, 1)
+	confirmed, rejected := last.confirmed, last.rejected
 	c.mu.Lock()
-	c.reportNow(time.Now(), r)
+	c.reportNow(time.Now(), reports...)
 	wake := c.sleeping()
 	c.mu.Unlock()
 	if wake {
 		c.signal()
 	}
 	select {
-	case <-r.confirmed:
+	case <-confirmed:
 		return nil
+	case err := <-rejected:
+		return err
 	case <-c.ended:
 		return &Refusal{Err: ErrClosed, Limit: NoLimit}
 	case <-ctx.Done():
@@ -167,10 +179,14 @@ func (c *Controller) Stats() Stats {
 	}
 }
 
-// Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit.
+// Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit. If
+// Redis fails, it tries again until ctx ends; without a deadline, maxCloseAttempts times.
+//
+// The calls that are still in flight when ctx ends keep what their permits promise: their contexts end with the session.
 func (c *Controller) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.draining, c.failures = true, 0
+	c.giveUpAt, _ = ctx.Deadline()
 	for _, w := range c.queue.all() {
 		c.queue.refuse(w, &Refusal{Err: ErrClosed, Limit: NoLimit})
 	}
@@ -191,7 +207,7 @@ func (c *Controller) Close(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lease != nil {
+	if c.lease != nil && c.permits.inFlight == 0 {
 		c.lease.stop()
 	}
 	return c.leftBehind()
@@ -243,20 +259,21 @@ func (c *Controller) decline(b *booking) {
 }
 
 // settle puts the correction of a call's units into the outbox.
-func (c *Controller) settle(b *booking, delta []int64) {
+func (c *Controller) settle(b *booking, delta []int64) error {
+	for _, i := range b.target.limits {
+		if l := &c.cfg.Limits[i]; delta[l.Metric] > maxDebt*l.Usable || delta[l.Metric] < -b.units[l.Metric] {
+			return fmt.Errorf("%w: a correction of %s by %d units of a call that was charged %d: a call costs 0 to %d",
+				ErrSettlement, l.Name, delta[l.Metric], b.units[l.Metric], b.units[l.Metric]+maxDebt*l.Usable)
+		}
+	}
 	c.mu.Lock()
 	wake := c.outbox.empty() && c.sleeping() // so that Redis gets it soon, also if no other call follows
-	now := time.Now()
-	c.correct(b.target, func(l *Limit) int64 {
-		if delta[l.Metric] < 0 && !l.stillCounts(b.sendAt, now) {
-			return 0 // the provider no longer counts the charge
-		}
-		return delta[l.Metric]
-	})
+	c.correct(b, func(l *Limit) int64 { return delta[l.Metric] })
 	c.mu.Unlock()
 	if wake {
 		c.signal()
 	}
+	return nil
 }
 
 // feedback puts what an attempt taught into the outbox.
@@ -266,6 +283,13 @@ func (c *Controller) feedback(g *Grant, f *Feedback) {
 	}
 	if f.Block == nil && (!f.Works || !g.trial) && !f.Calm && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
 		return
+	}
+	if f.Block != nil && f.Block.Model != "" {
+		c.mu.Lock()
+		if !c.groups.separate(f.Block.Model) {
+			f.Block.Model = "" // the account then serves no model of the group
+		}
+		c.mu.Unlock()
 	}
 	now := time.Now()
 	urgent := f.urgent(c.cfg.Limits, &g.booking, now)
@@ -348,6 +372,7 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	for _, w := range woken {
 		w.wake()
 	}
+	c.cfg.Observer.replied(reply)
 }
 
 // setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as

@@ -33,6 +33,12 @@ var (
 	ErrExcluded  = errors.New("every key is disabled or excluded")
 )
 
+// ErrSettlement is the error of a settlement that can't be true.
+var ErrSettlement = errors.New("the settlement can't be true")
+
+// maxDebt is how many times a limit's units a call may cost more than it was charged. Redis refuses more, too.
+const maxDebt = 2
+
 // Constraints that are no limit and that a call can wait for.
 const (
 	ConstraintPermits  = scripts.ConstraintPermits  // every permit is taken

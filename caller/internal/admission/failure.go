@@ -21,6 +21,9 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 		c.clock.Forget() // a wrong deadline would make each call late
 	}
 	outcome := scripts.OutcomeOf(err)
+	if outcome == scripts.Rejected {
+		x.delivery.reject(&Refusal{Err: err, Limit: NoLimit})
+	}
 	c.outbox.requeue(x.delivery, x.call.Seq, outcome, now)
 	if errors.Is(err, scripts.ErrLost) {
 		c.outbox.add(now, c.recovery.restore(errors.Is(err, scripts.ErrLostAll), now)...)

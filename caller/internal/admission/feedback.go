@@ -10,6 +10,10 @@ import (
 // all.
 func (b *Block) report(group string, now time.Time) report {
 	kind := scripts.CoolBlock
+	group = shared(group)
+	if b.Model != "" {
+		group += ownModel + b.Model
+	}
 	if b.Disabled {
 		kind, group = scripts.DisableBlock, ""
 	}
@@ -53,8 +57,10 @@ func (f *Feedback) urgent(limits []Limit, b *booking, now time.Time) []report {
 // calm returns the reports that the cooldowns of a target and its key are over.
 func calm(b *booking) []report {
 	names := []string{scripts.KeyBlock(b.Key()), scripts.AccountBlock(b.Account(), "")}
-	if group := b.target.group; group != "" {
-		names = append(names, scripts.AccountBlock(b.Account(), group))
+	for _, group := range []string{shared(b.target.group), b.target.group} {
+		if group != "" {
+			names = append(names, scripts.AccountBlock(b.Account(), group))
+		}
 	}
 	reports := make([]report, len(names))
 	for i, name := range names {
@@ -102,16 +108,20 @@ func (c *Controller) reportNow(now time.Time, reports ...report) {
 	c.waitFor = forCall
 }
 
-// correct puts the units of a target's limits into the outbox as settlements.
-func (c *Controller) correct(t *target, units func(*Limit) int64) {
+// correct puts the units of a booking's limits into the outbox as settlements.
+func (c *Controller) correct(b *booking, units func(*Limit) int64) {
 	now := time.Now()
-	for i, name := range t.counters {
-		if n := units(&c.cfg.Limits[t.limits[i]]); n != 0 {
-			c.outbox.settle(now, name, n)
-			c.recovery.recordSettlement(name, n)
-			if its := c.topology.counter(name); its != nil {
-				its.recent.add(now, n)
-			}
+	for i, name := range b.target.counters {
+		n := units(&c.cfg.Limits[b.target.limits[i]])
+		if n == 0 {
+			continue
 		}
+		of := charge{counter: name}
+		if n < 0 {
+			at, _ := c.clock.Server(b.sendAt)
+			of.at = at - at%1_000_000
+		}
+		c.outbox.settle(now, of, n)
+		c.recovery.recordSettlement(name, n)
 	}
 }

@@ -31,6 +31,9 @@ func (b *booking) Key() string { return b.key }
 // Account returns the ID of the key's account.
 func (b *booking) Account() string { return b.target.account.ID }
 
+// Trial reports whether the key or account was disabled, and the call tests it.
+func (b *booking) Trial() bool { return b.trial }
+
 // Units returns what was charged, by metric. It mustn't be changed. A call that got the booking of another one is charged
 // what that was.
 func (b *booking) Units() []int64 { return b.units }
@@ -72,8 +75,10 @@ func (g *Grant) Decline() {
 }
 
 // Settle corrects what the call was charged by a difference of units, actual less charged, by metric. Redis gets it with
-// the next script call, or a moment later. A refund of a charge that the provider no longer counts is left out.
-func (g *Grant) Settle(delta []int64) { g.controller.settle(&g.booking, delta) }
+// the next script call, or a moment later. A refund of a charge that the provider no longer counts has no effect. A
+// difference that can't be true is an ErrSettlement and changes nothing: a refund of more than was charged, or a debt of
+// more than twice a limit.
+func (g *Grant) Settle(delta []int64) error { return g.controller.settle(&g.booking, delta) }
 
 // Feedback reports what the attempt taught to all processes.
 func (g *Grant) Feedback(f Feedback) { g.controller.feedback(g, &f) }

@@ -299,3 +299,56 @@ func TestLoop_ADailyCountIsReset(t *testing.T) {
 		}
 	})
 }
+
+// A permit that is released while the queue waits for a time is reported as soon as one that no call waits behind.
+func TestLoop_ReleaseIsReportedWhileTheQueueWaitsForATime(t *testing.T) {
+	for _, others := range []int{0, 1} {
+		bubble(t, limitedConfig(), func(t *testing.T, c *Controller, f *fakeRedis) {
+			held := begin(t, c, anyCall, 0)
+			held.admitted(t)
+			f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {
+				r, err := in(3 * time.Second)(call)
+				r.Waiting = others
+				return r, err
+			})
+			a := begin(t, c, anyCall, 0)
+			a.waits(t)
+			n := len(f.since(0))
+			released := time.Since(bubbleStart)
+			held.Release()
+			time.Sleep(reportDelay)
+			want := released
+			if others == 0 {
+				want += reportDelay
+			}
+			if calls := f.since(n); len(calls) != 1 || calls[0].after != want || !slices.Equal(calls[0].Held, []int{0}) {
+				t.Errorf("%d others wait: got %+v, want one call after %v that reports no permits", others, calls, want)
+			}
+			a.cancel()
+		})
+	}
+}
+
+// What a reply says of the state goes to the observer.
+func TestLoop_ReplyReachesTheObserver(t *testing.T) {
+	cfg := limitedConfig()
+	var unreadable, refused, muted int
+	cfg.Observer = Observer{
+		FieldsUnreadable: func(n int) { unreadable += n }, SettlementsRefused: func(n int) { refused += n }, PublishRefused: func() { muted++ },
+	}
+	bubble(t, cfg, func(t *testing.T, c *Controller, f *fakeRedis) {
+		f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {
+			r := replyTo(call, 1)
+			r.Unreadable, r.Refused, r.Muted = 2, 3, true
+			return r, nil
+		})
+		a := begin(t, c, anyCall, 0)
+		a.admitted(t)
+		f.reply(nil)
+		a.Release()
+		f.since(0)
+		if unreadable != 2 || refused != 3 || muted != 1 {
+			t.Errorf("got %d unreadable, %d refused, %d muted, want 2, 3 and 1", unreadable, refused, muted)
+		}
+	})
+}

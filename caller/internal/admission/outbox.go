@@ -9,7 +9,7 @@ import (
 // outbox holds the reports that Redis hasn't confirmed.
 type outbox struct {
 	reports     []report
-	settlements map[string]int64 // units by counter, actual less charged
+	settlements map[charge]int64 // units, actual less charged
 	unconfirmed *unconfirmed     // settlements that may have reached Redis; until that is known, later ones wait
 	since       time.Time        // when the oldest was added
 	urgent      bool             // one is due at once
@@ -21,14 +21,21 @@ type report struct {
 	counter   string        // empty: the report isn't about a counter
 	until     time.Time     // zero: PoolReport.For counts
 	confirmed chan struct{} // closed when Redis has confirmed the report; nil: no goroutine waits for that
+	rejected  chan error    // gets the error if Redis has rejected the report; capacity 1; nil as confirmed
 }
 
 // unconfirmed holds the settlements of a script call whose outcome is unknown. Each later call repeats them with that
 // call's seq, and the script skips them if that call ran.
 type unconfirmed struct {
-	settlements map[string]int64
+	settlements map[charge]int64
 	seq         int64     // of the first call that carried them
 	sentAt      time.Time // of that call
+}
+
+// charge is what a settlement corrects. Debts have no time: they count whenever Redis gets them.
+type charge struct {
+	counter string // name
+	at      int64  // of a refund: when the units were charged, in microseconds since 2017 of Redis' clock, cut to seconds
 }
 
 // delivery is what one script call carries of an outbox.
@@ -46,13 +53,13 @@ func (o *outbox) add(now time.Time, reports ...report) {
 	o.reports = append(o.reports, reports...)
 }
 
-// settle adds units to a counter's settlement.
-func (o *outbox) settle(now time.Time, counter string, units int64) {
+// settle adds units to the settlement of a charge.
+func (o *outbox) settle(now time.Time, of charge, units int64) {
 	o.begin(now)
 	if o.settlements == nil {
-		o.settlements = map[string]int64{}
+		o.settlements = map[charge]int64{}
 	}
-	o.settlements[counter] += units
+	o.settlements[of] += units
 }
 
 func (o *outbox) begin(now time.Time) {
@@ -81,8 +88,8 @@ func (o *outbox) requeue(d delivery, seq int64, outcome scripts.Outcome, now tim
 		o.unconfirmed = d.unconfirmed
 		return
 	}
-	for counter, units := range d.unconfirmed.settlements {
-		o.settle(now, counter, units)
+	for of, units := range d.unconfirmed.settlements {
+		o.settle(now, of, units)
 	}
 }
 
@@ -93,6 +100,19 @@ func (d *delivery) confirm() {
 			close(r.confirmed)
 		}
 	}
+}
+
+// reject takes out the reports that goroutines wait for, and wakes these with an error: Redis will reject them again.
+func (d *delivery) reject(err error) {
+	kept := make([]report, 0, len(d.reports))
+	for _, r := range d.reports {
+		if r.rejected == nil {
+			kept = append(kept, r)
+			continue
+		}
+		r.rejected <- err
+	}
+	d.reports = kept
 }
 
 // encode returns the reports in the script's form. It leaves out those of an account that is gone. memory is the time for
@@ -119,9 +139,11 @@ func (d *delivery) encode(t *topology, now time.Time, memory time.Duration) []sc
 	}
 	forgotten := now.Add(callTimeout).Sub(d.unconfirmed.sentAt) > memory
 	out = append(out, scripts.PoolReport{Kind: scripts.UnlessRan, Seq: d.unconfirmed.seq})
-	for name, units := range d.unconfirmed.settlements {
-		if c := t.counter(name); c != nil && units != 0 && (units > 0 || !forgotten) {
-			out = append(out, scripts.PoolReport{Kind: scripts.SettleCounter, Limit: c.limit, Owner: c.owner(), Units: units})
+	for of, units := range d.unconfirmed.settlements {
+		if c := t.counter(of.counter); c != nil && units != 0 && (units > 0 || !forgotten) {
+			out = append(out, scripts.PoolReport{
+				Kind: scripts.SettleCounter, Limit: c.limit, Owner: c.owner(), Units: units, Charged: of.at,
+			})
 		}
 	}
 	return out

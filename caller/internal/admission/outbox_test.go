@@ -27,7 +27,7 @@ func TestOutbox_ForgottenRefundIsLeftOut(t *testing.T) {
 		repeated bool
 	}{{-7, 0, true}, {-7, 59 * time.Second, true}, {-7, 60 * time.Second, false}, {5, time.Hour, true}} {
 		var o outbox
-		o.settle(noon, topo.counters[0].name, test.units)
+		o.settle(noon, charge{counter: topo.counters[0].name}, test.units)
 		o.requeue(o.drain(1, noon), 1, scripts.Unknown, noon)
 		later := noon.Add(test.after)
 		d := o.drain(2, later)
@@ -47,8 +47,8 @@ func TestOutbox_DrainTakesReportsAndSettlements(t *testing.T) {
 	r := cooldown("k", noon.Add(time.Minute))
 	r.confirmed = confirmed
 	o.add(noon, r)
-	o.settle(noon.Add(time.Second), topo.counters[0].name, 5)
-	o.settle(noon.Add(time.Second), topo.counters[0].name, -2)
+	o.settle(noon.Add(time.Second), charge{counter: topo.counters[0].name}, 5)
+	o.settle(noon.Add(time.Second), charge{counter: topo.counters[0].name}, -2)
 	o.urgent = true
 	if o.empty() || !o.since.Equal(noon) {
 		t.Errorf("got empty: %v, since %v, want reports since noon", o.empty(), o.since)
@@ -78,22 +78,22 @@ func TestOutbox_RequeueAfterAnUnknownCallRepeatsUnlessItRan(t *testing.T) {
 	var o outbox
 	o.add(noon, cooldown("k", noon.Add(time.Minute)))
 	o.urgent = true
-	o.settle(noon, counter, 5)
+	o.settle(noon, charge{counter: counter}, 5)
 	d := o.drain(1, noon)
 	o.add(noon, cooldown("other", noon.Add(time.Minute)))
-	o.settle(noon, counter, 2)
+	o.settle(noon, charge{counter: counter}, 2)
 	o.requeue(d, 1, scripts.Unknown, noon)
 	if !o.urgent || len(o.reports) != 2 || o.reports[0].Block != "a:k" {
 		t.Errorf("got %+v, want both reports, the older one first, urgent", o)
 	}
 	d = o.drain(2, noon)
-	if d.unconfirmed == nil || d.unconfirmed.seq != 1 || d.unconfirmed.settlements[counter] != 5 {
+	if d.unconfirmed == nil || d.unconfirmed.seq != 1 || d.unconfirmed.settlements[charge{counter: counter}] != 5 {
 		t.Errorf("got %+v, want the settlement of call 1 alone", d.unconfirmed)
 	}
-	if o.empty() || o.settlements[counter] != 2 {
+	if o.empty() || o.settlements[charge{counter: counter}] != 2 {
 		t.Errorf("got %+v left, want the later settlement to wait", o)
 	}
-	if d = o.drain(3, noon); d.unconfirmed == nil || d.unconfirmed.seq != 3 || d.unconfirmed.settlements[counter] != 2 {
+	if d = o.drain(3, noon); d.unconfirmed == nil || d.unconfirmed.seq != 3 || d.unconfirmed.settlements[charge{counter: counter}] != 2 {
 		t.Errorf("got %+v, want the later settlement in a later call", d.unconfirmed)
 	}
 }
@@ -102,11 +102,11 @@ func TestOutbox_RequeueAfterAnUnknownCallRepeatsUnlessItRan(t *testing.T) {
 func TestOutbox_RequeueAfterACallThatDidNotRunMergesSettlements(t *testing.T) {
 	t.Parallel()
 	var o outbox
-	o.settle(noon, "c", 5)
+	o.settle(noon, charge{counter: "c"}, 5)
 	d := o.drain(1, noon)
-	o.settle(noon, "c", 2)
+	o.settle(noon, charge{counter: "c"}, 2)
 	o.requeue(d, 1, scripts.NotRun, noon)
-	if d = o.drain(2, noon); d.unconfirmed == nil || d.unconfirmed.seq != 2 || d.unconfirmed.settlements["c"] != 7 {
+	if d = o.drain(2, noon); d.unconfirmed == nil || d.unconfirmed.seq != 2 || d.unconfirmed.settlements[charge{counter: "c"}] != 7 {
 		t.Errorf("got %+v, want 7 units in call 2", d.unconfirmed)
 	}
 	// Of settlements that an earlier call of unknown outcome carried, only that call's outcome counts.
@@ -123,7 +123,7 @@ func TestOutbox_EncodeLeavesOutWhatIsGone(t *testing.T) {
 	t.Parallel()
 	var o outbox
 	o.add(noon, settlement("gone", 1))
-	o.settle(noon, "gone too", 1)
+	o.settle(noon, charge{counter: "gone too"}, 1)
 	d := o.drain(1, noon)
 	if got := d.encode(topologyOf(hourly()), noon, time.Minute); len(got) != 1 || got[0].Kind != scripts.UnlessRan {
 		t.Errorf("got %+v, want no report on a counter", got)

@@ -35,6 +35,19 @@ func (c *Controller) applyReply(now time.Time, x *exchange, reply *scripts.PoolR
 	return woken
 }
 
+// replied calls the functions for what a reply says of the state.
+func (o *Observer) replied(reply *scripts.PoolReply) {
+	if reply.Unreadable > 0 && o.FieldsUnreadable != nil {
+		o.FieldsUnreadable(reply.Unreadable)
+	}
+	if reply.Refused > 0 && o.SettlementsRefused != nil {
+		o.SettlementsRefused(reply.Refused)
+	}
+	if reply.Muted && o.PublishRefused != nil {
+		o.PublishRefused()
+	}
+}
+
 // dispatchGrants gives the grants to the first waiters of each demand, and returns the waiters to wake. The grant of a
 // waiter that has left goes to another one.
 func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.PoolReply) []*waiter {
@@ -212,12 +225,12 @@ func (c *Controller) released() (wake bool) {
 	if permitHelps {
 		c.waitFor = forCall
 	}
-	return c.permits.limited && (permitHelps || first && c.queue.len() == 0) || c.draining
+	return c.permits.limited && (permitHelps || first) || c.draining
 }
 
 // refundDailyCounts gives back what a booking that nothing was sent with was charged of daily counts.
 func (c *Controller) refundDailyCounts(b *booking) {
-	c.correct(b.target, func(l *Limit) int64 {
+	c.correct(b, func(l *Limit) int64 {
 		if !l.daily() {
 			return 0
 		}

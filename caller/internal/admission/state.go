@@ -110,8 +110,10 @@ func (t *topology) state(s *scripts.PoolState) *State {
 
 // keyState merges the blocks of a key and its account.
 func keyState(s *scripts.PoolState, key, accountID string) KeyState {
-	out := KeyState{ID: key, Account: accountID}
-	for _, name := range []string{scripts.AccountBlock(accountID, ""), scripts.KeyBlock(key)} {
+	out := KeyState{ID: WithoutFingerprint(key), Account: accountID}
+	for _, name := range []string{
+		scripts.AccountBlock(accountID, ""), scripts.KeyBlock(key), scripts.KeyBlock(WithoutFingerprint(key)),
+	} {
 		b, ok := s.Blocks[name]
 		switch {
 		case !ok:
@@ -125,7 +127,7 @@ func keyState(s *scripts.PoolState, key, accountID string) KeyState {
 }
 
 func limitState(s *scripts.PoolState, c *counter) LimitState {
-	out := LimitState{Limit: c.limit, Account: c.account, Key: c.key, Pace: 1}
+	out := LimitState{Limit: c.limit, Account: c.account, Key: WithoutFingerprint(c.key), Pace: 1}
 	if known, ok := s.Counters[c.name]; ok {
 		out.Booked, out.Pace = max(0, known.Ahead), known.Pace
 		if known.Ends > 0 {

@@ -145,7 +145,7 @@ func (t *topology) addTarget(cfg *Config, group string, limits []int, a *account
 		its.counterIndices = append(its.counterIndices, at)
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(scripts.TargetName(a.ID, group, key)))
+	_, _ = h.Write([]byte(scripts.TargetName(a.ID, shared(group), key)))
 	its.hash = h.Sum64()
 	t.targets = append(t.targets, its)
 }
@@ -184,6 +184,19 @@ func (t *topology) has(accountID, key string) bool {
 	return slices.ContainsFunc(t.accounts, func(a *account) bool {
 		return a.ID == accountID && slices.ContainsFunc(a.Keys, func(k Key) bool { return k.ID == key })
 	})
+}
+
+// named returns the keys of an ID without fingerprint.
+func (t *topology) named(id string) []Key {
+	var keys []Key
+	for _, a := range t.accounts {
+		for _, k := range a.Keys {
+			if k.ID != id && WithoutFingerprint(k.ID) == id {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
 }
 
 // prefer returns the index of the target of a model group that calls of an affinity take while it has room; -1: none.

@@ -22,30 +22,42 @@ type Watch struct {
 	late  chan time.Duration
 }
 
-// Start begins to measure.
+// Start begins to measure, for a test.
 func Start(t testing.TB) *Watch {
-	w := &Watch{start: time.Now(), stop: make(chan struct{}), late: make(chan time.Duration, 1)}
-	go w.measure(w.stop)
+	w := Begin()
 	t.Cleanup(func() {
 		if w.stop != nil {
-			close(w.stop)
-			<-w.late
+			w.End()
 		}
 	})
 	return w
 }
 
-// Busy ends the measurement, and reports whether the machine was too busy to judge. It is called once at most.
-func (w *Watch) Busy(t testing.TB) bool {
-	t.Helper()
+// Begin begins to measure, for a program that calls End.
+func Begin() *Watch {
+	w := &Watch{start: time.Now(), stop: make(chan struct{}), late: make(chan time.Duration, 1)}
+	go w.measure(w.stop)
+	return w
+}
+
+// End ends the measurement, and returns the share of the time that stalls took, and whether that is too much to judge. It is
+// called once at most.
+func (w *Watch) End() (share float64, busy bool) {
 	close(w.stop)
 	w.stop = nil
 	late := <-w.late
-	share := late.Seconds() / time.Since(w.start).Seconds()
-	if share > tolerated {
+	share = late.Seconds() / time.Since(w.start).Seconds()
+	return share, share > tolerated
+}
+
+// Busy ends the measurement, and reports whether the machine was too busy to judge. It is called once at most.
+func (w *Watch) Busy(t testing.TB) bool {
+	t.Helper()
+	share, busy := w.End()
+	if busy {
 		t.Logf("stalls took %.1f %% of the time, which is too much to judge the utilization", 100*share)
 	}
-	return share > tolerated
+	return busy
 }
 
 func (w *Watch) measure(stop <-chan struct{}) {

@@ -15,6 +15,7 @@ import (
 // Server is a Redis with a clock of its own, and a Limiter on it.
 type Server struct {
 	Limiter *ratelimit.Limiter
+	rdb     *redis.Client
 	mini    *miniredis.Miniredis
 	mu      sync.Mutex
 	now     time.Time
@@ -30,12 +31,20 @@ func New() *Server {
 		panic(err)
 	}
 	rdb := redis.NewClient(&redis.Options{Addr: mini.Addr()})
+	s := &Server{rdb: rdb, mini: mini}
+	s.Limiter = s.Fresh()
+	return s
+}
+
+// Fresh returns a Limiter that has seen no reply. A test whose clock stands still for more than a second needs one for each call,
+// because to a Limiter that has seen an earlier reply the clock was set back.
+func (s *Server) Fresh() *ratelimit.Limiter {
 	// A cached refusal refills by the local clock, and not by the tests'.
-	limiter, err := ratelimit.New(rdb, ratelimit.Config{RefusalTTL: -1})
+	limiter, err := ratelimit.New(s.rdb, ratelimit.Config{RefusalTTL: -1})
 	if err != nil {
 		panic(err)
 	}
-	return &Server{Limiter: limiter, mini: mini}
+	return limiter
 }
 
 // Set moves the clock forward to t. An earlier time has no effect.

@@ -69,7 +69,7 @@ func (g *GCRARateLimiterCtx) RateLimitCtx(ctx context.Context, key string, n int
 		return false, RateLimitResult{}, err
 	}
 	g.server.Set(now.AddDate(60, 0, 0)) // the state's time begins in 2017
-	res, err := g.server.Limiter.AllowN(ctx, key, g.limit, n)
+	res, err := g.server.Fresh().AllowN(ctx, key, g.limit, n)
 	if err != nil {
 		return false, RateLimitResult{}, err
 	}
@@ -79,7 +79,7 @@ func (g *GCRARateLimiterCtx) RateLimitCtx(ctx context.Context, key string, n int
 	}
 	limited := n > 0 && res.Allowed == 0
 	if limited {
-		peeked, err := g.server.Limiter.Peek(ctx, key, g.limit)
+		peeked, err := g.server.Fresh().Peek(ctx, key, g.limit)
 		if err != nil {
 			return false, RateLimitResult{}, err
 		}

@@ -64,7 +64,7 @@ func (l *limiter) Take() time.Time {
 	for {
 		now := l.clock.Now()
 		l.server.Set(now)
-		res, err := l.server.Limiter.Allow(context.Background(), key, l.limit)
+		res, err := l.server.Fresh().Allow(context.Background(), key, l.limit)
 		if err != nil {
 			panic(err)
 		}
