@@ -63,7 +63,8 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		r.err = errDeclined
 		return r
 	}
-	g.IdempotencyKey, g.model, g.prompt, g.byLength = k.opts.IdempotencyKey, k.opts.Model, k.prompt, k.byLength
+	g.IdempotencyKey, g.prompt, g.byLength = k.opts.IdempotencyKey, k.prompt, k.byLength
+	g.setModel(k.opts.Model)
 	c := k.pool
 	c.admitted(ctx, g, &k.opts, spec.number)
 	if hook := c.settings.Hooks.AttemptStarted; hook != nil {

@@ -81,17 +81,18 @@ type call[T any] struct {
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
-	ctx       context.Context // the call's own, as Hooks.CallStarted returned it
-	until     time.Time       // when Timeout ends the call; zero: it doesn't
-	refusals  refusals
-	kind      string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
-	last      Attempt         // Number is 0 if it got no key
-	lastCtx   context.Context // the last attempt's
-	sent      int             // attempts that got a key
-	took      time.Duration   // the last attempt's admission
-	waitedFor Waits           // the parts of took
-	waited    atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
-	bodyUsed  atomic.Bool     // an attempt has the request's own body; the next ones need copies
+	ctx        context.Context // the call's own, as Hooks.CallStarted returned it
+	until      time.Time       // when Timeout ends the call; zero: it doesn't
+	refusals   refusals
+	kind       string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
+	last       Attempt         // Number is 0 if it got no key
+	lastCtx    context.Context // the last attempt's
+	sent       int             // attempts that got a key
+	took       time.Duration   // the last attempt's admission
+	waitedFor  Waits           // the parts of took
+	waited     atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
+	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
+	replayable bool            // the request can be sent more than once
 }
 
 // run makes the call, and reports its beginning and end.
@@ -121,6 +122,10 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	if err != nil {
 		return none, err
 	}
+	tooSmall, err := c.settings.tooSmall(units, k.opts.Model, c.keyring.accounts())
+	if err != nil {
+		return none, err
+	}
 	c.summaries.start(c)
 	bounded, cancel, until := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
@@ -141,7 +146,7 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
-			Needs: k.needs(),
+			Exclude: tooSmall, Needs: k.needs(),
 		}})
 		k.last, k.lastCtx, k.took, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
 		if k.last.Number > 0 {

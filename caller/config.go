@@ -1,6 +1,8 @@
 package caller
 
 import (
+	"context"
+	"net/http"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
@@ -15,6 +17,12 @@ type Config struct {
 	Name string
 	// Keys are the API keys that calls are made with. At least one.
 	Keys []Key
+	// Accounts are what the provider counts, where that differs: places, models, limits. Keys name their account, and an
+	// account that isn't listed is as for all. Their order is that of FirstAvailable. Defaults to none.
+	Accounts []Account
+	// BaseURL is the part of the URLs of requests that Account.BaseURL takes the place of. Defaults to scheme and host, and
+	// a version at the beginning of the path if Account.BaseURL ends in one.
+	BaseURL string
 	// Limits are the provider's limits. Defaults to none: Concurrency alone limits calls.
 	Limits []Limit
 	// Concurrency is the number of calls of all processes that each account may have in flight. At least 0. Defaults to 0:
@@ -103,8 +111,13 @@ type Tuning struct {
 type Key struct {
 	// ID names the key in Redis, metrics and errors. Required, unique in the pool, and never the secret.
 	ID string
-	// Secret authorises requests. It leaves the process in requests alone. Required.
+	// Secret authorises requests. It leaves the process in requests alone. Required without Authorize.
 	Secret Secret
+	// Authorize adds the key's credentials to a request that Transport sends, such as an OAuth token or a signature, in place
+	// of Profile.Authorize. The request has its final URL, and GetBody returns its final body. ctx is the attempt's.
+	// Authorize is called for each attempt, so it caches what it fetches. If it fails, nothing is sent, the key is taken out
+	// of use as if the provider had rejected it, and the call goes on with another key. Defaults to Profile.Authorize.
+	Authorize func(ctx context.Context, r *http.Request) error `json:"-"`
 	// Account names what the provider counts: keys of one account share its limits. Defaults to the ID.
 	Account string
 	// Weight is the key's share of calls under LeastLoaded and RoundRobin. An account has the highest weight of its keys. At
@@ -121,7 +134,7 @@ const (
 	LeastLoaded Strategy = "least_loaded"
 	// RoundRobin takes accounts in turn, by weight.
 	RoundRobin Strategy = "round_robin"
-	// FirstAvailable takes the first account in Config.Keys that has room: for a main account and spares.
+	// FirstAvailable takes the first account in Config.Accounts, and then in Config.Keys, that has room: for a main account and spares.
 	FirstAvailable Strategy = "first_available"
 )
 

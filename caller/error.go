@@ -119,6 +119,8 @@ func reasonOf(err error) error {
 		return ErrDeadline
 	case admission.ErrNoKeys:
 		return fmt.Errorf("%w (%s)", ErrNoKeys, r.Detail)
+	case admission.ErrNoModel:
+		return ErrNoModel
 	case admission.ErrExcluded:
 		return errNoOther
 	default:

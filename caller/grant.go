@@ -13,13 +13,15 @@ import (
 type Grant struct {
 	Key     string // key ID
 	Account string
-	Attempt int // from 1
+	Attempt int    // from 1
+	Model   string // name of the call's model in the account; empty: unknown
+	BaseURL string // of the account; empty: it has none
 	// IdempotencyKey is the same for all attempts of a call. Empty if the call has none.
 	IdempotencyKey string
 
 	admission admission.Grant
 	pool      *Pool
-	secret    Secret
+	key       *Key
 	model     string
 	prompt    int64     // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
 	begun     time.Time // when the attempt was sent; zero: it wasn't
@@ -37,8 +39,8 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
 			return g, c.settings.refused(err, r.Units)
 		}
-		if key, ok := c.keyring.find(g.admission.Key()); ok {
-			g.Key, g.Account, g.secret = key.id, g.admission.Account(), key.secret
+		if k := c.keyring.find(g.admission.Key()); k != nil {
+			g.Key, g.Account, g.key = k.ID, g.admission.Account(), k
 			return g, nil
 		}
 		g.admission.Decline()
@@ -46,8 +48,21 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 	}
 }
 
-// Secret returns the secret of the granted key.
-func (g *Grant) Secret() string { return g.secret.Reveal() }
+// Secret returns the secret of the granted key. It is empty for a key that has Authorize alone.
+func (g *Grant) Secret() string { return g.key.Secret.Reveal() }
+
+// site returns where the account's calls are sent; nil: as their requests say.
+func (g *Grant) site() *site { return g.pool.settings.sites[g.Account] }
+
+// setModel sets the call's model, and what the account says of it.
+func (g *Grant) setModel(model string) {
+	where := g.site()
+	g.model = model
+	g.Model, _ = where.model(model)
+	if where != nil && where.base != nil {
+		g.BaseURL = where.base.String()
+	}
+}
 
 // release returns the permit. Only its first call has an effect.
 func (g *Grant) release() {

@@ -1,7 +1,6 @@
 package caller
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,36 +16,34 @@ import (
 // operatorFor is the time for which a key that an operator has disabled stays so.
 const operatorFor = 10 * 365 * day
 
-// keyring finds the secret of a key.
+// keyring finds the credentials of a key.
 type keyring struct {
-	mu    sync.Mutex                         // held while the keys change here and in admission, so that both get them in the same order
-	byKey atomic.Pointer[map[string]ringKey] // by the key's ID in admission, which has a fingerprint of the secret; never changed
-}
-
-type ringKey struct {
-	id     string // without the fingerprint
-	secret Secret
+	mu    sync.Mutex                      // held while the keys change here and in admission, so that both get them in the same order
+	byKey atomic.Pointer[map[string]*Key] // by the key's ID in admission, which has a fingerprint of the secret; never changed
+	names atomic.Pointer[[]string]        // of the accounts
 }
 
 // set replaces the keys of a pool.
 func (r *keyring) set(pool string, keys []Key) {
-	byKey := make(map[string]ringKey, len(keys))
+	byKey := make(map[string]*Key, len(keys))
+	var names []string
 	for _, k := range keys {
-		byKey[k.fingerprinted(pool)] = ringKey{k.ID, k.Secret}
+		byKey[k.fingerprinted(pool)] = &k
+		if id := k.account(); !slices.Contains(names, id) {
+			names = append(names, id)
+		}
 	}
 	r.byKey.Store(&byKey)
+	r.names.Store(&names)
 }
 
-// find returns a key by its ID in admission, and false if the key is gone or its secret has changed.
-func (r *keyring) find(key string) (ringKey, bool) {
-	k, ok := (*r.byKey.Load())[key]
-	return k, ok
-}
+// find returns a key by its ID in admission; nil if the key is gone or its secret has changed.
+func (r *keyring) find(key string) *Key { return (*r.byKey.Load())[key] }
 
 // has reports whether there is a key of an ID.
 func (r *keyring) has(id string) bool {
 	for _, k := range *r.byKey.Load() {
-		if k.id == id {
+		if k.ID == id {
 			return true
 		}
 	}
@@ -56,26 +53,12 @@ func (r *keyring) has(id string) bool {
 // size returns the number of keys.
 func (r *keyring) size() int { return len(*r.byKey.Load()) }
 
+// accounts returns the accounts of the keys. It mustn't be changed.
+func (r *keyring) accounts() []string { return *r.names.Load() }
+
 // fingerprinted returns the ID of a pool's key in admission.
 func (k *Key) fingerprinted(pool string) string {
 	return admission.WithFingerprint(k.ID, k.Secret.fingerprint(pool))
-}
-
-// accountsOf returns the accounts of a pool's keys, in order.
-func accountsOf(pool string, keys []Key) []admission.Account {
-	var accounts []admission.Account
-	index := map[string]int{}
-	for _, k := range keys {
-		name := cmp.Or(k.Account, k.ID)
-		at, ok := index[name]
-		if !ok {
-			at = len(accounts)
-			index[name] = at
-			accounts = append(accounts, admission.Account{ID: name})
-		}
-		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.fingerprinted(pool), Weight: max(1, k.Weight)})
-	}
-	return accounts
 }
 
 // checkKeys returns an error that says everything that is wrong with keys.
@@ -93,8 +76,8 @@ func checkKeys(all []Key) error {
 		case keys[k.ID]:
 			errs = append(errs, fmt.Errorf("key %q appears twice: give each key its own ID", k.ID))
 		}
-		if k.Secret.IsZero() {
-			errs = append(errs, fmt.Errorf("key %q has no Secret: set it", k.ID))
+		if k.Secret.IsZero() && k.Authorize == nil {
+			errs = append(errs, fmt.Errorf("key %q has no Secret: set it, or Authorize", k.ID))
 		} else if showsSecret(k) {
 			// Neither name is quoted: one holds the secret.
 			errs = append(errs, fmt.Errorf("the ID or Account of Keys[%d] contains its secret, and both are public: use other names", i))
@@ -115,6 +98,9 @@ func checkKeys(all []Key) error {
 // by chance.
 func showsSecret(k Key) bool {
 	secret := k.Secret.Reveal()
+	if secret == "" {
+		return false
+	}
 	for _, name := range []string{k.ID, k.Account} {
 		if name == secret || len(secret) >= 8 && strings.Contains(name, secret) {
 			return true
@@ -133,7 +119,7 @@ func (c *Pool) SetKeys(keys []Key) error {
 	c.keyring.mu.Lock()
 	defer c.keyring.mu.Unlock()
 	c.keyring.set(c.settings.Name, keys) // first, so that no key is granted whose secret isn't there
-	c.admission.SetAccounts(accountsOf(c.settings.Name, keys))
+	c.admission.SetAccounts(c.settings.accountsOf(keys))
 	return nil
 }
 

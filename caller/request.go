@@ -8,13 +8,15 @@ import (
 	"net/http"
 )
 
-// prepare returns the request of one attempt: a copy with the granted key's secret. A later attempt has a new body.
-func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, later bool) (*http.Request, error) {
+// prepare returns the request of one attempt: a copy for the granted account, with the granted key's credentials. A later
+// attempt has a new body. named is the model as the request names it.
+func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, named string, later bool) (*http.Request, error) {
 	attempt := req.Clone(ctx)
 	if later && hasBody(req) {
 		body, err := req.GetBody()
 		if err != nil {
-			return nil, err
+			attempt.Body = nil
+			return attempt, err
 		}
 		attempt.Body = body
 	}
@@ -24,8 +26,9 @@ func (t *Transport) prepare(ctx context.Context, req *http.Request, g *Grant, la
 	if g.IdempotencyKey != "" && attempt.Header.Get("Idempotency-Key") == "" {
 		attempt.Header.Set("Idempotency-Key", g.IdempotencyKey)
 	}
-	attempt.Header.Del("Authorization")
-	t.pool.settings.Profile.Authorize(attempt, g.Secret())
+	if err := g.direct(ctx, attempt, named); err != nil {
+		return attempt, err
+	}
 	return attempt, nil
 }
 

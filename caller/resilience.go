@@ -213,7 +213,8 @@ func withHedge[T any](h *hedge.Hedger, next attemptFunc[T], discard func(attempt
 				defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
 				its.bounded, its.onEnd = bounded, run.End
 				if run.Second {
-					its.request.Retry, its.request.Affinity, its.request.Exclude = true, "", []string{first}
+					its.request.Retry, its.request.Affinity = true, ""
+					its.request.Exclude = append(slices.Clone(spec.request.Exclude), first)
 				} else {
 					its.onGrant = func(g *Grant) bool {
 						first = g.Account

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -34,6 +35,8 @@ const (
 // settings are a Config that has been checked, with its defaults filled in.
 type settings struct {
 	Config
+	base    *url.URL // of requests; nil: scheme and host
+	sites   sites
 	metrics []Metric // that limits count; a call's units are by their index
 	index   []int    // of each limit's metric
 	params  []gcraParams
@@ -41,13 +44,18 @@ type settings struct {
 
 	readsRequests bool // the profile reads the bodies of requests
 	judgesBodies  bool // the profile reads the bodies of successes
+
+	all       []Limit         // the limits of all accounts, then those of each
+	owners    []string        // of each limit, the account; empty: all
+	ownLimits bool            // an account has limits of its own
+	limitIDs  map[string]bool // of the limits; see limitID
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
 
 // newSettings checks a Config and fills in its defaults. Its error names everything that is wrong.
 func newSettings(cfg Config) (*settings, error) {
-	cfg.Keys, cfg.Limits = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits)
+	cfg.Keys, cfg.Limits, cfg.Accounts = slices.Clone(cfg.Keys), slices.Clone(cfg.Limits), slices.Clone(cfg.Accounts)
 	cfg.Tuning.ArrivalJitter = cmp.Or(cfg.Tuning.ArrivalJitter, DefaultArrivalJitter)
 	cfg.Tuning.Horizon = cmp.Or(cfg.Tuning.Horizon, DefaultHorizon)
 	cfg.Tuning.SessionTTL = cmp.Or(cfg.Tuning.SessionTTL, DefaultSessionTTL)
@@ -69,7 +77,7 @@ func newSettings(cfg Config) (*settings, error) {
 	}
 	p.Profile = cfg.Profile.withDefaults()
 	adaptive := p.checkAdaptive()
-	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addLimits(), cfg.Retry.Validate())
+	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}
@@ -112,32 +120,48 @@ func (p *settings) checkPool() error {
 	return errors.Join(errs...)
 }
 
-// addLimits checks the limits and computes their parameters.
+// addLimits checks the limits, those of accounts after those of all, and computes their parameters.
 func (p *settings) addLimits() error {
 	var errs []error
 	seen := map[string]bool{}
-	for i, l := range p.Limits {
+	add := func(l Limit, account, at string) {
 		l = l.withDefaults()
-		p.Limits[i] = l
 		params, err := l.gcraParams(p.Tuning.ArrivalJitter)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("Limits[%d]: %w", i, err))
+			errs = append(errs, fmt.Errorf("%s: %w", at, err))
 		}
-		name := l.id()
-		if seen[name] {
-			errs = append(errs, fmt.Errorf("Limits[%d] is another limit on %s per %v for each %s: keep the lower one",
-				i, l.Metric, l.Period, l.Scope))
+		if account != "" && l.Scope == PerPool {
+			errs = append(errs, fmt.Errorf("%s has the Scope pool: move it to Config.Limits", at))
 		}
-		seen[name] = true
-		p.params = append(p.params, params)
-		at := slices.Index(p.metrics, l.Metric)
-		if at < 0 {
-			at = len(p.metrics)
+		if id := limitID(account, &l); seen[id] {
+			errs = append(errs, fmt.Errorf("%s is another limit on %s per %v for each %s: keep the lower one", at, l.Metric, l.Period, l.Scope))
+		} else {
+			seen[id] = true
+		}
+		metric := slices.Index(p.metrics, l.Metric)
+		if metric < 0 {
+			metric = len(p.metrics)
 			p.metrics = append(p.metrics, l.Metric)
 		}
-		p.index = append(p.index, at)
+		p.all, p.owners = append(p.all, l), append(p.owners, account)
+		p.params, p.index = append(p.params, params), append(p.index, metric)
 	}
+	for i, l := range p.Limits {
+		add(l, "", fmt.Sprintf("Limits[%d]", i))
+	}
+	for i := range p.Accounts {
+		for j, l := range p.Accounts[i].Limits {
+			add(l, p.Accounts[i].ID, fmt.Sprintf("Limits[%d] of account %q", j, p.Accounts[i].ID))
+		}
+	}
+	p.Limits, p.ownLimits = p.all, len(p.all) > len(p.Limits)
+	p.limitIDs = seen
 	return errors.Join(errs...)
+}
+
+// limitID identifies a limit of an account, or of every account.
+func limitID(account string, l *Limit) string {
+	return account + "\x00" + string(l.Scope) + " " + l.name()
 }
 
 // checkAdaptive checks the configuration of an adaptive limit and fills in its defaults.
@@ -171,7 +195,7 @@ func (p *settings) checkSending() error {
 // admission returns the settings as admission wants them.
 func (p *settings) admission(observer admission.Observer) admission.Config {
 	cfg := admission.Config{
-		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: accountsOf(p.Name, p.Keys),
+		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: p.accountsOf(p.Keys),
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
 		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer,
@@ -185,7 +209,7 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 	for i, l := range p.Limits {
 		params := &p.params[i]
 		its := admission.Limit{
-			Name: params.name, Scope: admission.Scope(l.Scope), Metric: p.index[i],
+			Name: params.name, Scope: admission.Scope(l.Scope), Account: p.owners[i], Metric: p.index[i],
 			Interval: params.interval, Burst: params.burst, Grows: params.grows,
 			Rate: l.Rate, Usable: l.Usable(), Period: l.Period, Models: l.Models,
 		}
@@ -207,16 +231,48 @@ func (p *settings) units(c Cost, model string) ([]int64, error) {
 		}
 		units[i] = n
 	}
-	for i, l := range p.Limits {
-		n := units[p.index[i]]
-		if n >= 0 && (n <= l.Usable() || !l.counts(model)) {
+	if !p.ownLimits {
+		return units, p.exceeded(units, model, "")
+	}
+	return units, nil
+}
+
+// exceeded returns an *Error for the first limit that a call can never meet, in an account if that isn't empty.
+func (p *settings) exceeded(units []int64, model, account string) error {
+	for i := range p.Limits {
+		l, n := &p.Limits[i], units[p.index[i]]
+		if n >= 0 && (n <= l.Usable() || !l.counts(model) || !p.applies(i, account)) {
 			continue
 		}
 		err := &Error{Pool: p.Name, Metric: l.Metric, Limit: l.Usable(), Cost: n, Err: ErrNeverFits}
 		if n < 0 {
 			err.Err = errNegativeCost
 		}
-		return nil, err
+		return err
 	}
-	return units, nil
+	return nil
+}
+
+// applies reports whether an account has a limit: its own ones, and those of all that it has no own one in place of.
+func (p *settings) applies(limit int, account string) bool {
+	if owner := p.owners[limit]; owner != "" {
+		return owner == account
+	}
+	return account == "" || !p.limitIDs[limitID(account, &p.Limits[limit])]
+}
+
+// tooSmall returns the accounts whose limits a call can never meet, or an *Error if it meets those of no account.
+func (p *settings) tooSmall(units []int64, model string, accounts []string) (exclude []string, err error) {
+	if !p.ownLimits {
+		return nil, nil
+	}
+	for _, id := range accounts {
+		if failure := p.exceeded(units, model, id); failure != nil {
+			exclude, err = append(exclude, id), failure
+		}
+	}
+	if len(exclude) < len(accounts) {
+		err = nil
+	}
+	return exclude, err
 }

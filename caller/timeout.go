@@ -31,8 +31,8 @@ func (e *timeoutError) Temporary() bool { return true }
 type attemptContext struct {
 	context.Context
 	call      context.Context // the call's, which goes on when the attempt's time is up
-	grant     *Grant
 	number    int
+	grant     *Grant
 	until     time.Time // end of the attempt's time; zero: it has no timeout
 	timer     *time.Timer
 	hold      *time.Timer             // ends the attempt after MaxHold; nil: no bound

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -134,17 +135,17 @@ func (t *Transport) doOnce(req *http.Request, whole bool) (*http.Response, error
 	if c.circuits != nil || c.settings.Hedge.Percentile > 0 || c.settings.hasDeadline(req.Context(), &k.opts) {
 		k.endpoint = endpoint(req)
 	}
-	if k.opts.Model == "" {
-		k.opts.Model = profile.Model(out.Request, out.beginning())
-	}
+	k.replayable = replayable(out.Request)
+	named := profile.Model(out.Request, out.beginning())
+	k.opts.Model = cmp.Or(k.opts.Model, named)
 	estimated := profile.Estimate(out.measured(), out.body)
 	how := reading{estimated: estimated, idempotency: k.opts.Idempotency, whole: whole || k.opts.Whole || c.settings.Whole}
 	k.byLength = out.long()
 	k.send = func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		attempt, err := t.prepare(ctx, out.Request, g, k.bodyUsed.Swap(true))
+		later := k.bodyUsed.Swap(true)
+		attempt, err := t.prepare(ctx, out.Request, g, named, later)
 		if err != nil {
-			g.finishAttempt()
-			return nil, Verdict{Outcome: ClientError}, retry.Permanent(err)
+			return t.unprepared(ctx, k, g, attempt, err)
 		}
 		return t.roundTripOnce(ctx, attempt, g, how)
 	}
@@ -157,9 +158,26 @@ func (t *Transport) doOnce(req *http.Request, whole bool) (*http.Response, error
 	return res, err
 }
 
+// unprepared ends an attempt whose request couldn't be prepared. Nothing was sent.
+func (t *Transport) unprepared(ctx context.Context, k *call[*http.Response], g *Grant, attempt *http.Request, err error,
+) (*http.Response, Verdict, error) {
+	g.finishAttempt()
+	v := t.pool.judgeError(ctx, err)
+	if v.Outcome != ClientError && hasBody(attempt) && attempt.GetBody == nil {
+		k.bodyUsed.Store(false) // nothing was read of the only body
+		return nil, v, err
+	}
+	closeBody(attempt)
+	if v.Outcome == ClientError || hasBody(attempt) && !k.replayable {
+		err = retry.Permanent(err)
+	}
+	return nil, v, err
+}
+
 // respond returns what RoundTrip returns for the result of a call.
 func (t *Transport) respond(req *http.Request, res *http.Response, err error) (*http.Response, error) {
 	if res != nil {
+		setKeyOf(res)
 		res.Request = req // in place of the attempt's, which holds the secret
 		if err != nil && res.Header != nil {
 			res.Header.Set(shouldRetry, "false")

@@ -9,6 +9,15 @@
 //	    secret: ${OPENAI_KEY_1}    # the API key itself, from the environment. Required
 //	    account: org-a             # keys of one account share its limits; default: the id
 //	    weight: 2                  # the key's share where strategy uses weights, 1 to 1000000; default: 1
+//	accounts:                      # what differs from account to account; default: nothing
+//	  - id: org-a                  # the name that keys have in account. Required
+//	    base_url: https://eu.example.com/v1  # where its calls are sent, {model} in it is the model; default: the pool's
+//	    query: {api-version: "1"}  # parameters of each URL, in place of those of the same names; default: none
+//	    header: {X-Region: eu}     # headers of each request, likewise; default: none
+//	    models: {gpt-5: my-gpt-5}  # models and their names there, or a list [gpt-5*]; default: every model
+//	    limits: [{metric: requests, rate: 6000, period: 60s}]  # in place of those on the same metric and period; default: none
+//	    concurrency: 100           # calls in flight of this account; default: the pool's
+//	    weight: 2                  # its share where strategy uses weights; default: the highest of its keys
 //	limits:                        # what the provider allows; default: none
 //	  - metric: requests           # requests, tokens, input_tokens, output_tokens, micro_dollars, or your own. Required
 //	    rate: 600                  # units in a period, 1 to 2^50. Required

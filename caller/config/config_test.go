@@ -122,7 +122,7 @@ func TestParse_ReadsEveryField(t *testing.T) {
 		t.Errorf("got retry %+v, want %+v", c.Retry, policy)
 	}
 	keys := []caller.Key{{ID: "k1", Secret: caller.NewSecret(canary), Account: "org-a", Weight: 3}, {ID: "2", Secret: caller.NewSecret("x-sk-two-${plain}")}}
-	if len(c.Keys) != 2 || c.Keys[0] != keys[0] || c.Keys[1] != keys[1] {
+	if !reflect.DeepEqual(c.Keys, keys) {
 		t.Error("got other keys than the file's")
 	}
 	pacific, err := time.LoadLocation("America/Los_Angeles")
@@ -153,7 +153,7 @@ func TestParse_SaysWhatIsWrongAndWhere(t *testing.T) {
 		"empty variable":   {head + "keys:\n  - id: k1\n    secret: ${EMPTY}\n", "pool.yaml:5:13: keys[0].secret: is empty"},
 		"line break":       {head + "keys:\n  - id: k1\n    secret: ${BROKEN}\n", "pool.yaml:5:13: keys[0].secret: has a space, a line break"},
 		"half a variable":  {head + "keys:\n  - id: k1\n    secret: ${KEY_1\n", "pool.yaml:5:13: keys[0].secret: a ${ without the name"},
-		"unknown field":    {keys + "retires: 1\n", `pool.yaml:6:1: unknown field "retires"; known here: adaptive, attempt_timeout, base_url, `},
+		"unknown field":    {keys + "retires: 1\n", `pool.yaml:6:1: unknown field "retires"; known here: accounts, adaptive, attempt_timeout, base_url, `},
 		"unknown in key":   {keys + "    acount: a\n", `pool.yaml:6:5: keys[0]: unknown field "acount"; known here: account, id, secret, weight`},
 		"field twice":      {keys + "name: q\n", `pool.yaml:6:1: not valid YAML: mapping key "name" already defined`},
 		"bad YAML":         {keys + "limits: [\n", "pool.yaml:6:9: not valid YAML"},

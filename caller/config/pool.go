@@ -20,6 +20,7 @@ type draft struct {
 	Pool
 
 	limits                  []limitAt
+	accounts                []accountDraft
 	concurrency, maxWaiting int64
 	failures                int64 // FailureThreshold of the breaker
 	strategy                string
@@ -32,7 +33,9 @@ func (r *reader) poolFields(d *draft) map[string]field {
 		"base_url": required(r.baseURL(&d.BaseURL), "Where the provider's API begins: scheme, host, and a path and a query where there are any."),
 		"provider": optional(r.provider(&d.Pool), "The provider whose requests and responses these are. Default: generic."),
 		"keys":     required(r.keys(&c.Keys), "The API keys, at least one."),
-		"limits":   optional(r.limits(&d.limits), "What the provider allows. Default: none."),
+		"accounts": optional(r.accounts(&d.accounts),
+			"What differs from account to account: places, models, limits. Their order is that of strategy first_available. Default: none."),
+		"limits": optional(r.limits(&d.limits), "What the provider allows. Default: none."),
 		"concurrency": optional(r.count(&d.concurrency, math.MaxInt32, "; leave it out for no limit"),
 			"Calls in flight per account, over all processes. Default: no limit."),
 		"adaptive": optional(r.adaptive(&c.Adaptive),
@@ -107,6 +110,7 @@ func (r *reader) pool(n ast.Node) *Pool {
 	}
 	r.checkEstimates(p, d.limits)
 	r.checkBuckets(p, d.limits)
+	r.setAccounts(n, p, d.accounts)
 	r.checkAdaptive(n, p)
 	r.checkSecrets(n, p)
 	return p
@@ -117,6 +121,9 @@ func (r *reader) checkSecrets(n ast.Node, p *Pool) {
 	public := []string{p.Caller.Name, p.Caller.Tuning.SessionName}
 	if p.BaseURL != nil {
 		public = append(public, p.BaseURL.String())
+	}
+	for _, a := range p.Caller.Accounts {
+		public = append(public, a.ID, a.BaseURL)
 	}
 	for _, k := range p.Caller.Keys {
 		public = append(public, k.ID, k.Account)
