@@ -3,6 +3,8 @@ package caller
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
@@ -34,19 +36,26 @@ type attemptSpec struct {
 // attemptResult is the result of an attempt.
 type attemptResult[T any] struct {
 	value   T
-	err     error   // with the hint whether the call is tried again
-	attempt Attempt // Number is 0 if it got no key
+	err     error           // with the hint whether the call is tried again
+	attempt Attempt         // Number is 0 if it got no key
+	ctx     context.Context // the attempt's, for the hooks; nil: it got no key
+
+	waited    time.Duration // for admission
+	waitedFor Waits
 }
+
+// maxDeclined is the number of grants of keys that refused a call which the call declines to get another key.
+const maxDeclined = 8
 
 // errDeclined: the attempt declined its grant and sent nothing.
 var errDeclined = errors.New("the grant was declined")
 
 // attempt makes one attempt: it acquires a grant, sends, judges the result, and reports what that says about the key.
 func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
-	c := k.pool
-	g, err := k.acquire(spec.bounded, spec.request)
+	g, err := k.acquire(spec)
 	if err != nil {
-		r.err = retry.Permanent(err)
+		r.waited, r.waitedFor = k.pool.waited(g)
+		r.err = err
 		return r
 	}
 	if spec.onGrant != nil && !spec.onGrant(g) {
@@ -55,21 +64,59 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		return r
 	}
 	g.IdempotencyKey, g.model, g.prompt, g.byLength = k.opts.IdempotencyKey, k.opts.Model, k.prompt, k.byLength
-	begun := time.Now()
-	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout(spec.bounded))
-	value, verdict, err := k.releaseOnPanic(own, g)
-	r.value, r.err = value, retryHint(verdict, err)
-	r.attempt = Attempt{
-		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
-		Latency: time.Since(begun), Status: status(value, err),
+	c := k.pool
+	c.admitted(ctx, g, &k.opts, spec.number)
+	if hook := c.settings.Hooks.AttemptStarted; hook != nil {
+		ctx = hook(ctx, AttemptStart{Key: g.Key, Account: g.Account, Model: k.opts.Model, Number: spec.number})
 	}
-	c.applyVerdict(g, verdict, r.attempt.Latency)
+	begun := time.Now()
+	g.begun = begun
+	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout())
+	value, verdict, err := k.releaseOnPanic(own, g)
+	latency := time.Since(begun)
+	verdict, elsewhere := k.applyVerdict(g, verdict, latency)
+	r.ctx = own
+	r.value, r.err = value, k.pool.retryHint(verdict, err, elsewhere)
+	if verdict.Outcome == Overloaded && status(value, err) == http.StatusTooManyRequests {
+		r.err = retry.Uncounted(r.err) // a 429 has no effect, whatever its reason
+	}
+	r.attempt = Attempt{
+		Key: g.Key, Account: g.Account, Model: k.opts.Model, Priority: k.opts.Priority, Number: spec.number, Verdict: verdict, Err: err,
+		Latency: latency, Status: status(value, err),
+	}
 	k.recordDuration(g, spec, verdict, begun)
 	return r
 }
 
-// acquire waits for admission, for what is left of Options.MaxWait.
-func (k *call[T]) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
+// acquire returns a grant of an account and key that haven't refused the call. Its error has a hint.
+func (k *call[T]) acquire(spec attemptSpec) (*Grant, error) {
+	c := k.pool
+	r := &k.refusals
+	r.mu.Lock()
+	refused := r.accounts
+	r.mu.Unlock()
+	if len(refused) > 0 {
+		spec.request.Exclude = slices.Concat(spec.request.Exclude, refused)
+	}
+	spec.request.Exclude, _ = c.missing.exclude(spec.request.Model, c.admission.Accounts, spec.request.Exclude, time.Now())
+	for tries := 0; ; tries++ {
+		g, err := k.acquireInTime(spec.bounded, spec.request)
+		if err != nil {
+			return g, retry.Permanent(err)
+		}
+		r.mu.Lock()
+		again := slices.ContainsFunc(r.keys, func(k keyName) bool { return k.name == g.admission.Key() })
+		r.mu.Unlock()
+		if !again || tries >= maxDeclined {
+			return g, nil
+		}
+		g.admission.Decline()
+		spec.request.Retry = true
+	}
+}
+
+// acquireInTime waits for admission, for what is left of Options.MaxWait.
+func (k *call[T]) acquireInTime(ctx context.Context, r admission.Request) (*Grant, error) {
 	if k.opts.MaxWait == 0 {
 		return k.pool.acquire(ctx, r)
 	}
@@ -93,7 +140,7 @@ func (k *call[T]) recordDuration(g *Grant, spec attemptSpec, v Verdict, begun ti
 	case g.admission.Released():
 		k.pool.durations.Add(k.kind, time.Since(begun), cut, time.Now())
 	default:
-		g.kind, g.begun = k.kind, begun
+		g.kind = k.kind
 	}
 }
 

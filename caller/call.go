@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 //	anything else                               ClientError
 //
 // An error marked by retry.Permanent isn't tried again. f must be safe to repeat, unless Options.Idempotency is
-// IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns.
+// IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns; if it returns
+// an *http.Response, when that response's body has been read to its end or closed, and so long its context goes on.
 //
 // Do returns the value of the last attempt. Its error is an *Error.
 func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, *Grant) (T, error)) (T, error) {
@@ -33,9 +35,15 @@ func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, 
 		cost, k.prompt = c.settings.calibrate(k.opts.Model, cost)
 	}
 	k.send = func(ctx context.Context, g *Grant) (T, Verdict, error) {
-		defer g.finishAttempt()
+		goesOn := false
+		defer func() {
+			if !goesOn {
+				g.finishAttempt()
+			}
+		}()
 		value, err := f(ctx, g)
 		v := c.judgeError(ctx, err)
+		goesOn = err == nil && holdsPermit(value, g)
 		if s, ok := errors.AsType[*StatusError](err); ok {
 			c.observe(g, s.response())
 		}
@@ -46,6 +54,17 @@ func Do[T any](ctx context.Context, c *Pool, cost Cost, f func(context.Context, 
 	}
 	charged := cost // a variable that isn't assigned again doesn't go to the heap
 	return withDedup(ctx, c, k.opts.DedupKey, func(ctx context.Context) (T, error) { return k.run(ctx, charged) })
+}
+
+// holdsPermit lets the body of a response that a function of Do returned end the attempt. It reports whether there is one to
+// read.
+func holdsPermit(value any, g *Grant) bool {
+	res, ok := value.(*http.Response)
+	if !ok || res == nil || res.Body == nil || res.Body == http.NoBody || !g.ctx.answered() {
+		return false
+	}
+	res.Body = &heldBody{res.Body, g}
+	return true
 }
 
 // call is one call of a pool, made by Do or Transport.
@@ -62,32 +81,50 @@ type call[T any] struct {
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
-	ctx      context.Context // the call's own
-	bounded  bool            // Timeout ends the call if its context doesn't
-	kind     string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
-	last     Attempt         // Number is 0 if it got no key
-	sent     int             // attempts that got a key
-	waited   atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
-	bodyUsed atomic.Bool     // an attempt has the request's own body; the next ones need copies
+	ctx       context.Context // the call's own, as Hooks.CallStarted returned it
+	until     time.Time       // when Timeout ends the call; zero: it doesn't
+	refusals  refusals
+	kind      string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
+	last      Attempt         // Number is 0 if it got no key
+	lastCtx   context.Context // the last attempt's
+	sent      int             // attempts that got a key
+	took      time.Duration   // the last attempt's admission
+	waitedFor Waits           // the parts of took
+	waited    atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
+	bodyUsed  atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
 
-// run makes the call: Retry( Hedge( Breaker( attempt ))).
-func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
+// run makes the call, and reports its beginning and end.
+func (k *call[T]) run(ctx context.Context, cost Cost) (value T, err error) {
+	begun := time.Now()
+	k.ctx = k.start(ctx, cost)
+	returned := false
+	defer func() {
+		if !returned { // the function given to Do panics
+			err = errPanicked
+		}
+		k.end(begun, err)
+	}()
+	value, err = k.retry(k.ctx, cost)
+	returned = true
+	return value, err
+}
+
+// retry makes the call's attempts: Retry( Hedge( Breaker( attempt ))).
+func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	var none T
 	c := k.pool
 	if err := k.opts.check(); err != nil {
-		return none, &Error{Pool: c.settings.Name, Err: err}
+		return none, &Error{Pool: c.settings.Name, Err: &optionsError{err}}
 	}
 	units, err := c.settings.units(cost, k.opts.Model)
 	if err != nil {
 		return none, err
 	}
 	c.summaries.start(c)
-	begun := c.stats.call()
-	k.ctx = ctx
-	bounded, cancel, earlier := c.settings.withTimeout(ctx, &k.opts)
+	bounded, cancel, until := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
-	k.bounded = earlier
+	k.until = until
 	if c.settings.hasDeadline(ctx, &k.opts) {
 		k.kind = k.opts.Model + "\x00" + k.endpoint
 	}
@@ -96,21 +133,23 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	if k.discard != nil {
 		discard = []func(T){k.discard}
 	}
-	value, err := retry.Do(bounded, c.settings.Retry, func(_ context.Context, n int) (T, error) {
+	waits := closingContext{Context: bounded, closing: c.closing}
+	defer waits.end()
+	value, err := retry.Do(&waits, c.settings.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
-			c.attempted(k.last, true)
+			c.attempted(k.lastCtx, k.last, true)
 		}
 		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
 			Needs: k.needs(),
 		}})
-		if k.last = r.attempt; k.last.Number > 0 {
+		k.last, k.lastCtx, k.took, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
+		if k.last.Number > 0 {
 			k.sent++
 		}
 		return r.value, r.err
 	}, discard...)
-	c.attempted(k.last, false)
-	c.stats.end(begun, err == nil)
+	c.attempted(k.lastCtx, k.last, false)
 	if err != nil {
 		err = k.failure(err)
 	}
@@ -137,23 +176,11 @@ func (k *call[T]) attempts() attemptFunc[T] {
 				if k.discard != nil {
 					k.discard(r.value)
 				}
-				k.pool.attempted(r.attempt, true)
+				k.pool.attempted(r.ctx, r.attempt, true)
 			}
 		})
 	}
 	return next
-}
-
-// attempted counts an attempt and calls the hook.
-func (c *Pool) attempted(a Attempt, retrying bool) {
-	if a.Number == 0 {
-		return
-	}
-	c.stats.attempt(a.Verdict)
-	if hook := c.settings.Hooks.Attempted; hook != nil {
-		a.Retrying = retrying
-		hook(a)
-	}
 }
 
 // failure returns the *Error of a call that failed with err.
@@ -192,3 +219,17 @@ type outcomeError struct{ verdict Verdict }
 func (e *outcomeError) Error() string {
 	return fmt.Sprintf("the provider's response: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
 }
+
+// errPanicked is the error of a call whose function panics, for the hooks.
+var errPanicked = errors.New("the call's function panicked")
+
+// optionsError is an error about the call's options.
+type optionsError struct{ error }
+
+// Is reports whether target is errInvalidOptions.
+func (e *optionsError) Is(target error) bool { return target == errInvalidOptions }
+
+// Unwrap returns the error that says what is wrong.
+func (e *optionsError) Unwrap() error { return e.error }
+
+var errInvalidOptions = errors.New("the call's options are out of range")

@@ -37,7 +37,8 @@ type Config struct {
 	Retry retry.Policy
 	// Timeout bounds a call, waits and attempts together, until its result; with Transport, until the response is judged. A
 	// call whose send time is later is refused at once. Throttling is waited out within it. Negative: the context alone
-	// bounds the call. Defaults to DefaultTimeout, 10 minutes, for a call whose context has no deadline.
+	// bounds the call. Defaults to DefaultTimeout, 10 minutes, for a call whose context has no deadline; that call isn't
+	// refused in advance.
 	Timeout time.Duration
 	// AttemptTimeout bounds an attempt, from sending to its result; with Transport, until the response is judged, of which it
 	// may read the beginning. An attempt that takes longer is a transient failure. At least 0. Defaults to 0: no bound.
@@ -90,6 +91,9 @@ type Tuning struct {
 	SessionTTL time.Duration
 	// SessionName names this process in Inspect. Defaults to the host name and the process number.
 	SessionName string
+	// MaxRejection is the longest time for which a key that the provider rejects isn't used. It begins at 2 s and doubles while
+	// tests of the key fail. Defaults to an hour.
+	MaxRejection time.Duration
 	// ContinueOnLeaseLoss lets calls in flight go on when Redis could not be reached for SessionTTL. Other processes may get
 	// their permits then, so Concurrency can be exceeded. Defaults to false: the contexts of these calls end with ErrLeaseLost.
 	ContinueOnLeaseLoss bool

@@ -40,7 +40,7 @@ func TestCost_ThatNeverFitsIsRefused(t *testing.T) {
 func TestDeadline_IsRefusedBehindOthers(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		t.Parallel()
-		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), unbounded)
+		c := join(t, rdb, limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}))
 		if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +96,7 @@ func TestCancel_LeavesNoPermit(t *testing.T) {
 		"before the question": {before: func(f *redistest.Faults, cancel context.CancelFunc) { f.Before(evals, cancel) }},
 		"before the answer":   {before: func(f *redistest.Faults, cancel context.CancelFunc) { f.After(evals, cancel) }},
 		"just admitted": {hooks: func(cancel context.CancelFunc) caller.Hooks {
-			return caller.Hooks{Admitted: func(caller.Admission) { cancel() }}
+			return caller.Hooks{Admitted: func(context.Context, caller.Admission) { cancel() }}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -21,23 +21,24 @@ type Grant struct {
 	pool      *Pool
 	secret    Secret
 	model     string
-	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
-	byLength  bool  // the request was too long to be read, and its length was charged
+	prompt    int64     // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
+	begun     time.Time // when the attempt was sent; zero: it wasn't
+	byLength  bool      // the request was too long to be read, and its length was charged
 	settled   atomic.Bool
 	ctx       attemptContext
-	kind      string    // what the call asks for, if its duration is to be recorded when its response has been read
-	begun     time.Time // when the attempt was sent
+	kind      string // what the call asks for, if its duration is to be recorded when its response has been read
 }
 
-// acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.
+// acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again. With an
+// error it returns a grant that has only the waits.
 func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
 	g := &Grant{pool: c}
 	for {
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
-			return nil, c.settings.refused(err, r.Units)
+			return g, c.settings.refused(err, r.Units)
 		}
-		if secret, ok := c.keyring.secret(g.admission.Key()); ok {
-			g.Key, g.Account, g.secret = g.admission.Key(), g.admission.Account(), secret
+		if key, ok := c.keyring.find(g.admission.Key()); ok {
+			g.Key, g.Account, g.secret = key.id, g.admission.Account(), key.secret
 			return g, nil
 		}
 		g.admission.Decline()
@@ -49,7 +50,14 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 func (g *Grant) Secret() string { return g.secret.Reveal() }
 
 // release returns the permit. Only its first call has an effect.
-func (g *Grant) release() { g.admission.Release() }
+func (g *Grant) release() {
+	if !g.admission.Release() || g.begun.IsZero() {
+		return
+	}
+	if hook := g.pool.settings.Hooks.Released; hook != nil {
+		hook(g.observed(), Release{Key: g.Key, Account: g.Account, Model: g.model, Held: time.Since(g.begun)})
+	}
+}
 
 // Settle corrects the units that the call was charged to what it really cost, for each metric in actual: an excess is
 // refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
@@ -99,12 +107,13 @@ func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, differe
 			difference = nil
 		}
 	}
+	g.pool.stats.used(actual, !partial)
 	if hook := p.Hooks.UsageRead; hook != nil {
 		estimated := Cost{}
 		for i, m := range p.metrics {
 			estimated[m] = units[i]
 		}
-		hook(Usage{
+		hook(g.observed(), Usage{
 			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.ratios.Of(g.model),
 			Estimated: estimated, Actual: actual, Settled: difference, Partial: partial, ByLength: g.byLength,
 		})

@@ -18,7 +18,7 @@ func (p *settings) setIdempotencyKey(o *Options) {
 // idempotent.
 func noUnsafeRetry(v Verdict, err error, idempotent bool) error {
 	switch {
-	case idempotent, v.Outcome == Throttled, v.Outcome == KeyRejected, v.Outcome == OutOfCredit, retry.NeverSent(err):
+	case idempotent, v.Outcome == Throttled, v.Outcome == KeyRejected, v.Outcome == OutOfCredit, v.Elsewhere, retry.NeverSent(err):
 		return err
 	}
 	return noRetry(v, err)

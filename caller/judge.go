@@ -23,8 +23,9 @@ const (
 	timedOut = "timeout"
 )
 
-// retryHint adds to an attempt's error whether, and when, the call is tried again.
-func retryHint(v Verdict, err error) error {
+// retryHint adds to an attempt's error whether, and when, the call is tried again. elsewhere says that another key or
+// account may serve a call that this one refused.
+func (c *Pool) retryHint(v Verdict, err error, elsewhere bool) error {
 	if v.Outcome == Success {
 		return err
 	}
@@ -36,18 +37,27 @@ func retryHint(v Verdict, err error) error {
 	}
 	switch v.Outcome {
 	case Throttled, KeyRejected, OutOfCredit:
+		if !elsewhere {
+			return retry.Permanent(err)
+		}
 		if v.Scope != ScopeProvider {
 			return retry.Uncounted(retry.Immediately(err)) // admission doesn't grant the key again
 		}
 		return retry.Uncounted(retry.After(err, v.RetryAfter))
 	case Overloaded, Transient:
+		if worth := c.settings.Retry.Retryable; worth != nil && !worth(err) {
+			return retry.Permanent(err)
+		}
 		if retry.NeverSent(err) {
 			return retry.Uncounted(retry.After(err, v.RetryAfter))
 		}
 		return retry.After(err, v.RetryAfter)
-	default:
-		return retry.Permanent(err)
+	case ClientError:
+		if v.Elsewhere && elsewhere {
+			return retry.Uncounted(retry.Immediately(err))
+		}
 	}
+	return retry.Permanent(err)
 }
 
 // judgeError returns the meaning of an attempt's error.

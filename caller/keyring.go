@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,27 +19,50 @@ const operatorFor = 10 * 365 * day
 
 // keyring finds the secret of a key.
 type keyring struct {
-	mu      sync.Mutex                        // held while the keys change here and in admission, so that both get them in the same order
-	secrets atomic.Pointer[map[string]Secret] // by key ID; never changed
+	mu    sync.Mutex                         // held while the keys change here and in admission, so that both get them in the same order
+	byKey atomic.Pointer[map[string]ringKey] // by the key's ID in admission, which has a fingerprint of the secret; never changed
 }
 
-// set replaces the keys.
-func (r *keyring) set(keys []Key) {
-	secrets := make(map[string]Secret, len(keys))
+type ringKey struct {
+	id     string // without the fingerprint
+	secret Secret
+}
+
+// set replaces the keys of a pool.
+func (r *keyring) set(pool string, keys []Key) {
+	byKey := make(map[string]ringKey, len(keys))
 	for _, k := range keys {
-		secrets[k.ID] = k.Secret
+		byKey[k.fingerprinted(pool)] = ringKey{k.ID, k.Secret}
 	}
-	r.secrets.Store(&secrets)
+	r.byKey.Store(&byKey)
 }
 
-// secret returns the secret of a key, and false if the key is gone.
-func (r *keyring) secret(key string) (Secret, bool) {
-	s, ok := (*r.secrets.Load())[key]
-	return s, ok
+// find returns a key by its ID in admission, and false if the key is gone or its secret has changed.
+func (r *keyring) find(key string) (ringKey, bool) {
+	k, ok := (*r.byKey.Load())[key]
+	return k, ok
 }
 
-// accountsOf returns the accounts of keys, in order.
-func accountsOf(keys []Key) []admission.Account {
+// has reports whether there is a key of an ID.
+func (r *keyring) has(id string) bool {
+	for _, k := range *r.byKey.Load() {
+		if k.id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// size returns the number of keys.
+func (r *keyring) size() int { return len(*r.byKey.Load()) }
+
+// fingerprinted returns the ID of a pool's key in admission.
+func (k *Key) fingerprinted(pool string) string {
+	return admission.WithFingerprint(k.ID, k.Secret.fingerprint(pool))
+}
+
+// accountsOf returns the accounts of a pool's keys, in order.
+func accountsOf(pool string, keys []Key) []admission.Account {
 	var accounts []admission.Account
 	index := map[string]int{}
 	for _, k := range keys {
@@ -49,7 +73,7 @@ func accountsOf(keys []Key) []admission.Account {
 			index[name] = at
 			accounts = append(accounts, admission.Account{ID: name})
 		}
-		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.ID, Weight: max(1, k.Weight)})
+		accounts[at].Keys = append(accounts[at].Keys, admission.Key{ID: k.fingerprinted(pool), Weight: max(1, k.Weight)})
 	}
 	return accounts
 }
@@ -100,7 +124,7 @@ func showsSecret(k Key) bool {
 }
 
 // SetKeys replaces the keys of this process while calls go on. A key that is gone gets no new calls. A key that stays
-// keeps its state and gets its new secret and weight. The other processes of the pool need the same keys. If SetKeys
+// keeps its state and gets its new weight. A key with a new secret starts anew: what was disabled was its former secret. The other processes of the pool need the same keys. If SetKeys
 // returns an error, nothing has changed.
 func (c *Pool) SetKeys(keys []Key) error {
 	if err := checkKeys(keys); err != nil {
@@ -108,8 +132,8 @@ func (c *Pool) SetKeys(keys []Key) error {
 	}
 	c.keyring.mu.Lock()
 	defer c.keyring.mu.Unlock()
-	c.keyring.set(keys) // first, so that no key is granted whose secret isn't there
-	c.admission.SetAccounts(accountsOf(keys))
+	c.keyring.set(c.settings.Name, keys) // first, so that no key is granted whose secret isn't there
+	c.admission.SetAccounts(accountsOf(c.settings.Name, keys))
 	return nil
 }
 
@@ -133,14 +157,23 @@ func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(con
 			err = c.SetKeys(keys)
 		}
 		if err != nil && ctx.Err() == nil && c.settings.Hooks.KeysFailed != nil {
-			c.settings.Hooks.KeysFailed(err)
+			c.settings.Hooks.KeysFailed(ctx, err)
 		}
 	}
 }
 
+// Errors of Disable, Enable and EnableAccount.
+var (
+	errUnknownKey     = errors.New("this process has no key of this ID: use an ID of Config.Keys")
+	errUnknownAccount = errors.New("this process has no account of this name: use an Account of Config.Keys")
+)
+
 // Disable takes a key out of use in all processes until Enable. It returns when Redis has confirmed it. Calls that have
 // been admitted go on. Inspect and ErrNoKeys show the reason.
 func (c *Pool) Disable(ctx context.Context, key, reason string) error {
+	if !c.keyring.has(key) {
+		return c.instructed(key, errUnknownKey)
+	}
 	b := admission.Block{Key: key, For: operatorFor, Disabled: true, Reason: reason}
 	return c.instructed(key, c.admission.Block(ctx, b))
 }
@@ -148,12 +181,18 @@ func (c *Pool) Disable(ctx context.Context, key, reason string) error {
 // Enable puts a key that was disabled, by Disable or because the provider rejected it, back into use. It returns when Redis
 // has confirmed it. A cooldown goes on.
 func (c *Pool) Enable(ctx context.Context, key string) error {
+	if !c.keyring.has(key) {
+		return c.instructed(key, errUnknownKey)
+	}
 	return c.instructed(key, c.admission.Unblock(ctx, "", key))
 }
 
 // EnableAccount puts an account that was disabled because it was out of credit back into use. It returns when Redis has
 // confirmed it.
 func (c *Pool) EnableAccount(ctx context.Context, account string) error {
+	if !slices.ContainsFunc(c.admission.Accounts(), func(a admission.Account) bool { return a.ID == account }) {
+		return c.instructed(account, errUnknownAccount)
+	}
 	return c.instructed(account, c.admission.Unblock(ctx, account, ""))
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -196,6 +197,11 @@ func (l Limit) id() string { return string(l.Scope) + " " + l.name() }
 
 // counts reports whether the limit counts calls for a model.
 func (l Limit) counts(model string) bool { return admission.Matches(l.Models, model) }
+
+// countsModels reports whether a limit counts calls for a model and not those for every model.
+func (p *settings) countsModels(model string) bool {
+	return slices.ContainsFunc(p.Limits, func(l Limit) bool { return len(l.Models) > 0 && l.counts(model) })
+}
 
 // nextReset returns the next reset of a Daily limit. If clocks are put forward over ResetAt, the reset of that day is where
 // time.Date normalises it to.

@@ -3,8 +3,6 @@ package caller
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -21,7 +19,11 @@ type Pool struct {
 	admission *admission.Controller
 	keyring   keyring
 	stats     stats
+	closing   context.Context // ends when Close begins
+	beginEnd  context.CancelFunc
 	throttles throttles
+	suspects  suspects
+	missing   missing
 	durations latency.Recent // of calls that have a deadline, by what they ask for
 	summaries summarizer
 
@@ -41,17 +43,23 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	c := &Pool{settings: s, redis: rdb, hedger: s.newHedger()}
+	c.closing, c.beginEnd = context.WithCancel(context.Background())
 	c.circuits = c.newCircuits()
-	c.keyring.set(s.Keys)
-	c.admission = admission.New(rdb, s.admission(admission.Observer{
-		Admitted: c.admitted, LeaseLost: c.leaseLost, RedisFailed: s.Hooks.RedisFailed,
-	}))
+	c.keyring.set(s.Name, s.Keys)
+	c.stats.init(len(s.metrics))
+	c.admission = admission.New(rdb, s.admission(c.observer()))
+	if hook := s.Hooks.Opened; hook != nil {
+		hook(context.Background(), c)
+	}
 	return c, nil
 }
 
-// Close refuses new calls, ends the calls that wait with ErrClosed, waits until ctx ends for the calls in flight, and
-// returns every permit. Its error says what stays taken in Redis until the session ends.
+// Close refuses new calls, ends the calls that wait for admission or their next attempt with ErrClosed, waits until ctx ends
+// for the calls in flight, and returns every permit. While Redis fails it tries again until ctx ends, or three times if ctx
+// has no deadline. Its error says what stays taken in Redis until the session ends. Calls that are
+// still in flight then end with ErrLeaseLost before Redis gives their permits to other processes.
 func (c *Pool) Close(ctx context.Context) error {
+	c.beginEnd()
 	c.summaries.end(ctx)
 	if err := c.admission.Close(ctx); err != nil {
 		return &Error{Pool: c.settings.Name, Err: err}
@@ -59,32 +67,5 @@ func (c *Pool) Close(ctx context.Context) error {
 	return nil
 }
 
-// Stats returns what the Pool did so far.
-func (c *Pool) Stats() Stats {
-	s := c.stats.read()
-	s.PromptRatios = c.settings.ratios.All()
-	its := c.admission.Stats()
-	s.CallsWaiting, s.CallsInFlight, s.SlotsMissed = its.Waiting, its.InFlight, its.SlotsMissed
-	s.BlockedBy, s.Bottleneck = c.blockedBy(its.BlockedBy)
-	return s
-}
-
-// admitted calls Hooks.Admitted.
-func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
-	if hook := c.settings.Hooks.Admitted; hook != nil {
-		hook(Admission{Key: g.Key(), Account: g.Account(), Waited: waited})
-	}
-}
-
-// leaseLost calls Hooks.LeaseLost. failure is why the session wasn't renewed; nil: the process was late.
-func (c *Pool) leaseLost(calls int, failure error) {
-	hook := c.settings.Hooks.LeaseLost
-	if hook == nil {
-		return
-	}
-	cause := fmt.Errorf("%w: the session wasn't renewed in time", ErrLeaseLost)
-	if failure != nil {
-		cause = fmt.Errorf("%w: %w", cause, failure)
-	}
-	hook(calls, cause)
-}
+// Name returns Config.Name.
+func (c *Pool) Name() string { return c.settings.Name }

@@ -137,7 +137,7 @@ func TestTransport_LearnsFromAnErrorInAStream(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, body)
 	}, withProfile(profiles.OpenAI()), func(cfg *caller.Config) {
-		cfg.Hooks.CooledDown = func(caller.Block) { cooled.Add(1) }
+		cfg.Hooks.CooledDown = func(context.Context, caller.Block) { cooled.Add(1) }
 	})
 	if got, err := postChat(t, client, server.URL+"/v1/chat/completions"); got != body || err != nil || cooled.Load() != 1 {
 		t.Errorf("got %q, %v and %d cooldowns, want the stream unchanged and 1", got, err, cooled.Load())

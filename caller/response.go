@@ -109,7 +109,7 @@ func (b *responseBody) learn() {
 		return
 	}
 	if v, ok := b.content.takeFailure(); ok {
-		b.grant.pool.applyVerdict(b.grant, v, 0)
+		_, _ = (&call[*http.Response]{pool: b.grant.pool}).applyVerdict(b.grant, v, 0)
 	}
 }
 
@@ -204,4 +204,26 @@ func drain(res *http.Response) {
 	if late.Stop() {
 		_ = res.Body.Close()
 	}
+}
+
+// heldBody is a body that ends the attempt when it has been read to the end or closed.
+type heldBody struct {
+	io.ReadCloser
+	grant *Grant
+}
+
+// Read reads from the body. Its end or an error ends the attempt.
+func (b *heldBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.grant.finishAttempt()
+	}
+	return n, err
+}
+
+// Close closes the body and ends the attempt.
+func (b *heldBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.grant.finishAttempt()
+	return err
 }

@@ -54,8 +54,10 @@ func TestRestore_Blocks(t *testing.T) {
 		sent++
 		return 0, &caller.StatusError{StatusCode: http.StatusUnauthorized}
 	}
-	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); err == nil {
-		t.Fatal("got success with a rejected key, want an error")
+	for range 2 { // one rejection alone may be the call's fault
+		if _, err := caller.Do(testkit.Context(t), c, nil, revoked); err == nil {
+			t.Fatal("got success with a rejected key, want an error")
+		}
 	}
 	testkit.Eventually(t, "the key is disabled", func() bool {
 		s, err := c.Inspect(t.Context())
@@ -64,7 +66,7 @@ func TestRestore_Blocks(t *testing.T) {
 	if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 1 {
+	if _, err := caller.Do(testkit.Context(t), c, nil, revoked); !errors.Is(err, caller.ErrNoKeys) || sent != 2 {
 		t.Errorf("got %v after the flush, and %d requests with the rejected key, want none", err, sent)
 	}
 	// And one that was enabled again stays so.

@@ -1,9 +1,12 @@
 package caller
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"unique"
 )
 
@@ -34,6 +37,22 @@ func (s Secret) Reveal() string {
 
 // IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s == Secret{} }
+
+// onlyFingerprint precedes the fingerprint in place of a secret that isn't known. A real secret has no NUL.
+const onlyFingerprint = "\x00fingerprint\x00"
+
+// secretWith returns what stands for an unknown secret of a fingerprint.
+func secretWith(fingerprint string) Secret { return NewSecret(onlyFingerprint + fingerprint) }
+
+// fingerprint returns the first 64 bits of the SHA-256 of a pool's name and the secret, in hexadecimal digits. It tells the
+// secrets of a key apart without showing them.
+func (s Secret) fingerprint(pool string) string {
+	if fingerprint, ok := strings.CutPrefix(s.Reveal(), onlyFingerprint); ok {
+		return fingerprint
+	}
+	sum := sha256.Sum256([]byte(pool + "\x00" + s.Reveal()))
+	return hex.EncodeToString(sum[:8])
+}
 
 // String returns "[redacted]".
 func (Secret) String() string { return redacted }

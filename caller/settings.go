@@ -28,6 +28,7 @@ const (
 	DefaultSessionTTL    = 10 * time.Second
 	DefaultMaxWaiting    = 100_000
 	DefaultAging         = 30 * time.Second
+	DefaultMaxRejection  = time.Hour
 )
 
 // settings are a Config that has been checked, with its defaults filled in.
@@ -51,6 +52,7 @@ func newSettings(cfg Config) (*settings, error) {
 	cfg.Tuning.Horizon = cmp.Or(cfg.Tuning.Horizon, DefaultHorizon)
 	cfg.Tuning.SessionTTL = cmp.Or(cfg.Tuning.SessionTTL, DefaultSessionTTL)
 	cfg.Tuning.MaxWaiting = cmp.Or(cfg.Tuning.MaxWaiting, DefaultMaxWaiting)
+	cfg.Tuning.MaxRejection = cmp.Or(cfg.Tuning.MaxRejection, DefaultMaxRejection)
 	cfg.Tuning.Aging = cmp.Or(cfg.Tuning.Aging, DefaultAging)
 	cfg.Strategy = cmp.Or(cfg.Strategy, LeastLoaded)
 	if cfg.Tuning.SessionName == "" {
@@ -99,6 +101,10 @@ func (p *settings) checkPool() error {
 	}
 	if p.Tuning.Aging < 0 {
 		errs = append(errs, fmt.Errorf("Tuning.Aging is %v: use 0 for the default of %v, or more", p.Tuning.Aging, DefaultAging))
+	}
+	if p.Tuning.MaxRejection < 0 {
+		errs = append(errs, fmt.Errorf("Tuning.MaxRejection is %v: use 0 for the default of %v, or more",
+			p.Tuning.MaxRejection, DefaultMaxRejection))
 	}
 	if !p.Strategy.known() {
 		errs = append(errs, fmt.Errorf("Strategy is %q: use least_loaded, round_robin or first_available", p.Strategy))
@@ -165,7 +171,7 @@ func (p *settings) checkSending() error {
 // admission returns the settings as admission wants them.
 func (p *settings) admission(observer admission.Observer) admission.Config {
 	cfg := admission.Config{
-		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: accountsOf(p.Keys),
+		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: accountsOf(p.Name, p.Keys),
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
 		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer,

@@ -68,8 +68,8 @@ func TestUsage_IsReadFromTheResponse(t *testing.T) {
 		c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.OutputTokens, Rate: 1000, Period: time.Hour}), func(cfg *caller.Config) {
 			cfg.Profile = profiles.Anthropic()
 			cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.OutputTokens: 100} }
-			cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
-			cfg.Hooks.QuotaRead = func(o caller.QuotaReport) { seen = append(seen, o) }
+			cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used = append(used, u) }
+			cfg.Hooks.QuotaRead = func(_ context.Context, o caller.QuotaReport) { seen = append(seen, o) }
 		})
 		res, err := c.Transport(responds(test.kind, test.body), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
@@ -144,7 +144,7 @@ func TestGrant_SettlesOnce(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	var used []caller.Usage
 	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour}), func(cfg *caller.Config) {
-		cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
+		cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used = append(used, u) }
 	})
 	ctx := caller.WithOptions(t.Context(), caller.Options{Model: "m"})
 	_, err := caller.Do(ctx, c, caller.Cost{caller.Tokens: 10}, func(_ context.Context, g *caller.Grant) (int, error) {

@@ -1,6 +1,7 @@
 package caller
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -199,6 +200,8 @@ type publishedKey struct {
 	ID      string `json:"id"`
 	Account string `json:"account"`
 	Weight  int    `json:"weight"`
+	// Secret is the fingerprint of the key's secret, which tells secrets apart without showing them.
+	Secret string `json:"secret"`
 }
 
 // publishedLimit is a Limit in JSON.
@@ -214,7 +217,7 @@ func (p *settings) published(accounts []admission.Account) (text, digest string)
 	}
 	for _, a := range accounts {
 		for _, k := range a.Keys {
-			out.Keys = append(out.Keys, publishedKey{k.ID, a.ID, k.Weight})
+			out.Keys = append(out.Keys, publishedKey{admission.WithoutFingerprint(k.ID), a.ID, k.Weight, admission.Fingerprint(k.ID)})
 		}
 	}
 	for _, l := range p.Limits {
@@ -232,7 +235,7 @@ func (p *publishedConfig) config(name string) (Config, error) {
 	cfg := Config{Name: name, Concurrency: p.Concurrency, Strategy: p.Strategy}
 	cfg.Tuning.ArrivalJitter, cfg.Tuning.SessionTTL = p.ArrivalJitter, p.SessionTTL
 	for i, k := range p.Keys {
-		cfg.Keys = append(cfg.Keys, Key{ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: NewSecret(fmt.Sprint("no secret ", i))})
+		cfg.Keys = append(cfg.Keys, Key{ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: secretWith(cmp.Or(k.Secret, fmt.Sprintf("%016x", i)))})
 	}
 	for _, l := range p.Limits {
 		its := l.Limit

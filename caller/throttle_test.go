@@ -141,7 +141,7 @@ func TestNeverSent_IsNoAttempt(t *testing.T) {
 	back := make(chan struct{})
 	c := join(t, rdb, func(cfg *caller.Config) {
 		cfg.Retry = retry.Policy{Attempts: 2, Base: time.Millisecond, Max: 10 * time.Millisecond}
-		cfg.Hooks.Attempted = func(caller.Attempt) {
+		cfg.Hooks.Attempted = func(context.Context, caller.Attempt) {
 			if tries.Add(1) == 10 {
 				close(back)
 			}
@@ -200,6 +200,27 @@ func TestDeadline_ReckonsWithTheDuration(t *testing.T) {
 		wg.Wait()
 		if s, e := sent.Load(), ended.Load(); e < 1000 || e*10 < s*9 {
 			t.Errorf("got %s of %d calls of use, want nine of ten and 1000 at least", strconv.FormatInt(e, 10), s)
+		}
+	})
+}
+
+// A 429 that says that the provider is busy is waited out, too.
+func TestThrottled_ABusyProviderIsWaitedOut(t *testing.T) {
+	testkit.Bubble(t, func(t *testing.T, server *testkit.BubbleServer) {
+		c := join(t, server.Client(t), func(cfg *caller.Config) {
+			cfg.Profile.Judge = func(*http.Response, []byte) caller.Verdict {
+				return caller.Verdict{Outcome: caller.Overloaded, Scope: caller.ScopeProvider}
+			}
+		})
+		n := 0
+		_, err := caller.Do(t.Context(), c, nil, func(context.Context, *caller.Grant) (int, error) {
+			if n++; n < 10 {
+				return 0, &caller.StatusError{StatusCode: http.StatusTooManyRequests}
+			}
+			return 0, nil
+		})
+		if err != nil || n != 10 {
+			t.Errorf("got %v after %d attempts, want success at the tenth", err, n)
 		}
 	})
 }

@@ -107,21 +107,31 @@ func GrantFrom(ctx context.Context) *Grant {
 	return nil
 }
 
-// withTimeout returns a context that ends when the call's time is up, and whether it can end before ctx. A response may be
-// read for longer.
-func (s *settings) withTimeout(ctx context.Context, o *Options) (bounded context.Context, cancel context.CancelFunc, earlier bool) {
+// withTimeout returns a context that ends when the call's time is up, and when that is; zero: the call's own context alone
+// bounds it. A response may be read for longer.
+func (s *settings) withTimeout(ctx context.Context, o *Options) (bounded context.Context, cancel context.CancelFunc, until time.Time) {
+	_, own := ctx.Deadline()
 	timeout := cmp.Or(o.Timeout, s.Timeout)
-	if timeout == 0 {
-		if _, ok := ctx.Deadline(); !ok {
-			timeout = DefaultTimeout
-		}
+	switch {
+	case timeout > 0:
+		bounded, cancel = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
+		until, _ = bounded.Deadline()
+	case timeout == 0 && !own:
+		bounded, cancel = context.WithTimeoutCause(ctx, DefaultTimeout, ErrTimeout)
+		until, _ = bounded.Deadline()
+		bounded = defaultBound{bounded}
+	default:
+		return ctx, func() {}, time.Time{}
 	}
-	if timeout <= 0 {
-		return ctx, func() {}, false
-	}
-	bounded, cancel = context.WithTimeoutCause(ctx, timeout, ErrTimeout)
-	return bounded, cancel, true
+	return bounded, cancel, until
 }
+
+// defaultBound is the context of a call that DefaultTimeout bounds. It has no deadline, because the user has chosen none:
+// the call isn't refused in advance.
+type defaultBound struct{ context.Context }
+
+// Deadline reports that there is none.
+func (defaultBound) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 // hasDeadline reports whether a call with the context has a deadline that its user has chosen.
 func (s *settings) hasDeadline(ctx context.Context, o *Options) bool {
@@ -136,14 +146,13 @@ type attemptTimeout struct {
 }
 
 // attemptTimeout returns the timeout of an attempt that starts now: that of the options or the configuration, or what is
-// left of the call's, whose context is bounded if it has one.
-func (k *call[T]) attemptTimeout(bounded context.Context) attemptTimeout {
+// left of the call's.
+func (k *call[T]) attemptTimeout() attemptTimeout {
 	t := attemptTimeout{cmp.Or(k.opts.AttemptTimeout, k.pool.settings.AttemptTimeout), ErrAttemptTimeout}
-	if !k.bounded {
+	if k.until.IsZero() {
 		return t
 	}
-	deadline, _ := bounded.Deadline()
-	if left := max(time.Until(deadline), 1); t.after == 0 || left < t.after {
+	if left := max(time.Until(k.until), 1); t.after == 0 || left < t.after {
 		t = attemptTimeout{left, ErrTimeout}
 	}
 	return t

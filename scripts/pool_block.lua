@@ -22,7 +22,11 @@ lazily(blocking, function()
           hash.want(name)
         end
         for _, name in ipairs(targets.key_names(list[i])) do
-          hash.want('k:' .. name)
+          local own, whichever = blocking.key_blocks(name)
+          hash.want(own)
+          if whichever then
+            hash.want(whichever)
+          end
         end
       end
     end
@@ -77,9 +81,19 @@ lazily(blocking, function()
     hash.put(name, string.format('%.17g %s %s', till, kind, reason), over)
   end
 
+  -- tested returns the name of the block whichever secret a key has, if that is what a call tests; else nothing.
+  function blocking.tested(name)
+    local id = string.match(name, '^(k:.+)%%7E%x+$')
+    if id then
+      local _, _, _, _, kind = blocking.read_block(id)
+      return kind == 'test' and id
+    end
+  end
+
   -- grow_block begins a block of some seconds, or if it repeats the last one, of factor times that one's length. What
   -- holds already stays as it is, unless that was tested.
   function blocking.grow_block(name, kind, seconds, factor, most, reason)
+    name = kind == 'off' and blocking.tested(name) or name
     local till, disabled, _, trial, old, length, ended = blocking.read_block(name)
     if till > 0 and old ~= 'test' and (disabled or kind == 'cool') then
       return
@@ -96,8 +110,12 @@ lazily(blocking, function()
     local its = target.blocks
     if not its then
       its = { 'a:' .. target.account.name }
+      local wider = string.match(group.name, '^(.+)%%00') -- of a model that was separated from its group
+      if wider then
+        its[2] = 'm:' .. target.account.name .. ':' .. wider
+      end
       if group.name ~= '' then
-        its[2] = 'm:' .. target.account.name .. ':' .. group.name
+        its[#its + 1] = 'm:' .. target.account.name .. ':' .. group.name
       end
       target.blocks = its
     end
@@ -118,6 +136,29 @@ lazily(blocking, function()
     return till, disabled, reason, trial
   end
 
+  -- key_blocks returns the names of the blocks of a key: that of its secret, and that of the key whichever secret it has.
+  function blocking.key_blocks(name)
+    local id = string.match(name, '^(.+)%%7E%x+$')
+    if id then
+      return 'k:' .. name, 'k:' .. id
+    end
+    return 'k:' .. name
+  end
+
+  -- read_key returns what read_block does of the blocks of a key together.
+  function blocking.read_key(name)
+    local own, whichever = blocking.key_blocks(name)
+    local till, disabled, reason, trial = blocking.read_block(own)
+    if whichever then
+      local its_till, its_disabled, its_reason, its_trial = blocking.read_block(whichever)
+      till, trial = math.max(till, its_till), trial or its_trial
+      if its_disabled then
+        disabled, reason = true, its_reason
+      end
+    end
+    return till, disabled, reason, trial
+  end
+
   -- find_usable works out which keys of a target can be used: target.usable, and target.trials for a single call each. A
   -- target is closed if there are none. target.back is when there is one; target.disabled: all keys are disabled.
   function blocking.find_usable(target)
@@ -125,7 +166,7 @@ lazily(blocking, function()
     target.trial, target.usable, target.trials = trial, {}, {}
     target.back, target.disabled = math.huge, true
     for k, name in ipairs(targets.key_names(target)) do
-      local key_till, key_disabled, key_reason, key_trial = blocking.read_block('k:' .. name)
+      local key_till, key_disabled, key_reason, key_trial = blocking.read_key(name)
       if disabled or key_disabled then
         target.reason = key_disabled and key_reason or reason
       else
@@ -143,7 +184,7 @@ lazily(blocking, function()
   -- test_key takes a key that is on trial. All that is on trial with it is disabled for the other calls.
   function blocking.test_key(target)
     local k = table.remove(target.trials)
-    local names_on_trial = { 'k:' .. targets.key_names(target)[k] }
+    local names_on_trial = { blocking.key_blocks(targets.key_names(target)[k]) }
     if target.trial then
       target.trials = {}
       for _, name in ipairs(target.blocks) do

@@ -26,6 +26,10 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     if disabled or trial then
       hash.drop(name)
     end
+    local other = blocking.tested(name)
+    if other then
+      hash.drop(other)
+    end
   end
 
   -- calm forgets a cooldown that is over.

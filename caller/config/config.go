@@ -56,6 +56,7 @@
 //	tuning:                        # what the defaults fit in nearly all cases: see caller.Tuning
 //	  arrival_jitter: 100ms        # how unevenly calls may arrive, 1ms to 1h; default: 100ms
 //	  horizon: 200ms               # how far ahead urgent calls may be booked, 1ms to 1h; default: 200ms
+//	  max_rejection: 1h            # longest time for which a rejected key isn't used; default: 1h
 //	  aging: 30s                   # after that time a waiting call moves up one priority; default: 30s
 //	  max_waiting: 100_000         # calls of a process that may wait; default: 100000
 //	  session_ttl: 10s             # how long a dead process's permits stay taken, 1s to 1h; default: 10s

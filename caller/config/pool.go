@@ -61,6 +61,8 @@ func (r *reader) tuningFields(t *caller.Tuning, maxWaiting *int64) map[string]fi
 			"How much longer than another one call may take from its admission to the provider, 1ms to 1h. Default: 100ms."),
 		"horizon": optional(r.duration(&t.Horizon, time.Millisecond, time.Hour),
 			"How far ahead of now a call of high priority may be booked, 1ms to 1h. Default: 200ms."),
+		"max_rejection": optional(r.duration(&t.MaxRejection, time.Second, maxPeriod),
+			"The longest time for which a key that the provider rejects isn't used, 1s to 8784h. Default: 1h."),
 		"aging": optional(r.duration(&t.Aging, time.Millisecond, maxPeriod),
 			"The time after which a waiting call moves up one priority, 1ms to 8784h. Default: 30s."),
 		"max_waiting": optional(r.count(maxWaiting, math.MaxInt32, ""), "Calls of a process that may wait for admission. Default: 100000."),

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -32,24 +33,6 @@ type Config struct {
 // limitsPermits reports whether an account has a limit on calls in flight.
 func (cfg *Config) limitsPermits() bool {
 	return cfg.Concurrency > 0 || slices.ContainsFunc(cfg.Accounts, func(a Account) bool { return a.Concurrency > 0 })
-}
-
-// Observer has functions that are called without the lock. Each is optional and must return quickly.
-type Observer struct {
-	// Admitted is called when a call has been admitted and its send time has come.
-	Admitted func(g *Grant, waited time.Duration)
-	// LeaseLost is called when the permits of the calls in flight are lost, with the number of these calls and the error of
-	// the last script call; nil: it succeeded.
-	LeaseLost func(calls int, failure error)
-	// RedisFailed is called when a script call fails.
-	RedisFailed func(error)
-	// FieldsUnreadable is called when the script found fields that it can't read, with their number. It has dropped them.
-	FieldsUnreadable func(fields int)
-	// SettlementsRefused is called when the script refused settlements that can't be true, with their number.
-	SettlementsRefused func(settlements int)
-	// PublishRefused is called when Redis refused a message to another session. That session learns of released permits by
-	// polling.
-	PublishRefused func()
 }
 
 // Scope is what has a limit.
@@ -85,9 +68,31 @@ type Account struct {
 }
 
 // Key is an API key without its secret.
+//
+// If the ID ends with a tilde and hexadecimal digits, these are a fingerprint of the secret. A key with another secret then
+// has another ID, and so other blocks and limits of its own.
 type Key struct {
 	ID     string
 	Weight int // at least 1
+}
+
+// WithFingerprint returns the ID of a key with a secret of a fingerprint, which is hexadecimal digits.
+func WithFingerprint(id, fingerprint string) string { return id + "~" + fingerprint }
+
+// WithoutFingerprint returns the ID of a key without the fingerprint of its secret.
+func WithoutFingerprint(id string) string {
+	if at := strings.LastIndexByte(id, '~'); at >= 0 {
+		return id[:at]
+	}
+	return id
+}
+
+// Fingerprint returns the fingerprint in the ID of a key; empty: there is none.
+func Fingerprint(id string) string {
+	if at := strings.LastIndexByte(id, '~'); at >= 0 {
+		return id[at+1:]
+	}
+	return ""
 }
 
 // Limit is one limit: GCRA with an emission interval and a burst, or a daily count.
@@ -130,11 +135,13 @@ const Priorities = 3
 // Block takes a key or an account out of use.
 type Block struct {
 	Account string
-	Key     string        // empty: the whole account
+	Key     string        // Key.ID, or that without the fingerprint for whichever secret it has; empty: the whole account
 	For     time.Duration // from now
 	// Disabled: after For one call tries the key or account, and the others wait for its result. Otherwise it cools down,
 	// and the cooldown of an account is one for the models that share their limits with the call that caused it.
 	Disabled bool
+	// Model narrows the cooldown of an account to a model. Empty: the models that share their limits with the call.
+	Model string
 	// Factor and Most let the block grow while it is repeated: the next one is Factor times as long as the last, up to Most.
 	// While one holds, another has no effect. Factor 0: each block is For long, and the later end counts.
 	Factor float64

@@ -3,7 +3,6 @@ package admission
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,17 +28,19 @@ type Controller struct {
 	startListener func()        // subscribes to messages, once
 	listenerDone  chan struct{} // closed when the subscription has ended; nil: it hasn't begun
 
-	mu       sync.Mutex // guards what follows
-	state    state
-	queue    queue
-	groups   modelGroups
-	topology *topology
-	permits  permits
-	lease    *lease // nil: permits can't be lost
-	outbox   outbox
-	recovery recovery
-	blocked  blocked
-	draining bool
+	mu         sync.Mutex // guards what follows
+	state      state
+	queue      queue
+	groups     modelGroups
+	topology   *topology
+	permits    permits
+	lease      *lease // nil: permits can't be lost
+	outbox     outbox
+	recovery   recovery
+	blocked    blocked
+	waitTotals waitTotals
+	draining   bool
+	giveUpAt   time.Time // when Close ends although Redis fails
 
 	waitFor          waitFor
 	waitsFor         [Priorities]int // constraint of the first waiter of each priority
@@ -47,12 +48,17 @@ type Controller struct {
 	arrivedMeanwhile bool // a waiter has joined since the last script call was composed
 	askAgain         bool // such a waiter can't wait for nextAsk
 
-	seq           int64 // of the last script call
-	batchLimit    int   // waiters that the next script call asks for at most
-	lastBatchSize int   // calls that the last script call admitted
-	failures      int   // script calls that failed in a row
-	failure       error // of the last of these; nil: the last script call succeeded
+	seq           int64         // of the last script call
+	batchLimit    int           // waiters that the next script call asks for at most
+	lastBatchSize int           // calls that the last script call admitted
+	failures      int           // script calls that failed in a row
+	failure       error         // of the last of these; nil: the last script call succeeded
+	failingSince  time.Time     // when the first of these was sent
+	failingFor    time.Duration // in former times of failures
+	lost          *StateLoss    // what Redis has lost and not confirmed yet; nil: nothing
 	retryAt       time.Time
+
+	scriptCalls, scriptCallsFailed, statesLost int64
 }
 
 // New returns a Controller that talks to Redis when there is something to ask or report. Close ends it.
@@ -123,22 +129,32 @@ func (c *Controller) Block(ctx context.Context, b Block) error {
 // Unblock ends what disabled a key or, if the key is empty, an account. It returns when Redis has confirmed
 // that. A cooldown goes on.
 func (c *Controller) Unblock(ctx context.Context, account, key string) error {
-	return c.instruct(ctx, unblockReport(account, key))
+	reports := []report{unblockReport(account, key)}
+	c.mu.Lock()
+	for _, k := range c.topology.named(key) {
+		reports = append(reports, unblockReport("", k.ID))
+	}
+	c.mu.Unlock()
+	return c.instruct(ctx, reports...)
 }
 
-// instruct reports to Redis at once and waits for the confirmation.
-func (c *Controller) instruct(ctx context.Context, r report) error {
-	r.confirmed = make(chan struct{})
+// instruct reports to Redis at once and waits until Redis has confirmed or rejected that.
+func (c *Controller) instruct(ctx context.Context, reports ...report) error {
+	last := &reports[len(reports)-1]
+	last.confirmed, last.rejected = make(chan struct{}), make(chan error, 1)
+	confirmed, rejected := last.confirmed, last.rejected
 	c.mu.Lock()
-	c.reportNow(time.Now(), r)
+	c.reportNow(time.Now(), reports...)
 	wake := c.sleeping()
 	c.mu.Unlock()
 	if wake {
 		c.signal()
 	}
 	select {
-	case <-r.confirmed:
+	case <-confirmed:
 		return nil
+	case err := <-rejected:
+		return err
 	case <-c.ended:
 		return &Refusal{Err: ErrClosed, Limit: NoLimit}
 	case <-ctx.Done():
@@ -162,16 +178,23 @@ func (c *Controller) State(ctx context.Context) (*State, error) {
 func (c *Controller) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
 	return Stats{
 		Waiting: c.queue.len(), InFlight: c.permits.inFlight, SlotsMissed: c.slotsMissed.Load(),
-		BlockedBy: c.blocked.read(time.Now()), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(time.Now()),
+		BlockedBy: c.blocked.read(now), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(now),
+		ScriptCalls: c.scriptCalls, ScriptCallsFailed: c.scriptCallsFailed,
+		StatesLost: c.statesLost, RedisFailing: c.redisFailing(now),
 	}
 }
 
-// Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit.
+// Close refuses new calls and those that wait, waits until ctx ends for the calls in flight, and returns every permit. If
+// Redis fails, it tries again until ctx ends; without a deadline, maxCloseAttempts times.
+//
+// The calls that are still in flight when ctx ends keep what their permits promise: their contexts end with the session.
 func (c *Controller) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.draining, c.failures = true, 0
+	c.giveUpAt, _ = ctx.Deadline()
 	for _, w := range c.queue.all() {
 		c.queue.refuse(w, &Refusal{Err: ErrClosed, Limit: NoLimit})
 	}
@@ -192,7 +215,7 @@ func (c *Controller) Close(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.lease != nil {
+	if c.lease != nil && c.permits.inFlight == 0 {
 		c.lease.stop()
 	}
 	return c.leftBehind()
@@ -269,6 +292,13 @@ func (c *Controller) feedback(g *Grant, f *Feedback) {
 	if f.Block == nil && (!f.Works || !g.trial) && !f.Calm && f.Pace == 0 && f.Sample == None && f.Initial == 0 && len(f.Quotas) == 0 {
 		return
 	}
+	if f.Block != nil && f.Block.Model != "" {
+		c.mu.Lock()
+		if !c.groups.separate(f.Block.Model) {
+			f.Block.Model = "" // the account then serves no model of the group
+		}
+		c.mu.Unlock()
+	}
 	now := time.Now()
 	urgent := f.urgent(c.cfg.Limits, &g.booking, now)
 	quotas := f.quotas(c.cfg.Limits, g.target, c.cfg.ArrivalJitter)
@@ -337,41 +367,33 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	if err != nil {
 		c.mu.Lock()
 		c.applyError(received, x, err)
+		lost := c.lost
+		c.countCall(err)
 		c.mu.Unlock()
-		if failed := c.cfg.Observer.RedisFailed; failed != nil && ctx.Err() == nil {
-			failed(err)
+		if ctx.Err() == nil {
+			c.cfg.Observer.failed(x, received, err, lost)
 		}
 		return
 	}
 	c.clock.Observe(x.sent, received, reply.Now)
 	c.mu.Lock()
+	recovered, restored := c.failures > 0, c.lost
+	if recovered {
+		c.failingFor += received.Sub(c.failingSince)
+	}
+	c.lost = nil
 	woken := c.applyReply(received, x, reply)
+	c.countCall(nil)
 	c.mu.Unlock()
 	for _, w := range woken {
 		w.wake()
 	}
-	c.cfg.Observer.replied(reply)
+	c.cfg.Observer.replied(x, received, reply, recovered, restored)
 }
 
-// setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
-// long as calls of it are in flight.
-func (c *Controller) setAccounts(accounts []Account, now time.Time) {
-	var old []*account
-	if c.topology != nil {
-		old = c.topology.accounts
-	}
-	c.cfg.Accounts = slices.Clone(accounts)
-	if c.groups.setAccounts(accounts) {
-		c.queue.regroup(func(w *waiter) int {
-			group, _ := c.groups.of(c.cfg.Limits, w.Model)
-			return group
-		})
-	}
-	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
-}
-
-// setTopology replaces the topology. What was used of its counters goes over.
-func (c *Controller) setTopology(t *topology) {
-	t.keepRecent(c.topology)
-	c.topology = t
+// waitsOf returns what w, which isn't in the queue any more, has waited for until now.
+func (c *Controller) waitsOf(w *waiter) Waits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waitTotals.of(w.group, time.Now()).since(w.before)
 }

@@ -10,6 +10,10 @@ import (
 // all.
 func (b *Block) report(group string, now time.Time) report {
 	kind := scripts.CoolBlock
+	group = shared(group)
+	if b.Model != "" {
+		group += ownModel + b.Model
+	}
 	if b.Disabled {
 		kind, group = scripts.DisableBlock, ""
 	}
@@ -53,8 +57,10 @@ func (f *Feedback) urgent(limits []Limit, b *booking, now time.Time) []report {
 // calm returns the reports that the cooldowns of a target and its key are over.
 func calm(b *booking) []report {
 	names := []string{scripts.KeyBlock(b.Key()), scripts.AccountBlock(b.Account(), "")}
-	if group := b.target.group; group != "" {
-		names = append(names, scripts.AccountBlock(b.Account(), group))
+	for _, group := range []string{shared(b.target.group), b.target.group} {
+		if group != "" {
+			names = append(names, scripts.AccountBlock(b.Account(), group))
+		}
 	}
 	reports := make([]report, len(names))
 	for i, name := range names {

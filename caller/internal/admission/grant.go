@@ -13,6 +13,8 @@ type Grant struct {
 	booking
 	controller *Controller
 	released   atomic.Bool
+	waited     time.Duration
+	waits      Waits
 }
 
 // booking is what Redis granted.
@@ -30,6 +32,9 @@ func (b *booking) Key() string { return b.key }
 
 // Account returns the ID of the key's account.
 func (b *booking) Account() string { return b.target.account.ID }
+
+// Trial reports whether the key or account was disabled, and the call tests it.
+func (b *booking) Trial() bool { return b.trial }
 
 // Units returns what was charged, by metric. It mustn't be changed. A call that got the booking of another one is charged
 // what that was.
@@ -52,11 +57,16 @@ func (b *booking) fits(w *waiter, group string) bool {
 	return true
 }
 
-// Release returns the permit. Only the first call of Release or Decline counts.
-func (g *Grant) Release() {
-	if !g.released.Swap(true) {
+// Waited returns how long Acquire took, and for what it waited. It also serves a grant that Acquire returned an error for.
+func (g *Grant) Waited() (time.Duration, Waits) { return g.waited, g.waits }
+
+// Release returns the permit. Only the first call of Release or Decline counts. Release reports whether this is that call.
+func (g *Grant) Release() bool {
+	first := !g.released.Swap(true)
+	if first {
 		g.controller.release(g.target.account)
 	}
+	return first
 }
 
 // Released reports whether the permit has been returned.

@@ -77,6 +77,9 @@ func (c *Controller) agenda() agenda {
 		permits: c.permits, ttl: c.cfg.SessionTTL,
 		draining: c.draining, closeAttempts: c.failures, retryAt: c.retryAt,
 	}
+	if time.Now().Before(c.giveUpAt) {
+		a.closeAttempts = 0
+	}
 	if c.cfg.Adaptive == nil {
 		return a
 	}

@@ -42,8 +42,37 @@ func (g *modelGroup) having(accounts []*account) []bool {
 type modelGroups struct {
 	list     []modelGroup
 	byModel  map[string]int
-	patterns []string // of the models that accounts have, sorted
-	single   bool     // neither a limit nor an account is for some models only: there is one group
+	patterns []string        // of the models that accounts have, sorted
+	single   bool            // neither a limit nor an account is for some models only: there is one group
+	own      map[string]bool // models that have a group of their own, because an account's quota for them alone was used up
+}
+
+// ownModel is between the name of a group and that of a model which has a group of its own.
+const ownModel = "\x00"
+
+// maxOwn bounds the models that have a group of their own.
+const maxOwn = 64
+
+// separate gives a model a group of its own: an account may serve the other models of its group, and not this one. It
+// reports whether the model has one.
+func (g *modelGroups) separate(model string) bool {
+	if g.own[model] {
+		return true
+	} else if len(g.own) >= maxOwn {
+		return false
+	}
+	if g.own == nil {
+		g.own = map[string]bool{}
+	}
+	g.own[model], g.single = true, false
+	delete(g.byModel, model)
+	return true
+}
+
+// shared returns the name of the group whose limits a group has: its own, or the one that a model was separated from.
+func shared(group string) string {
+	name, _, _ := strings.Cut(group, ownModel)
+	return name
 }
 
 // maxModels bounds the models whose group is kept. The group of any other model is computed each time.
@@ -58,6 +87,9 @@ func (g *modelGroups) of(limits []Limit, model string) (index int, added bool) {
 		return i, false
 	}
 	its := groupOf(limits, g.patterns, model)
+	if g.own[model] {
+		its.name += ownModel + model
+	}
 	index = slices.IndexFunc(g.list, func(o modelGroup) bool { return o.name == its.name })
 	if index < 0 {
 		index, added = len(g.list), true

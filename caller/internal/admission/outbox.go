@@ -21,6 +21,7 @@ type report struct {
 	counter   string        // empty: the report isn't about a counter
 	until     time.Time     // zero: PoolReport.For counts
 	confirmed chan struct{} // closed when Redis has confirmed the report; nil: no goroutine waits for that
+	rejected  chan error    // gets the error if Redis has rejected the report; capacity 1; nil as confirmed
 }
 
 // unconfirmed holds the settlements of a script call whose outcome is unknown. Each later call repeats them with that
@@ -99,6 +100,19 @@ func (d *delivery) confirm() {
 			close(r.confirmed)
 		}
 	}
+}
+
+// reject takes out the reports that goroutines wait for, and wakes these with an error: Redis will reject them again.
+func (d *delivery) reject(err error) {
+	kept := make([]report, 0, len(d.reports))
+	for _, r := range d.reports {
+		if r.rejected == nil {
+			kept = append(kept, r)
+			continue
+		}
+		r.rejected <- err
+	}
+	d.reports = kept
 }
 
 // encode returns the reports in the script's form. It leaves out those of an account that is gone. memory is the time for

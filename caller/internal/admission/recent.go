@@ -58,7 +58,7 @@ func (t *topology) used(now time.Time) []Used {
 	for i := range t.counters {
 		c := &t.counters[i]
 		if n := c.recent.sum(now); n != 0 {
-			all = append(all, Used{Limit: c.limit, Account: c.account, Key: c.key, Units: n})
+			all = append(all, Used{Limit: c.limit, Account: c.account, Key: WithoutFingerprint(c.key), Units: n})
 		}
 	}
 	return all

@@ -51,7 +51,7 @@ func (r *recovery) recordReports(reports []report) {
 			if old, ok := r.blocks[its.Block]; ok && (its.Kind < old.Kind || its.Kind == old.Kind && its.until.Before(old.until)) {
 				continue // a cooldown is less than a disabled key
 			}
-			its.confirmed = nil
+			its.confirmed, its.rejected = nil, nil
 			r.blocks[its.Block] = its
 			r.keep(its.until)
 		case scripts.ClearBlock:

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"maps"
 	"time"
 
@@ -15,9 +16,13 @@ type Stats struct {
 	// BlockedBy is the time for which calls waited for each constraint: the index of a limit, ConstraintPermits or
 	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[int]time.Duration
-	Waits     [Priorities]Wait // by priority
-	Failure   error            // of the last script call; nil: it succeeded
-	Used      []Used           // of each limit in the last minute
+	// ScriptCalls is the number of script calls, and ScriptCallsFailed that of those without a reply.
+	ScriptCalls, ScriptCallsFailed int64
+	StatesLost                     int64            // losses of writes that were found
+	RedisFailing                   time.Duration    // time in which every script call failed
+	Waits                          [Priorities]Wait // by priority
+	Failure                        error            // of the last script call; nil: it succeeded
+	Used                           []Used           // of each limit in the last minute
 }
 
 // blocked adds up the time for which calls wait for each constraint.
@@ -53,6 +58,17 @@ func (b *blocked) count(now time.Time) {
 func (b *blocked) read(now time.Time) map[int]time.Duration {
 	b.count(now)
 	return maps.Clone(b.total)
+}
+
+// countCall counts a script call.
+func (c *Controller) countCall(err error) {
+	c.scriptCalls++
+	switch {
+	case errors.Is(err, scripts.ErrLost):
+		c.statesLost++
+	case err != nil:
+		c.scriptCallsFailed++
+	}
 }
 
 // State is the state of a pool that all processes share.
@@ -110,8 +126,10 @@ func (t *topology) state(s *scripts.PoolState) *State {
 
 // keyState merges the blocks of a key and its account.
 func keyState(s *scripts.PoolState, key, accountID string) KeyState {
-	out := KeyState{ID: key, Account: accountID}
-	for _, name := range []string{scripts.AccountBlock(accountID, ""), scripts.KeyBlock(key)} {
+	out := KeyState{ID: WithoutFingerprint(key), Account: accountID}
+	for _, name := range []string{
+		scripts.AccountBlock(accountID, ""), scripts.KeyBlock(key), scripts.KeyBlock(WithoutFingerprint(key)),
+	} {
 		b, ok := s.Blocks[name]
 		switch {
 		case !ok:
@@ -125,7 +143,7 @@ func keyState(s *scripts.PoolState, key, accountID string) KeyState {
 }
 
 func limitState(s *scripts.PoolState, c *counter) LimitState {
-	out := LimitState{Limit: c.limit, Account: c.account, Key: c.key, Pace: 1}
+	out := LimitState{Limit: c.limit, Account: c.account, Key: WithoutFingerprint(c.key), Pace: 1}
 	if known, ok := s.Counters[c.name]; ok {
 		out.Booked, out.Pace = max(0, known.Ahead), known.Pace
 		if known.Ends > 0 {

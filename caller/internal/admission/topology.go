@@ -145,7 +145,7 @@ func (t *topology) addTarget(cfg *Config, group string, limits []int, a *account
 		its.counterIndices = append(its.counterIndices, at)
 	}
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(scripts.TargetName(a.ID, group, key)))
+	_, _ = h.Write([]byte(scripts.TargetName(a.ID, shared(group), key)))
 	its.hash = h.Sum64()
 	t.targets = append(t.targets, its)
 }
@@ -186,6 +186,19 @@ func (t *topology) has(accountID, key string) bool {
 	})
 }
 
+// named returns the keys of an ID without fingerprint.
+func (t *topology) named(id string) []Key {
+	var keys []Key
+	for _, a := range t.accounts {
+		for _, k := range a.Keys {
+			if k.ID != id && WithoutFingerprint(k.ID) == id {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys
+}
+
 // prefer returns the index of the target of a model group that calls of an affinity take while it has room; -1: none.
 // Every process computes the same target, and a key that comes or goes changes it for few affinities (highest random
 // weight, Thaler and Ravishankar 1998).
@@ -223,4 +236,27 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
+}
+
+// setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
+// long as calls of it are in flight.
+func (c *Controller) setAccounts(accounts []Account, now time.Time) {
+	var old []*account
+	if c.topology != nil {
+		old = c.topology.accounts
+	}
+	c.cfg.Accounts = slices.Clone(accounts)
+	if c.groups.setAccounts(accounts) {
+		c.queue.regroup(func(w *waiter) int {
+			group, _ := c.groups.of(c.cfg.Limits, w.Model)
+			return group
+		})
+	}
+	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
+}
+
+// setTopology replaces the topology. What was used of its counters goes over.
+func (c *Controller) setTopology(t *topology) {
+	t.keepRecent(c.topology)
+	c.topology = t
 }

@@ -39,7 +39,23 @@ const (
 	Failure
 )
 
-// Breaker holds the circuits of a process. It keeps those alone whose last result was a failure. Safe for concurrent use.
+// keptFor is how many times OpenFor a circuit is kept after its last failure.
+const keptFor = 10
+
+// sweep drops the circuits whose last failure is long past. It looks at most once within OpenFor.
+func (b *Breaker) sweep(now time.Time) {
+	if now.Sub(b.swept) < b.cfg.OpenFor {
+		return
+	}
+	b.swept = now
+	for name, c := range b.failed {
+		if now.Sub(c.last) > keptFor*b.cfg.OpenFor {
+			delete(b.failed, name)
+		}
+	}
+}
+
+// Breaker holds the circuits of a process. It keeps those alone whose last result was a failure, for ten times OpenFor. Safe for concurrent use.
 //
 // It is used in place of sony/gobreaker for two reasons. gobreaker doesn't say when an open circuit permits the trial
 // (its pull request 52), and a call waits until then. It also drops the result of a trial that ends in another state than
@@ -48,10 +64,12 @@ type Breaker struct {
 	cfg    Config
 	mu     sync.Mutex
 	failed map[Name]*circuit
+	swept  time.Time // when circuits that are long over were last dropped
 }
 
 type circuit struct {
 	failures int       // in a row
+	last     time.Time // of the last failure
 	retryAt  time.Time // when the next trial may start; zero: the circuit is closed
 	halfOpen bool      // a trial runs; if it doesn't end, the next trial may start at retryAt
 }
@@ -113,7 +131,8 @@ func (b *Breaker) End(name Name, r Result) (opened bool) {
 			c = &circuit{}
 			b.failed[name] = c
 		}
-		c.failures++
+		c.failures, c.last = c.failures+1, time.Now()
+		b.sweep(c.last)
 		if c.halfOpen || c.retryAt.IsZero() && c.failures >= b.cfg.FailureThreshold {
 			c.retryAt, c.halfOpen = time.Now().Add(b.cfg.OpenFor), false
 			return true

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +86,20 @@ func TestBreaker_IgnoresLateFailures(t *testing.T) {
 		time.Sleep(openFor / 2)
 		if b.End(name, Failure) || b.Remaining(name) != openFor/2 {
 			t.Errorf("got %v until the trial, want %v", b.Remaining(name), openFor/2)
+		}
+	})
+}
+
+// A circuit of a name that isn't used any more is dropped some time after its last failure.
+func TestBreaker_DropsOldCircuits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{FailureThreshold: 2, OpenFor: time.Second})
+		for i := range 3000 {
+			b.End(Name{"k", strconv.Itoa(i)}, Failure)
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := len(b.failed); n > 1200 { // of 10 s, and what failed since the last sweep
+			t.Errorf("got %d circuits after 3000 names failed within 30 s, want those of the last 11 s", n)
 		}
 	})
 }
