@@ -80,7 +80,7 @@ func (o *outgoing) measured() *http.Request {
 // outgoing reads the request's body, up to TransportConfig.MaxBuffered: from a copy if the request can make one, else once
 // for all attempts. A long body is sent as it is, and only its beginning is read.
 func (t *Transport) outgoing(req *http.Request) (*outgoing, error) {
-	most := int64(cmp.Or(t.cfg.MaxBuffered, DefaultMaxBuffered))
+	most := cmp.Or(t.cfg.MaxBuffered, DefaultMaxBuffered)
 	switch {
 	case !hasBody(req):
 		return &outgoing{Request: req}, nil

@@ -52,7 +52,7 @@ type TransportConfig struct {
 	// reads a body to estimate the cost and to find the model, and keeps a body that can be read only once for the next
 	// attempts. A longer body is sent as it comes: the call is charged by its Content-Length, and isn't sent again unless the
 	// request has GetBody. Defaults to 0: 4 MiB.
-	MaxBuffered int
+	MaxBuffered int64
 	// ReturnErrors makes RoundTrip return an error for a call that ends without a response of the provider. Defaults to
 	// false: RoundTrip returns a response that stands for the error, because client libraries of providers retry after any
 	// error.

@@ -46,6 +46,10 @@
 //	    per_second: 1              # retries that are always allowed. Required
 //	timeout: 15m                   # of a call, waits and attempts together; default: see caller.Config
 //	attempt_timeout: 2m            # of one attempt, until the response's headers; default: none
+//	idle_timeout: 2m               # longest time without a byte of a response's body, while it is read; default: 2m
+//	ignore_keep_alives: false      # comments of a stream count as silence; default: false
+//	max_hold: 30m                  # longest time from sending to the end of the response's body; default: none
+//	whole: false                   # a response is read whole before it is returned, else tried again; default: false
 //	idempotency_keys: false        # sends Idempotency-Key, for providers that honour it; default: false
 //	breaker:                       # circuit breaker of each key and endpoint: see caller.Breaker; default: off
 //	  failure_threshold: 10        # failures in a row that open it. Required
@@ -72,6 +76,7 @@
 //	  session_name: pod-7          # names the process; default: host name and process number
 //	  continue_on_lease_loss: false  # calls go on after their permits were lost; default: false
 //	transport:                     # see caller.TransportConfig
+//	  max_buffered: 4_194_304      # longest request body that is read before it is sent, in bytes; default: 4 MiB
 //	  return_errors: false         # an error, not a response that stands for it; default: false
 //
 // A metric of your own has a name of letters, digits, _, . and -, and the program gives its cost with each call. A name

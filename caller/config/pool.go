@@ -47,6 +47,14 @@ func (r *reader) poolFields(d *draft) map[string]field {
 			"Bounds a call as a whole, waits and attempts together, 1ms to 8784h. Default: see caller.Config."),
 		"attempt_timeout": optional(r.duration(&c.AttemptTimeout, time.Millisecond, maxPeriod),
 			"Bounds one attempt, from sending until the response's headers, 1ms to 8784h. Default: no bound."),
+		"idle_timeout": optional(r.duration(&c.IdleTimeout, time.Millisecond, maxPeriod),
+			"The longest time without a byte of a response's body, while it is read, 1ms to 8784h. Default: 2m."),
+		"ignore_keep_alives": optional(r.boolean(&c.IgnoreKeepAlives),
+			"Counts comments and blank lines of a stream as silence, for idle_timeout. Default: false."),
+		"max_hold": optional(r.duration(&c.MaxHold, time.Millisecond, maxPeriod),
+			"The longest time from sending a request to the end of its response's body, 1ms to 8784h. Default: no bound."),
+		"whole": optional(r.boolean(&c.Whole),
+			"Reads each response whole before it is returned, so that one that is cut, stalls or is empty is tried again. Default: false."),
 		"idempotency_keys": optional(r.boolean(&c.IdempotencyKeys),
 			"Sends an idempotency key with each call, for providers that honour the header Idempotency-Key. Default: false."),
 		"breaker": optional(r.breaker(&d.failures, &c.Breaker.OpenFor),
@@ -83,6 +91,8 @@ func (r *reader) tuning(t *caller.Tuning, maxWaiting *int64) kind {
 
 func (r *reader) transportFields(t *caller.TransportConfig) map[string]field {
 	return map[string]field{
+		"max_buffered": optional(r.count(&t.MaxBuffered, math.MaxInt32, ""),
+			"The longest request body that is read before the request is sent, in bytes. Default: 4194304."),
 		"return_errors": optional(r.boolean(&t.ReturnErrors),
 			"Returns an error, not a response that stands for it, for a call without a response of the provider. Default: false."),
 	}

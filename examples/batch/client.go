@@ -89,6 +89,7 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 func (c *client) send(ctx context.Context, req request) (*response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	ctx = context.WithValue(ctx, sendKey{}, &sending{patience: c.outage.firstPause(), cancel: cancel})
 	r, err := http.NewRequestWithContext(ctx, req.Method, c.pool.URL(req.URL).String(), bytes.NewReader(req.Body))
 	if err != nil {
 		return nil, err
@@ -96,6 +97,9 @@ func (c *client) send(ctx context.Context, req request) (*response, error) {
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-Client-Request-Id", batchID(req)) // the same in every attempt and run
 	res, err := c.http.Do(r)
+	if t, ok := errors.AsType[*trouble](context.Cause(ctx)); ok && err != nil {
+		return nil, t
+	}
 	if err != nil {
 		// The URL repeats the configuration and the request.
 		if e, ok := errors.AsType[*url.Error](err); ok {

@@ -70,8 +70,7 @@ func newJob(ctx context.Context, opts options) (_ *job, err error) {
 	j.closers = append(j.closers, rdb.Close)
 
 	j.tally = report.NewTally(j.pool.Caller.Keys)
-	j.pool.Caller.Hooks = j.tally.Hooks()
-	j.pool.Caller.Hooks.RedisFailed = j.redisFailed
+	j.pool.Caller.Hooks = caller.JoinHooks(j.tally.Hooks(), caller.Hooks{RedisFailed: j.redisFailed, Attempted: attempted})
 	if j.caller, err = caller.New(rdb, j.pool.Caller); err != nil {
 		return nil, fmt.Errorf("%s: %w", opts.config, err)
 	}

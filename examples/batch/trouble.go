@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -92,4 +93,47 @@ func isAnswer(body []byte) bool {
 		return false
 	}
 	return len(object.Error) == 0 || bytes.Equal(object.Error, []byte("null"))
+}
+
+// sendKey is the key of a *sending in a request's context.
+type sendKey struct{}
+
+// sending is a request that the pool is sending. The pool waits out what has no effect, within the time that a call may take.
+// A run ends that wait, so that all of its requests wait together and its progress says why.
+type sending struct {
+	patience time.Duration // the time for which attempts may fail
+	cancel   context.CancelCauseFunc
+
+	mu    sync.Mutex
+	first time.Time // when the first attempt failed; zero: none has
+}
+
+// attempted is the hook for attempts that have ended.
+func attempted(ctx context.Context, a caller.Attempt) {
+	s, ok := ctx.Value(sendKey{}).(*sending)
+	if !ok || !a.Retrying {
+		return
+	}
+	switch a.Verdict.Outcome {
+	case caller.Throttled, caller.Overloaded, caller.Transient:
+		s.failed(a)
+	}
+}
+
+// failed ends the sending if its attempts have failed for too long.
+func (s *sending) failed(a caller.Attempt) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if s.first.IsZero() {
+		s.first = now
+		return
+	}
+	if now.Sub(s.first) >= s.patience {
+		reason := fmt.Sprintf("%v (status %d)", a.Verdict.Outcome, a.Status)
+		if a.Err != nil {
+			reason = "no answer: " + a.Err.Error()
+		}
+		s.cancel(&trouble{reason: reason, retryAfter: a.Verdict.RetryAfter, err: a.Err})
+	}
 }
