@@ -188,12 +188,13 @@ func (p *settings) waitName(constraint int) string {
 
 // publishedConfig is the part of a configuration that processes of a pool must have in common, and that an operator needs.
 type publishedConfig struct {
-	Keys          []publishedKey   `json:"keys"`
-	Limits        []publishedLimit `json:"limits,omitempty"`
-	Concurrency   int              `json:"concurrency,omitempty"`
-	Strategy      Strategy         `json:"strategy"`
-	ArrivalJitter time.Duration    `json:"arrival_jitter"`
-	SessionTTL    time.Duration    `json:"session_ttl"`
+	Keys          []publishedKey     `json:"keys"`
+	Limits        []publishedLimit   `json:"limits,omitempty"`
+	Accounts      []publishedAccount `json:"accounts,omitempty"`
+	Concurrency   int                `json:"concurrency,omitempty"`
+	Strategy      Strategy           `json:"strategy"`
+	ArrivalJitter time.Duration      `json:"arrival_jitter"`
+	SessionTTL    time.Duration      `json:"session_ttl"`
 }
 
 type publishedKey struct {
@@ -204,9 +205,18 @@ type publishedKey struct {
 	Secret string `json:"secret"`
 }
 
+// publishedAccount is what limits an account, without its place.
+type publishedAccount struct {
+	ID          string            `json:"id"`
+	Models      map[string]string `json:"models,omitempty"`
+	Concurrency int               `json:"concurrency,omitempty"`
+	Weight      int               `json:"weight,omitempty"`
+}
+
 // publishedLimit is a Limit in JSON.
 type publishedLimit struct {
 	Limit
+	Account  string `json:",omitempty"` // that alone has the limit
 	Location string `json:",omitempty"`
 }
 
@@ -220,10 +230,14 @@ func (p *settings) published(accounts []admission.Account) (text, digest string)
 			out.Keys = append(out.Keys, publishedKey{admission.WithoutFingerprint(k.ID), a.ID, k.Weight, admission.Fingerprint(k.ID)})
 		}
 	}
-	for _, l := range p.Limits {
+	for i := range p.Accounts {
+		a := &p.Accounts[i]
+		out.Accounts = append(out.Accounts, publishedAccount{a.ID, a.Models, a.Concurrency, a.Weight})
+	}
+	for i, l := range p.Limits {
 		zone := l.Location.String()
 		l.Location = nil
-		out.Limits = append(out.Limits, publishedLimit{l, zone})
+		out.Limits = append(out.Limits, publishedLimit{l, p.owners[i], zone})
 	}
 	b, _ := json.Marshal(out)
 	sum := sha256.Sum256(b)
@@ -237,6 +251,9 @@ func (p *publishedConfig) config(name string) (Config, error) {
 	for i, k := range p.Keys {
 		cfg.Keys = append(cfg.Keys, Key{ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: secretWith(cmp.Or(k.Secret, fmt.Sprintf("%016x", i)))})
 	}
+	for _, a := range p.Accounts {
+		cfg.Accounts = append(cfg.Accounts, Account{ID: a.ID, Models: a.Models, Concurrency: a.Concurrency, Weight: a.Weight})
+	}
 	for _, l := range p.Limits {
 		its := l.Limit
 		zone, err := time.LoadLocation(l.Location)
@@ -244,7 +261,12 @@ func (p *publishedConfig) config(name string) (Config, error) {
 			return cfg, fmt.Errorf("the time zone of a daily limit: %w", err)
 		}
 		its.Location = zone
-		cfg.Limits = append(cfg.Limits, its)
+		owner := slices.IndexFunc(cfg.Accounts, func(a Account) bool { return a.ID == l.Account })
+		if owner < 0 {
+			cfg.Limits = append(cfg.Limits, its)
+			continue
+		}
+		cfg.Accounts[owner].Limits = append(cfg.Accounts[owner].Limits, its)
 	}
 	return cfg, nil
 }
@@ -262,6 +284,7 @@ func differences(usual, its string) []string {
 	}{
 		{"keys", slices.Equal(a.Keys, b.Keys)},
 		{"limits", equalJSON(a.Limits, b.Limits)},
+		{"accounts", equalJSON(a.Accounts, b.Accounts)},
 		{"concurrency", a.Concurrency == b.Concurrency},
 		{"strategy", a.Strategy == b.Strategy},
 		{"arrival_jitter", a.ArrivalJitter == b.ArrivalJitter},
