@@ -379,7 +379,7 @@ func TestAuthorize_FailureIsTheKeys(t *testing.T) {
 				r.Header.Set("Authorization", "token of b")
 				return nil
 			}
-			c.Hooks.Disabled = func(b caller.Block) { failed = append(failed, b) }
+			c.Hooks.Disabled = func(_ context.Context, b caller.Block) { failed = append(failed, b) }
 		})
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
 		if err != nil {
@@ -413,7 +413,7 @@ func TestAuthorize_EndOfTheCallIsNotTheKeys(t *testing.T) {
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		c.Hooks.Disabled = func(b caller.Block) { t.Errorf("got %+v disabled, want nothing", b) }
+		c.Hooks.Disabled = func(_ context.Context, b caller.Block) { t.Errorf("got %+v disabled, want nothing", b) }
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)

@@ -22,6 +22,10 @@ type attemptSpec struct {
 	// bounded bounds the attempt until its value is there. It ends with ctx or the call's Timeout.
 	bounded context.Context
 	request admission.Request
+	// maxHold bounds the attempt from sending until its end. 0: no bound.
+	maxHold time.Duration
+	// response says that the attempt goes on with a response's body, which the pool may end.
+	response bool
 	// onGrant is called when the attempt has a grant, before anything is sent. If it returns false, the attempt declines the
 	// grant and its result is errDeclined. Optional.
 	onGrant func(*Grant) bool
@@ -32,8 +36,12 @@ type attemptSpec struct {
 // attemptResult is the result of an attempt.
 type attemptResult[T any] struct {
 	value   T
-	err     error   // with the hint whether the call is tried again
-	attempt Attempt // Number is 0 if it got no key
+	err     error           // with the hint whether the call is tried again
+	attempt Attempt         // Number is 0 if it got no key
+	ctx     context.Context // the attempt's, for the hooks; nil: it got no key
+
+	waited    time.Duration // for admission
+	waitedFor Waits
 }
 
 // maxDeclined is the number of grants of keys that refused a call which the call declines to get another key.
@@ -46,6 +54,7 @@ var errDeclined = errors.New("the grant was declined")
 func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResult[T]) {
 	g, err := k.acquire(spec)
 	if err != nil {
+		r.waited, r.waitedFor = k.pool.waited(g)
 		r.err = err
 		return r
 	}
@@ -54,19 +63,26 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 		r.err = errDeclined
 		return r
 	}
-	g.IdempotencyKey, g.prompt = k.opts.IdempotencyKey, k.prompt
+	g.IdempotencyKey, g.prompt, g.byLength = k.opts.IdempotencyKey, k.prompt, k.byLength
 	g.setModel(k.opts.Model)
+	c := k.pool
+	c.admitted(ctx, g, &k.opts, spec.number)
+	if hook := c.settings.Hooks.AttemptStarted; hook != nil {
+		ctx = hook(ctx, AttemptStart{Key: g.Key, Account: g.Account, Model: k.opts.Model, Number: spec.number})
+	}
 	begun := time.Now()
+	g.begun = begun
 	own := g.startAttempt(ctx, k.ctx, spec, k.attemptTimeout())
 	value, verdict, err := k.releaseOnPanic(own, g)
 	latency := time.Since(begun)
 	verdict, elsewhere := k.applyVerdict(g, verdict, latency)
+	r.ctx = own
 	r.value, r.err = value, k.pool.retryHint(verdict, err, elsewhere)
 	if verdict.Outcome == Overloaded && status(value, err) == http.StatusTooManyRequests {
 		r.err = retry.Uncounted(r.err) // a 429 has no effect, whatever its reason
 	}
 	r.attempt = Attempt{
-		Key: g.Key, Account: g.Account, Number: spec.number, Verdict: verdict, Err: err,
+		Key: g.Key, Account: g.Account, Model: k.opts.Model, Priority: k.opts.Priority, Number: spec.number, Verdict: verdict, Err: err,
 		Latency: latency, Status: status(value, err),
 	}
 	k.recordDuration(g, spec, verdict, begun)
@@ -87,7 +103,7 @@ func (k *call[T]) acquire(spec attemptSpec) (*Grant, error) {
 	for tries := 0; ; tries++ {
 		g, err := k.acquireInTime(spec.bounded, spec.request)
 		if err != nil {
-			return nil, retry.Permanent(err)
+			return g, retry.Permanent(err)
 		}
 		r.mu.Lock()
 		again := slices.ContainsFunc(r.keys, func(k keyName) bool { return k.name == g.admission.Key() })
@@ -125,7 +141,7 @@ func (k *call[T]) recordDuration(g *Grant, spec attemptSpec, v Verdict, begun ti
 	case g.admission.Released():
 		k.pool.durations.Add(k.kind, time.Since(begun), cut, time.Now())
 	default:
-		g.kind, g.begun = k.kind, begun
+		g.kind = k.kind
 	}
 }
 
@@ -148,7 +164,7 @@ func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeou
 	g.Attempt = spec.number
 	g.ctx = attemptContext{Context: ctx, call: call, grant: g, number: spec.number, onEnd: spec.onEnd}
 	lease := g.admission.Lost()
-	if timeout.after == 0 && lease == nil {
+	if timeout.after == 0 && lease == nil && spec.maxHold == 0 && !spec.response {
 		return &g.ctx
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -156,6 +172,9 @@ func (g *Grant) startAttempt(ctx, call context.Context, spec attemptSpec, timeou
 	if timeout.after > 0 {
 		g.ctx.until = time.Now().Add(timeout.after)
 		g.ctx.timer = time.AfterFunc(timeout.after, func() { cancel(timeout.err) })
+	}
+	if spec.maxHold > 0 {
+		g.ctx.hold = time.AfterFunc(spec.maxHold, func() { cancel(ErrMaxHold) })
 	}
 	if lease != nil {
 		g.ctx.stopWatch = context.AfterFunc(lease, func() { cancel(ErrLeaseLost) })

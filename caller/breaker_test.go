@@ -37,7 +37,7 @@ func TestBreaker_SendsCallsToAnotherKey(t *testing.T) {
 	var opened []caller.Circuit
 	c := join(t, rdb, quick, keys(key("a"), key("b")), func(cfg *caller.Config) {
 		cfg.Breaker = caller.Breaker{FailureThreshold: 2, OpenFor: time.Hour}
-		cfg.Hooks.CircuitOpened = func(c caller.Circuit) { opened = append(opened, c) }
+		cfg.Hooks.CircuitOpened = func(_ context.Context, c caller.Circuit) { opened = append(opened, c) }
 	})
 	f := &failing{bad: map[string]bool{"a": true}, made: map[string]int{}}
 	for range 20 {

@@ -59,7 +59,7 @@ func TestCalibration_CorrectsAWrongEstimate(t *testing.T) {
 			p.Latency = apisim.Latency{Min: 2 * time.Millisecond, Max: 20 * time.Millisecond}
 			var worst atomic.Uint64 // largest relative error of an estimate above 40 tokens, as bits of a float64
 			f := start(t, redistest.Client(t), p, 2, roomy, guessing(test.factor, test.settled...), func(cfg *caller.Config) {
-				cfg.Hooks.UsageRead = func(u caller.Usage) {
+				cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) {
 					if actual := float64(u.Actual[caller.Tokens]); actual > 40 {
 						off := math.Float64bits(math.Abs(float64(u.Estimated[caller.Tokens])/actual - 1))
 						for old := worst.Load(); off > old && !worst.CompareAndSwap(old, off); old = worst.Load() {
@@ -122,7 +122,7 @@ func TestDo_IsCalibratedOnlyOnRequest(t *testing.T) {
 	var last caller.Usage
 	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Rate: 1_000_000, Period: time.Second}), func(cfg *caller.Config) {
 		cfg.Profile.Calibrated = []caller.Metric{caller.Tokens}
-		cfg.Hooks.UsageRead = func(u caller.Usage) { last = u }
+		cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { last = u }
 	})
 	one := func(estimated bool) {
 		t.Helper()

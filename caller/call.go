@@ -74,28 +74,49 @@ type call[T any] struct {
 	prompt   int64  // tokens that the prompt was estimated at; 0: the usage is no sample
 	hedged   bool   // a second request may be sent
 	endpoint string // of a request, for the circuit breaker and the latencies; empty for Do
+	response bool   // the value is a response, whose body is read later
+	byLength bool   // the cost is that of the request's length
 	// send makes an attempt with a grant, and finishes it at the latest when nothing more is read of its value.
 	send func(context.Context, *Grant) (T, Verdict, error)
 	// discard takes the values of attempts that are followed by another. Optional.
 	discard func(T)
 
-	refusals   refusals
-	ctx        context.Context // the call's own
+	ctx        context.Context // the call's own, as Hooks.CallStarted returned it
 	until      time.Time       // when Timeout ends the call; zero: it doesn't
+	refusals   refusals
 	kind       string          // what the call asks for, to estimate its duration; empty if it has no deadline of its own
 	last       Attempt         // Number is 0 if it got no key
+	lastCtx    context.Context // the last attempt's
 	sent       int             // attempts that got a key
+	took       time.Duration   // the last attempt's admission
+	waitedFor  Waits           // the parts of took
 	waited     atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
 	replayable bool            // the request can be sent more than once
 	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
 }
 
-// run makes the call: Retry( Hedge( Breaker( attempt ))).
-func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
+// run makes the call, and reports its beginning and end.
+func (k *call[T]) run(ctx context.Context, cost Cost) (value T, err error) {
+	begun := time.Now()
+	k.ctx = k.start(ctx, cost)
+	returned := false
+	defer func() {
+		if !returned { // the function given to Do panics
+			err = errPanicked
+		}
+		k.end(begun, err)
+	}()
+	value, err = k.retry(k.ctx, cost)
+	returned = true
+	return value, err
+}
+
+// retry makes the call's attempts: Retry( Hedge( Breaker( attempt ))).
+func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	var none T
 	c := k.pool
 	if err := k.opts.check(); err != nil {
-		return none, &Error{Pool: c.settings.Name, Err: err}
+		return none, &Error{Pool: c.settings.Name, Err: &optionsError{err}}
 	}
 	units, err := c.settings.units(cost, k.opts.Model)
 	if err != nil {
@@ -106,8 +127,6 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 		return none, err
 	}
 	c.summaries.start(c)
-	begun := c.stats.call()
-	k.ctx = ctx
 	bounded, cancel, until := c.settings.withTimeout(ctx, &k.opts)
 	defer cancel()
 	k.until = until
@@ -123,19 +142,19 @@ func (k *call[T]) run(ctx context.Context, cost Cost) (T, error) {
 	defer waits.end()
 	value, err := retry.Do(&waits, c.settings.Retry, func(_ context.Context, n int) (T, error) {
 		if n > 1 {
-			c.attempted(k.last, true)
+			c.attempted(k.lastCtx, k.last, true)
 		}
-		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, request: admission.Request{
+		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
 			Exclude: tooSmall, Needs: k.needs(),
 		}})
-		if k.last = r.attempt; k.last.Number > 0 {
+		k.last, k.lastCtx, k.took, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
+		if k.last.Number > 0 {
 			k.sent++
 		}
 		return r.value, r.err
 	}, discard...)
-	c.attempted(k.last, false)
-	c.stats.end(begun, err == nil)
+	c.attempted(k.lastCtx, k.last, false)
 	if err != nil {
 		err = k.failure(err)
 	}
@@ -162,23 +181,11 @@ func (k *call[T]) attempts() attemptFunc[T] {
 				if k.discard != nil {
 					k.discard(r.value)
 				}
-				k.pool.attempted(r.attempt, true)
+				k.pool.attempted(r.ctx, r.attempt, true)
 			}
 		})
 	}
 	return next
-}
-
-// attempted counts an attempt and calls the hook.
-func (c *Pool) attempted(a Attempt, retrying bool) {
-	if a.Number == 0 {
-		return
-	}
-	c.stats.attempt(a.Verdict)
-	if hook := c.settings.Hooks.Attempted; hook != nil {
-		a.Retrying = retrying
-		hook(a)
-	}
 }
 
 // failure returns the *Error of a call that failed with err.
@@ -217,3 +224,17 @@ type outcomeError struct{ verdict Verdict }
 func (e *outcomeError) Error() string {
 	return fmt.Sprintf("the provider's response: %v (%s)", e.verdict.Outcome, e.verdict.Reason)
 }
+
+// errPanicked is the error of a call whose function panics, for the hooks.
+var errPanicked = errors.New("the call's function panicked")
+
+// optionsError is an error about the call's options.
+type optionsError struct{ error }
+
+// Is reports whether target is errInvalidOptions.
+func (e *optionsError) Is(target error) bool { return target == errInvalidOptions }
+
+// Unwrap returns the error that says what is wrong.
+func (e *optionsError) Unwrap() error { return e.error }
+
+var errInvalidOptions = errors.New("the call's options are out of range")

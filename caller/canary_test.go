@@ -67,11 +67,11 @@ func TestSecret_IsOnlyInRequests(t *testing.T) {
 	}))
 	defer provider.Close()
 	hooks := caller.Hooks{
-		Admitted:    func(a caller.Admission) { out.add(a) },
-		Attempted:   func(a caller.Attempt) { out.add(a, a.Err) },
-		CooledDown:  func(c caller.Block) { out.add(c) },
-		Disabled:    func(c caller.Block) { out.add(c) },
-		RedisFailed: func(err error) { out.add(err) },
+		Admitted:    func(_ context.Context, a caller.Admission) { out.add(a) },
+		Attempted:   func(_ context.Context, a caller.Attempt) { out.add(a, a.Err) },
+		CooledDown:  func(_ context.Context, c caller.Block) { out.add(c) },
+		Disabled:    func(_ context.Context, c caller.Block) { out.add(c) },
+		RedisFailed: func(_ context.Context, err error) { out.add(err) },
 	}
 	rdb := server.Client(t)
 	for i, path := range []string{"/200", "/400", "/401", "/402", "/404", "/429", "/500", "/503", "/reset", "/hang"} {

@@ -43,14 +43,26 @@ type Config struct {
 	// Retry bounds and spaces the attempts of a call. The zero Policy has the defaults of package retry. Its Budget bounds
 	// retries to a share of first attempts in this process; share one among all Pools of a provider. Defaults to none.
 	Retry retry.Policy
-	// Timeout bounds a call, waits and attempts together, until its result; with Transport, until the response's headers. A
+	// Timeout bounds a call, waits and attempts together, until its result; with Transport, until the response is judged. A
 	// call whose send time is later is refused at once. Throttling is waited out within it. Negative: the context alone
 	// bounds the call. Defaults to DefaultTimeout, 10 minutes, for a call whose context has no deadline; that call isn't
 	// refused in advance.
 	Timeout time.Duration
-	// AttemptTimeout bounds an attempt, from sending to its result; with Transport, to the response's headers, or to the end
-	// of what is read of an error. An attempt that takes longer is a transient failure. At least 0. Defaults to 0: no bound.
+	// AttemptTimeout bounds an attempt, from sending to its result; with Transport, until the response is judged, of which it
+	// may read the beginning. An attempt that takes longer is a transient failure. At least 0. Defaults to 0: no bound.
 	AttemptTimeout time.Duration
+	// IdleTimeout is the longest time without a byte of a response's body, while it is read. The attempt ends then, the read
+	// returns an error that is ErrIdleTimeout, and the permit is released. Below 0: no bound. Defaults to 0: 2 minutes.
+	IdleTimeout time.Duration
+	// IgnoreKeepAlives makes IdleTimeout count comments and blank lines of a stream, which providers send while they compute,
+	// as nothing. Defaults to false: they are bytes as others.
+	IgnoreKeepAlives bool
+	// MaxHold is the longest time for which an attempt may hold its permit, from sending to the end of the response's body. The
+	// attempt ends then with ErrMaxHold. At least 0. Defaults to 0: no bound.
+	MaxHold time.Duration
+	// Whole makes the whole response part of the attempt in every call of a Transport, as Options.Whole does for one. Defaults
+	// to false.
+	Whole bool
 	// IdempotencyKeys gives each call an idempotency key, the same for all its attempts. Transport sends it in the header
 	// Idempotency-Key of requests that aren't idempotent (see IsIdempotent), Do sets Grant.IdempotencyKey. Such calls are
 	// retried even if they may have been carried out, so the provider must support the key. Defaults to false.

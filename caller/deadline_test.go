@@ -96,7 +96,7 @@ func TestCancel_LeavesNoPermit(t *testing.T) {
 		"before the question": {before: func(f *redistest.Faults, cancel context.CancelFunc) { f.Before(evals, cancel) }},
 		"before the answer":   {before: func(f *redistest.Faults, cancel context.CancelFunc) { f.After(evals, cancel) }},
 		"just admitted": {hooks: func(cancel context.CancelFunc) caller.Hooks {
-			return caller.Hooks{Admitted: func(caller.Admission) { cancel() }}
+			return caller.Hooks{Admitted: func(context.Context, caller.Admission) { cancel() }}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

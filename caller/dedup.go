@@ -31,8 +31,12 @@ type sharedResponse struct {
 
 // doShared makes one call for all requests with the same DedupKey that are under way.
 func (t *Transport) doShared(req *http.Request, key string) (*http.Response, error) {
+	own := req.Clone(req.Context()) // the call may go on when the user has the request back
+	if hasBody(req) {
+		own.Body = nil
+	}
 	shared, err := withDedup(req.Context(), t.pool, key, func(ctx context.Context) (*sharedResponse, error) {
-		return t.readShared(ctx, req)
+		return t.readShared(ctx, own)
 	})
 	closeBody(req)
 	if shared == nil {
@@ -41,21 +45,23 @@ func (t *Transport) doShared(req *http.Request, key string) (*http.Response, err
 	res := *shared.res
 	res.Header = res.Header.Clone()
 	res.Body = io.NopCloser(bytes.NewReader(shared.body))
-	res.ContentLength = int64(len(shared.body))
+	if mayHaveBody(shared.res) {
+		res.ContentLength = int64(len(shared.body))
+	}
 	return &res, shared.err
 }
 
 // readShared makes the call of a request, with a context of its own, and reads the response.
 func (t *Transport) readShared(ctx context.Context, req *http.Request) (*sharedResponse, error) {
-	own := req.Clone(ctx)
-	if hasBody(req) {
+	own := req.WithContext(ctx)
+	if req.GetBody != nil {
 		body, err := req.GetBody()
 		if err != nil {
 			return nil, &Error{Pool: t.pool.settings.Name, Err: err}
 		}
 		own.Body = body
 	}
-	res, err := t.doOnce(own)
+	res, err := t.doOnce(own, true)
 	if res == nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -78,6 +79,16 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether the call ended because its time, or that of its last attempt, was up. The Timeout method of the
+// *url.Error that an http.Client returns has the same result.
+func (e *Error) Timeout() bool {
+	if errors.Is(e.Err, context.DeadlineExceeded) {
+		return true
+	}
+	timeout, ok := errors.AsType[net.Error](e.Err)
+	return ok && timeout.Timeout()
+}
 
 // refused returns the *Error of a refusal of admission; a context's error as it is. units are the call's.
 func (p *settings) refused(err error, units []int64) error {

@@ -92,7 +92,7 @@ func ExamplePool_Transport() {
 			{ID: "second", Secret: caller.NewSecret("sk-2")},
 		},
 		Limits: []caller.Limit{{Metric: caller.Requests, Rate: 500, Period: time.Minute}},
-		Hooks: caller.Hooks{CooledDown: func(c caller.Block) {
+		Hooks: caller.Hooks{CooledDown: func(_ context.Context, c caller.Block) {
 			fmt.Println(c.Account, "cools down:", c.Reason)
 		}},
 	})

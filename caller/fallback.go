@@ -68,7 +68,7 @@ type fallback []FallbackRoute
 // RoundTrip sends a request. One that follows a redirect to another host isn't a call of any route, and has no key.
 func (f fallback) RoundTrip(req *http.Request) (*http.Response, error) {
 	if crossesOrigin(req) {
-		return f[0].Transport.base.RoundTrip(req)
+		return f[0].Transport.base.RoundTrip(req) // without a key
 	}
 	for i, route := range f {
 		copied, err := route.request(req, i > 0)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -119,5 +121,56 @@ func TestFallbackTransport_ReturnsTheLastRoutesResponse(t *testing.T) {
 	}
 	if e := caller.ErrorOf(res); res.StatusCode != 429 || e == nil || e.Pool != "b" || !errors.Is(e, caller.ErrDeadline) {
 		t.Errorf("got status %d, %v, want 429 and ErrDeadline of pool b", res.StatusCode, e)
+	}
+}
+
+// A redirect to another host that FallbackTransport follows carries no key.
+func TestFallbackTransport_SendsNoKeyToAnotherHost(t *testing.T) {
+	t.Parallel()
+	var foreign http.Header
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { foreign = r.Header }))
+	defer elsewhere.Close()
+	server, _, c := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) })
+	both, err := caller.FallbackTransport(caller.FallbackRoute{Transport: c.Transport(nil, caller.TransportConfig{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&http.Client{Transport: both}).Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if foreign == nil || foreign.Get("Authorization") != "" {
+		t.Errorf("got the headers %v at the other host, want none with the key", foreign)
+	}
+}
+
+// A timeout of a call is a timeout for users of http.Client, and a StatusError holds no credentials.
+func TestError_SaysTimeoutAndHoldsNoCredentials(t *testing.T) {
+	t.Parallel()
+	server, client, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/hang" {
+			<-r.Context().Done()
+		}
+		w.WriteHeader(http.StatusBadRequest)
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/hang", nil)
+	if _, err := client.Do(req); !os.IsTimeout(err) {
+		t.Errorf("got %v, want a timeout", err)
+	}
+	req, _ = http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/bad?key="+canary, nil)
+	req.Header.Set("X-Api-Key", canary)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s *caller.StatusError
+	if err := caller.CheckResponse(res); !errors.As(err, &s) || s.Request.URL.Path != "/bad" {
+		t.Fatalf("got %v, want a StatusError with its path", err)
+	}
+	if text := fmt.Sprint(s.Request.Header, s.Request.URL); strings.Contains(text, canary) {
+		t.Errorf("got %s, want no credentials", text)
 	}
 }

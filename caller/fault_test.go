@@ -68,7 +68,7 @@ func TestFault_OfOneScriptCallIsHidden(t *testing.T) {
 			var failures []error
 			limit := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 10 * time.Hour, Burst: 3} // one an hour
 			c := join(t, faults.Client(t, rdb.Options()), concurrency(2), limits(limit), func(cfg *caller.Config) {
-				cfg.Hooks.RedisFailed = func(err error) {
+				cfg.Hooks.RedisFailed = func(_ context.Context, err error) {
 					mu.Lock()
 					defer mu.Unlock()
 					failures = append(failures, err)

@@ -85,7 +85,7 @@ func (k *call[T]) report(g *Grant, v Verdict, block Block, f admission.Feedback)
 	f.Block = &b
 	g.admission.Feedback(f)
 	if observe != nil {
-		observe(block)
+		observe(g.observed(), block)
 	}
 }
 
@@ -234,7 +234,7 @@ func (c *Pool) observe(g *Grant, res *http.Response) {
 	}
 	c.applyQuotas(g, quotas)
 	if hook := c.settings.Hooks.QuotaRead; hook != nil {
-		hook(QuotaReport{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
+		hook(g.observed(), QuotaReport{Key: g.Key, Account: g.Account, Model: g.model, Quotas: quotas})
 	}
 }
 

@@ -23,19 +23,21 @@ type Grant struct {
 	pool      *Pool
 	key       *Key
 	model     string
-	prompt    int64 // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
+	prompt    int64     // tokens of the prompt by Profile.Estimate, for the calibration; 0: the calibration doesn't use the call
+	begun     time.Time // when the attempt was sent; zero: it wasn't
+	byLength  bool      // the request was too long to be read, and its length was charged
 	settled   atomic.Bool
 	ctx       attemptContext
-	kind      string    // what the call asks for, if its duration is to be recorded when its response has been read
-	begun     time.Time // when the attempt was sent
+	kind      string // what the call asks for, if its duration is to be recorded when its response has been read
 }
 
-// acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again.
+// acquire waits for admission and the send time. If the key is gone by then, it declines the key and asks again. With an
+// error it returns a grant that has only the waits.
 func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
 	g := &Grant{pool: c}
 	for {
 		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
-			return nil, c.settings.refused(err, r.Units)
+			return g, c.settings.refused(err, r.Units)
 		}
 		if k := c.keyring.find(g.admission.Key()); k != nil {
 			g.Key, g.Account, g.key = k.ID, g.admission.Account(), k
@@ -63,7 +65,14 @@ func (g *Grant) setModel(model string) {
 }
 
 // release returns the permit. Only its first call has an effect.
-func (g *Grant) release() { g.admission.Release() }
+func (g *Grant) release() {
+	if !g.admission.Release() || g.begun.IsZero() {
+		return
+	}
+	if hook := g.pool.settings.Hooks.Released; hook != nil {
+		hook(g.observed(), Release{Key: g.Key, Account: g.Account, Model: g.model, Held: time.Since(g.begun)})
+	}
+}
 
 // Settle corrects the units that the call was charged to what it really cost, for each metric in actual: an excess is
 // refunded to all processes, a shortfall is charged. Leave out metrics that the provider doesn't correct itself. Only the
@@ -72,25 +81,25 @@ func (g *Grant) release() { g.admission.Release() }
 // A cost that can't be true is an error that matches ErrSettlement, and corrects nothing: less than 0, or more than the
 // charge by over twice a limit.
 func (g *Grant) Settle(actual Cost) error {
-	return g.correct(actual, true, func(Metric, int64) bool { return true })
+	return g.correct(actual, false, func(Metric, int64) bool { return true })
 }
 
-// settle corrects the charged units for the metrics that the provider corrects, too. Of a response that isn't whole only
-// a shortfall counts, because the rest of the call's cost is unknown.
-func (g *Grant) settle(actual Cost, whole bool) {
+// settle corrects the charged units for the metrics that the provider corrects, too. If the usage isn't final, only a
+// shortfall counts, because the rest of the call's cost is unknown.
+func (g *Grant) settle(u readUsage) {
 	// Usage that can't be true corrects nothing. Hooks.UsageRead shows what the response says.
-	_ = g.correct(actual, whole, func(m Metric, difference int64) bool {
-		return (whole || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
+	_ = g.correct(u.cost, u.partial, func(m Metric, difference int64) bool {
+		return (u.final || difference > 0) && slices.Contains(g.pool.settings.Profile.Settled, m)
 	})
 }
 
 // correct settles the differences that count, and calls Hooks.UsageRead.
-func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, difference int64) bool) error {
+func (g *Grant) correct(actual Cost, partial bool, counts func(m Metric, difference int64) bool) error {
 	if g.settled.Swap(true) {
 		return nil
 	}
 	p := g.pool.settings
-	if whole {
+	if !partial {
 		p.ratios.Add(g.model, g.prompt, actual[InputTokens])
 	}
 	units := g.admission.Units()
@@ -113,14 +122,15 @@ func (g *Grant) correct(actual Cost, whole bool, counts func(m Metric, differenc
 			difference = nil
 		}
 	}
+	g.pool.stats.used(actual, !partial)
 	if hook := p.Hooks.UsageRead; hook != nil {
 		estimated := Cost{}
 		for i, m := range p.metrics {
 			estimated[m] = units[i]
 		}
-		hook(Usage{
+		hook(g.observed(), Usage{
 			Key: g.Key, Account: g.Account, Model: g.model, Ratio: p.ratios.Of(g.model),
-			Estimated: estimated, Actual: actual, Settled: difference,
+			Estimated: estimated, Actual: actual, Settled: difference, Partial: partial, ByLength: g.byLength,
 		})
 	}
 	return err

@@ -52,7 +52,7 @@ func TestHedge_TakesTheFasterRequest(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	attempts := make(chan caller.Attempt, 4)
 	c := join(t, rdb, quick, keys(key("a"), key("b")), hedging(10*time.Millisecond), func(cfg *caller.Config) {
-		cfg.Hooks.Attempted = func(a caller.Attempt) { attempts <- a }
+		cfg.Hooks.Attempted = func(_ context.Context, a caller.Attempt) { attempts <- a }
 	})
 	base := &racing{n: 1}
 	res, err := c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))

@@ -2,8 +2,6 @@ package caller
 
 import (
 	"crypto/rand"
-	"errors"
-	"net"
 	"net/http"
 
 	"github.com/penstock/penstock/retry"
@@ -20,7 +18,7 @@ func (p *settings) setIdempotencyKey(o *Options) {
 // idempotent.
 func noUnsafeRetry(v Verdict, err error, idempotent bool) error {
 	switch {
-	case idempotent, v.Outcome == Throttled, v.Outcome == KeyRejected, v.Outcome == OutOfCredit, v.Elsewhere, neverSent(err):
+	case idempotent, v.Outcome == Throttled, v.Outcome == KeyRejected, v.Outcome == OutOfCredit, v.Elsewhere, retry.NeverSent(err):
 		return err
 	}
 	return noRetry(v, err)
@@ -58,16 +56,6 @@ func (t *Transport) repeatable(req *http.Request, i Idempotency) bool {
 	default:
 		return t.pool.settings.Profile.Idempotent(req)
 	}
-}
-
-// neverSent reports whether an error shows that no connection could be made, although the host exists.
-func neverSent(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	if !ok || op.Op != "dial" {
-		return false
-	}
-	dns, ok := errors.AsType[*net.DNSError](err)
-	return !ok || !dns.IsNotFound
 }
 
 // IsIdempotent reports whether a request may be carried out twice by the rule of net/http: its method is GET, HEAD,

@@ -2,7 +2,10 @@ package caller
 
 import (
 	"context"
+	"math"
 	"time"
+
+	"github.com/penstock/penstock/caller/internal/admission"
 )
 
 // State is the state of a pool that all processes share.
@@ -36,8 +39,10 @@ type LimitState struct {
 	// Booked is the time from now until the limit's theoretical arrival time (GCRA), when all that was used has been
 	// refilled. At least 0. The burst can be used before.
 	Booked time.Duration
-	Used   int64   // units of a Daily limit used since its last reset
-	Pace   float64 // share of its rate at which the limit is used, up to 1: less after the provider reported too much use
+	// Used is the units that can't be used now because calls have used them: of a Daily limit all since its last reset, of
+	// another those that haven't been refilled. From 0 to Limit.Usable.
+	Used int64
+	Pace float64 // share of its rate at which the limit is used, up to 1: less after the provider reported too much use
 }
 
 // SessionState is a process that holds permits or waits.
@@ -60,11 +65,20 @@ func (c *Pool) Inspect(ctx context.Context) (*State, error) {
 	}
 	for _, l := range s.Limits {
 		out.Limits = append(out.Limits, LimitState{
-			Limit: c.settings.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: l.Used, Pace: l.Pace,
+			Limit: c.settings.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: c.settings.used(&l), Pace: l.Pace,
 		})
 	}
 	for _, its := range s.Sessions {
 		out.Sessions = append(out.Sessions, SessionState(its))
 	}
 	return out, nil
+}
+
+// used returns the units of a limit that can't be used now because calls have used them.
+func (p *settings) used(l *admission.LimitState) int64 {
+	interval := p.params[l.Limit].interval
+	if interval == 0 { // a daily count
+		return l.Used
+	}
+	return min(int64(math.Ceil(l.Booked.Seconds()*l.Pace/interval)), p.Limits[l.Limit].Usable())
 }

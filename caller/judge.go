@@ -48,7 +48,7 @@ func (c *Pool) retryHint(v Verdict, err error, elsewhere bool) error {
 		if worth := c.settings.Retry.Retryable; worth != nil && !worth(err) {
 			return retry.Permanent(err)
 		}
-		if neverSent(err) {
+		if retry.NeverSent(err) {
 			return retry.Uncounted(retry.After(err, v.RetryAfter))
 		}
 		return retry.After(err, v.RetryAfter)
@@ -141,7 +141,8 @@ type StatusError struct {
 	StatusCode int
 	Header     http.Header
 	Body       []byte // its beginning, at most 64 KiB
-	Request    *http.Request
+	// Request is the request without its body and its credentials: headers and the URL's user and query are left out.
+	Request *http.Request
 }
 
 // Error returns the status. The text leaves out the body, which may quote the key.
@@ -176,5 +177,19 @@ func CheckResponse(res *http.Response) error {
 	if err := ErrorOf(res); err != nil {
 		return err
 	}
-	return &StatusError{StatusCode: res.StatusCode, Header: res.Header, Body: body, Request: res.Request}
+	return &StatusError{StatusCode: res.StatusCode, Header: res.Header, Body: body, Request: withoutCredentials(res.Request)}
+}
+
+// withoutCredentials returns what a StatusError says of a request. Any header, and the query, may hold a key.
+func withoutCredentials(r *http.Request) *http.Request {
+	if r == nil {
+		return nil
+	}
+	out := &http.Request{Method: r.Method, Host: r.Host, Header: http.Header{}}
+	if r.URL != nil {
+		u := *r.URL
+		u.User, u.RawQuery = nil, ""
+		out.URL = &u
+	}
+	return out
 }

@@ -143,7 +143,7 @@ func (c *Pool) WatchKeys(ctx context.Context, every time.Duration, load func(con
 			err = c.SetKeys(keys)
 		}
 		if err != nil && ctx.Err() == nil && c.settings.Hooks.KeysFailed != nil {
-			c.settings.Hooks.KeysFailed(err)
+			c.settings.Hooks.KeysFailed(ctx, err)
 		}
 	}
 }

@@ -118,7 +118,7 @@ func TestWatchKeys_LoadsAndReportsErrors(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	var failed []error
 	c := join(t, rdb, keys(secretKeys("a")...), func(cfg *caller.Config) {
-		cfg.Hooks.KeysFailed = func(err error) { failed = append(failed, err) }
+		cfg.Hooks.KeysFailed = func(_ context.Context, err error) { failed = append(failed, err) }
 	})
 	synctest.Test(t, func(*testing.T) {
 		loads := [][]caller.Key{nil, secretKeys("b"), secretKeys("b", "b"), secretKeys("c")}

@@ -23,7 +23,7 @@ func TestLease_LossEndsTheCallFirst(t *testing.T) {
 	short := func(c *caller.Config) { c.Tuning.SessionTTL = time.Second }
 	var lost atomic.Int64
 	cut := join(t, faults.Client(t, rdb.Options()), concurrency(1), short, func(c *caller.Config) {
-		c.Hooks.LeaseLost = func(n int, cause error) {
+		c.Hooks.LeaseLost = func(_ context.Context, n int, cause error) {
 			lost.Add(int64(n))
 			if !errors.Is(cause, caller.ErrLeaseLost) || !errors.As(cause, new(*scripts.Error)) {
 				t.Errorf("got the cause %v, want ErrLeaseLost and the failed script call", cause)

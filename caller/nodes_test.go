@@ -36,7 +36,7 @@ func onNodes(t *testing.T, over int64, client func() redis.UniversalClient, do f
 	p.Latency = apisim.Latency{Min: time.Millisecond, Max: 20 * time.Millisecond}
 	f := startOn(t, client, p, 2, roomy, func(cfg *caller.Config) {
 		cfg.Limits, cfg.Concurrency = []caller.Limit{{Metric: caller.Requests, Rate: limit, Period: per}}, concurrency
-		cfg.Hooks.RedisFailed = func(error) { failures.Add(1) }
+		cfg.Hooks.RedisFailed = func(context.Context, error) { failures.Add(1) }
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done, ended := make(chan struct{}), make(chan struct{})

@@ -27,6 +27,10 @@ type Options struct {
 	// AttemptTimeout is the longest time of one attempt, in place of Config.AttemptTimeout. At least 0. Defaults to 0:
 	// Config.AttemptTimeout.
 	AttemptTimeout time.Duration
+	// Whole makes the whole response part of the attempt: Transport reads its body, up to 64 MiB, before RoundTrip returns. An
+	// answer that is cut, stalls for Config.IdleTimeout, or is empty is then a transient failure, and is tried again if the call
+	// is idempotent. A longer answer is returned as it comes from there on. Defaults to false, and Config.Whole to that.
+	Whole bool
 	// Timeout bounds the call, in place of Config.Timeout. At least 0. Defaults to 0: Config.Timeout.
 	Timeout time.Duration
 	// MaxWait bounds the time that the call waits for admission, all its attempts together. If it would wait for longer, it

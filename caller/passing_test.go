@@ -60,7 +60,7 @@ func TestFault_PassingErrorsOfRedisAreHidden(t *testing.T) {
 			refused := make(chan error, 1000)
 			limit := caller.Limit{Metric: caller.Requests, Rate: 12, Period: 10 * time.Hour, Burst: 3} // one an hour
 			c := join(t, server.Client(t), concurrency(2), limits(limit), func(cfg *caller.Config) {
-				cfg.Hooks.RedisFailed = func(err error) { refused <- err }
+				cfg.Hooks.RedisFailed = func(_ context.Context, err error) { refused <- err }
 			})
 			if _, err := caller.Do(testkit.Context(t), c, nil, nop); err != nil {
 				t.Fatal(err)
@@ -162,7 +162,7 @@ func TestCooldown_IsSpreadAboveTheFloor(t *testing.T) {
 	cooled := map[time.Duration]int{}
 	c := join(t, rdb, keys(all...), func(cfg *caller.Config) {
 		cfg.Retry.Attempts = 1
-		cfg.Hooks.CooledDown = func(c caller.Block) { cooled[c.For]++ }
+		cfg.Hooks.CooledDown = func(_ context.Context, c caller.Block) { cooled[c.For]++ }
 	})
 	for range all {
 		_, err := caller.Do(testkit.Context(t), c, nil, func(context.Context, *caller.Grant) (int, error) {

@@ -59,9 +59,9 @@ func TestSecret_IsOnlyInRequestsOnOptionalPaths(t *testing.T) {
 			cfg.Hedge = caller.Hedge{After: time.Millisecond, Percentile: 0.95}
 			cfg.IdempotencyKeys = true
 			cfg.Hooks = caller.Hooks{
-				Admitted: func(a caller.Admission) { out.add(a) }, Attempted: func(a caller.Attempt) { out.add(a, a.Err) },
-				UsageRead: func(u caller.Usage) { out.add(u) }, QuotaRead: func(o caller.QuotaReport) { out.add(o) },
-				KeysFailed: func(err error) { out.add(err) }, CircuitOpened: func(c caller.Circuit) { out.add(c) },
+				Admitted: func(_ context.Context, a caller.Admission) { out.add(a) }, Attempted: func(_ context.Context, a caller.Attempt) { out.add(a, a.Err) },
+				UsageRead: func(_ context.Context, u caller.Usage) { out.add(u) }, QuotaRead: func(_ context.Context, o caller.QuotaReport) { out.add(o) },
+				KeysFailed: func(_ context.Context, err error) { out.add(err) }, CircuitOpened: func(_ context.Context, c caller.Circuit) { out.add(c) },
 			}
 			for _, c := range change {
 				c(cfg)
@@ -128,7 +128,7 @@ func TestTransport_SettlesACancelledStream(t *testing.T) {
 		func(cfg *caller.Config) {
 			cfg.Profile = profiles.Anthropic()
 			cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.InputTokens: 10} }
-			cfg.Hooks.UsageRead = func(u caller.Usage) { used <- u }
+			cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used <- u }
 		})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -3,8 +3,6 @@ package caller
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -48,9 +46,11 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	c.closing, c.beginEnd = context.WithCancel(context.Background())
 	c.circuits = c.newCircuits()
 	c.keyring.set(s.Name, s.Keys)
-	c.admission = admission.New(rdb, s.admission(admission.Observer{
-		Admitted: c.admitted, LeaseLost: c.leaseLost, RedisFailed: s.Hooks.RedisFailed,
-	}))
+	c.stats.init(len(s.metrics))
+	c.admission = admission.New(rdb, s.admission(c.observer()))
+	if hook := s.Hooks.Opened; hook != nil {
+		hook(context.Background(), c)
+	}
 	return c, nil
 }
 
@@ -67,32 +67,5 @@ func (c *Pool) Close(ctx context.Context) error {
 	return nil
 }
 
-// Stats returns what the Pool did so far.
-func (c *Pool) Stats() Stats {
-	s := c.stats.read()
-	s.PromptRatios = c.settings.ratios.All()
-	its := c.admission.Stats()
-	s.CallsWaiting, s.CallsInFlight, s.SlotsMissed = its.Waiting, its.InFlight, its.SlotsMissed
-	s.BlockedBy, s.Bottleneck = c.blockedBy(its.BlockedBy)
-	return s
-}
-
-// admitted calls Hooks.Admitted.
-func (c *Pool) admitted(g *admission.Grant, waited time.Duration) {
-	if hook := c.settings.Hooks.Admitted; hook != nil {
-		hook(Admission{Key: admission.WithoutFingerprint(g.Key()), Account: g.Account(), Waited: waited})
-	}
-}
-
-// leaseLost calls Hooks.LeaseLost. failure is why the session wasn't renewed; nil: the process was late.
-func (c *Pool) leaseLost(calls int, failure error) {
-	hook := c.settings.Hooks.LeaseLost
-	if hook == nil {
-		return
-	}
-	cause := fmt.Errorf("%w: the session wasn't renewed in time", ErrLeaseLost)
-	if failure != nil {
-		cause = fmt.Errorf("%w: %w", cause, failure)
-	}
-	hook(calls, cause)
-}
+// Name returns Config.Name.
+func (c *Pool) Name() string { return c.settings.Name }

@@ -56,7 +56,7 @@ func TestRejected_ABlockBeginsShortAndDoubles(t *testing.T) {
 		c := join(t, server.Client(t), keys(secretKeys("dead", "good")...), func(cfg *caller.Config) {
 			cfg.Strategy, cfg.Retry.Attempts = caller.FirstAvailable, 2
 			cfg.Tuning.MaxRejection = 10 * time.Second
-			cfg.Hooks.Disabled = func(b caller.Block) { disabled = append(disabled, b) }
+			cfg.Hooks.Disabled = func(_ context.Context, b caller.Block) { disabled = append(disabled, b) }
 		})
 		var tested []time.Duration
 		last := time.Now()

@@ -27,7 +27,7 @@ func (n rename) apply(r *http.Request) error {
 	if !hasBody(r) {
 		return nil
 	}
-	if inPath && !isJSON(r) {
+	if inPath && !mayBeJSON(r) {
 		return nil
 	}
 	body, err := io.ReadAll(r.Body)
@@ -48,8 +48,8 @@ func (n rename) apply(r *http.Request) error {
 	return nil
 }
 
-// isJSON reports whether a request says that its body is JSON, or nothing about it.
-func isJSON(r *http.Request) bool {
+// mayBeJSON reports whether a request says that its body is JSON, or nothing about it.
+func mayBeJSON(r *http.Request) bool {
 	kind := r.Header.Get("Content-Type")
 	return kind == "" || strings.Contains(kind, "json")
 }

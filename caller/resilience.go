@@ -82,7 +82,7 @@ type circuits struct {
 	pool     string // the pool's name
 	breaker  *breaker.Breaker
 	accounts func() []admission.Account
-	opened   func(Circuit) // the hook; nil: none
+	opened   func(context.Context, Circuit) // the hook; nil: none
 }
 
 // newCircuits returns the circuit breaker, or nil if it is off.
@@ -124,7 +124,7 @@ func withBreaker[T any](c *circuits, next attemptFunc[T]) attemptFunc[T] {
 			case errors.Is(r.err, errNoOther) && len(open) > 0:
 				return refusedByBreaker[T](c, c.breaker.OpenFor()/10)
 			default:
-				c.end(spec.endpoint, &r.attempt)
+				c.end(r.ctx, spec.endpoint, &r.attempt)
 				return r
 			}
 		}
@@ -167,11 +167,11 @@ func (c *circuits) open(endpoint string) (accounts []string, wait time.Duration)
 }
 
 // end records the result of an attempt in the circuit of its key and endpoint.
-func (c *circuits) end(endpoint string, a *Attempt) {
+func (c *circuits) end(ctx context.Context, endpoint string, a *Attempt) {
 	if a.Number == 0 || !c.breaker.End(breaker.Name{a.Key, endpoint}, circuitResult(a)) || c.opened == nil {
 		return
 	}
-	c.opened(Circuit{Key: a.Key, Endpoint: endpoint, For: c.breaker.OpenFor()})
+	c.opened(ctx, Circuit{Key: a.Key, Endpoint: endpoint, For: c.breaker.OpenFor()})
 }
 
 // circuitResult returns what an attempt shows about its endpoint. An endpoint that refuses a request works.

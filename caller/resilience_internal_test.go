@@ -101,7 +101,7 @@ func (f *fakeAttempts) grant(r admission.Request) *Grant {
 }
 
 // breakerFor returns a circuit breaker over the accounts of keys, which opens at the first failure.
-func breakerFor(keys []string, opened func(Circuit)) *circuits {
+func breakerFor(keys []string, opened func(context.Context, Circuit)) *circuits {
 	var accounts []admission.Account
 	for _, key := range keys {
 		id := key[:1]
@@ -124,7 +124,7 @@ func TestWithBreaker_LeavesOutFailedKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys := []string{"a1", "a2", "b1"}
 		var opened []string
-		b := breakerFor(keys, func(c Circuit) { opened = append(opened, c.Key+" "+c.Endpoint) })
+		b := breakerFor(keys, func(_ context.Context, c Circuit) { opened = append(opened, c.Key+" "+c.Endpoint) })
 		f := &fakeAttempts{keys: keys, result: func(context.Context, string) (Outcome, error) { return Transient, io.ErrUnexpectedEOF }}
 		next := withBreaker(b, f.attempt)
 		for i, want := range keys {
@@ -293,7 +293,7 @@ func TestCall_ComposesItsWrappers(t *testing.T) {
 		_, rdb := redistest.Mini(t)
 		cfg := Config{Name: "p", Keys: []Key{{ID: "a", Secret: NewSecret("secret-1")}, {ID: "b", Secret: NewSecret("secret-2")}}}
 		var opened []Circuit
-		cfg.Hooks.CircuitOpened = func(c Circuit) { opened = append(opened, c) }
+		cfg.Hooks.CircuitOpened = func(_ context.Context, c Circuit) { opened = append(opened, c) }
 		if test.breaker {
 			cfg.Breaker.FailureThreshold = 1
 		}

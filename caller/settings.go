@@ -16,6 +16,9 @@ import (
 	"github.com/penstock/penstock/caller/internal/estimate"
 )
 
+// DefaultIdleTimeout is the default of Config.IdleTimeout.
+const DefaultIdleTimeout = 2 * time.Minute
+
 // DefaultTimeout is the default of Config.Timeout, for calls whose context has no deadline.
 const DefaultTimeout = 10 * time.Minute
 
@@ -38,6 +41,9 @@ type settings struct {
 	index   []int    // of each limit's metric
 	params  []gcraParams
 	ratios  estimate.Ratios // of used to estimated prompt tokens
+
+	readsRequests bool // the profile reads the bodies of requests
+	judgesBodies  bool // the profile reads the bodies of successes
 
 	all       []Limit         // the limits of all accounts, then those of each
 	owners    []string        // of each limit, the account; empty: all
@@ -63,8 +69,13 @@ func newSettings(cfg Config) (*settings, error) {
 	}
 	// A suffix keeps the sessions of equal names apart.
 	cfg.Tuning.SessionName += "~" + strconv.FormatUint(rand.Uint64(), 36)
-	cfg.Profile = cfg.Profile.withDefaults()
-	p := &settings{Config: cfg}
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, DefaultIdleTimeout)
+	p := &settings{
+		Config:        cfg,
+		readsRequests: cfg.Profile.Estimate != nil || cfg.Profile.Model != nil,
+		judgesBodies:  cfg.Profile.Judge != nil,
+	}
+	p.Profile = cfg.Profile.withDefaults()
 	adaptive := p.checkAdaptive()
 	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
@@ -174,6 +185,9 @@ func (p *settings) checkSending() error {
 	var errs []error
 	if p.AttemptTimeout < 0 {
 		errs = append(errs, fmt.Errorf("AttemptTimeout is %v: use more than 0, or 0 for none", p.AttemptTimeout))
+	}
+	if p.MaxHold < 0 {
+		errs = append(errs, fmt.Errorf("MaxHold is %v: use more than 0, or 0 for none", p.MaxHold))
 	}
 	return errors.Join(append(errs, p.Breaker.check(), p.Hedge.check())...)
 }

@@ -56,8 +56,8 @@ func TestUsage_IsReadFromTheResponse(t *testing.T) {
 		"JSON":               {"application/json; charset=utf-8", message, -1, all, caller.Cost{caller.OutputTokens: -85}},
 		"stream":             {"text/event-stream", stream, -1, all, caller.Cost{caller.OutputTokens: -85}},
 		"JSON not to EOF":    {"application/json", message, len(message), all, caller.Cost{caller.OutputTokens: -85}},
-		"stream cut short":   {"text/event-stream", stream, strings.Index(stream, "event: content"), caller.Cost{caller.InputTokens: 25, caller.OutputTokens: 1}, nil},
-		"JSON cut short":     {"application/json", message, 1000, nil, nil},
+		"stream cut short":   {"text/event-stream", stream, strings.Index(stream, "event: content"), caller.Cost{caller.InputTokens: 25, caller.OutputTokens: 1, caller.Tokens: 26}, caller.Cost{caller.OutputTokens: -99}},
+		"JSON cut short":     {"application/json", message, 1000, caller.Cost{caller.OutputTokens: 245}, caller.Cost{caller.OutputTokens: 145}},
 		"another type":       {"text/plain", message, -1, nil, nil},
 		"nothing in it":      {"application/json", `{}`, -1, nil, nil},
 		"above the estimate": {"application/json", `{"usage":{"output_tokens":150}}`, -1, caller.Cost{caller.OutputTokens: 150}, caller.Cost{caller.OutputTokens: 50}},
@@ -68,8 +68,8 @@ func TestUsage_IsReadFromTheResponse(t *testing.T) {
 		c := join(t, rdb, quick, limits(caller.Limit{Metric: caller.OutputTokens, Rate: 1000, Period: time.Hour}), func(cfg *caller.Config) {
 			cfg.Profile = profiles.Anthropic()
 			cfg.Profile.Estimate = func(*http.Request, []byte) caller.Cost { return caller.Cost{caller.OutputTokens: 100} }
-			cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
-			cfg.Hooks.QuotaRead = func(o caller.QuotaReport) { seen = append(seen, o) }
+			cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used = append(used, u) }
+			cfg.Hooks.QuotaRead = func(_ context.Context, o caller.QuotaReport) { seen = append(seen, o) }
 		})
 		res, err := c.Transport(responds(test.kind, test.body), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
@@ -144,7 +144,7 @@ func TestGrant_SettlesOnce(t *testing.T) {
 	_, rdb := redistest.Mini(t)
 	var used []caller.Usage
 	c := join(t, rdb, limits(caller.Limit{Metric: caller.Tokens, Rate: 1000, Period: time.Hour}), func(cfg *caller.Config) {
-		cfg.Hooks.UsageRead = func(u caller.Usage) { used = append(used, u) }
+		cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used = append(used, u) }
 	})
 	ctx := caller.WithOptions(t.Context(), caller.Options{Model: "m"})
 	_, err := caller.Do(ctx, c, caller.Cost{caller.Tokens: 10}, func(_ context.Context, g *caller.Grant) (int, error) {

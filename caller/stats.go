@@ -1,24 +1,34 @@
 package caller
 
 import (
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
-	"github.com/penstock/penstock/caller/internal/history"
 )
 
-// Stats is what a Pool did since New.
+// Stats is what a Pool did since New. Its memory doesn't grow.
 type Stats struct {
 	Calls             int64 // calls begun
 	CallsSucceeded    int64 // calls that ended without an error
 	CallsFailed       int64 // calls that ended with an error
 	Attempts          int64 // attempts sent
 	AttemptsThrottled int64 // attempts that exceeded a limit of the provider
+	// CallsRefused is the number of failed calls that got no key, by reason. A reason without calls is missing.
+	CallsRefused map[RefusalReason]int64
 	// SlotsMissed is the number of send times that calls gave up because this process was late by more than
 	// Tuning.ArrivalJitter allows.
 	SlotsMissed int64
+	// CallLatency is the time from a call's beginning to its result, waits included. AttemptLatency is the time from sending
+	// an attempt to its result; with Transport, to the end of the response's headers. AdmissionWait is the time from the
+	// request for admission to the send time.
+	CallLatency, AttemptLatency, AdmissionWait Quantiles
+	// Charged is what admitted calls were charged, as estimated, for each metric that a limit counts. A retry is charged
+	// again.
+	Charged Cost
+	// Used is what responses, or Grant.Settle, reported that calls cost, for each metric that was reported. UsedPartial is
+	// the part of it that is from responses which were cut short. Usage that the pool doesn't read is missing: it reads the
+	// usage if a limit depends on it or Hooks.UsageRead is set.
+	Used, UsedPartial Cost
 	// BlockedBy is the time for which calls of this process waited, by constraint: a metric's name, ConstraintConcurrency or
 	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[string]time.Duration
@@ -28,6 +38,12 @@ type Stats struct {
 	// PromptRatios is the factor of the prompt's part of estimates, by model. A model without enough responses is missing.
 	// See Profile.Calibrated.
 	PromptRatios map[string]float64
+	// ScriptCalls is the number of script calls, and ScriptCallsFailed that of those that had no reply.
+	ScriptCalls, ScriptCallsFailed int64
+	// StatesLost is the number of times that Redis was found to have lost writes.
+	StatesLost int64
+	// RedisFailing is the time in which every script call failed.
+	RedisFailing time.Duration
 	// CallsWaiting is the number of calls that wait for admission now. CallsInFlight is the number of calls that are
 	// admitted and not over.
 	CallsWaiting, CallsInFlight int
@@ -39,52 +55,15 @@ const (
 	ConstraintCooldown    = "cooldown"
 )
 
-// stats counts calls and attempts. It is safe for concurrent use.
-type stats struct {
-	calls, succeeded, failed, attempts, throttled atomic.Int64
-
-	first sync.Once
-	since atomic.Pointer[time.Time] // the first call; nil: there was none
-
-	history history.History
-}
-
-// call counts a call that begins, and returns when it does.
-func (s *stats) call() time.Time {
-	now := time.Now()
-	s.calls.Add(1)
-	s.first.Do(func() { s.since.Store(&now) })
-	return now
-}
-
-func (s *stats) attempt(v Verdict) {
-	now := time.Now()
-	s.attempts.Add(1)
-	s.history.Add(now, history.Attempts)
-	if v.Outcome == Throttled {
-		s.throttled.Add(1)
-		s.history.Add(now, history.Throttled)
-	}
-}
-
-// end counts a call that began at a time and ends now.
-func (s *stats) end(begun time.Time, ok bool) {
-	now := time.Now()
-	if ok {
-		s.succeeded.Add(1)
-		s.history.Add(now, history.Succeeded)
-		s.history.Took(now, now.Sub(begun))
-	} else {
-		s.failed.Add(1)
-		s.history.Add(now, history.Failed)
-	}
-}
-
-func (s *stats) read() Stats {
-	return Stats{
-		Calls: s.calls.Load(), CallsSucceeded: s.succeeded.Load(), CallsFailed: s.failed.Load(),
-		Attempts: s.attempts.Load(), AttemptsThrottled: s.throttled.Load(),
-	}
+// Stats returns what the Pool did so far.
+func (c *Pool) Stats() Stats {
+	s := c.stats.read(c.settings.metrics)
+	s.PromptRatios = c.settings.ratios.All()
+	its := c.admission.Stats()
+	s.CallsWaiting, s.CallsInFlight, s.SlotsMissed = its.Waiting, its.InFlight, its.SlotsMissed
+	s.ScriptCalls, s.ScriptCallsFailed, s.StatesLost, s.RedisFailing = its.ScriptCalls, its.ScriptCallsFailed, its.StatesLost, its.RedisFailing
+	s.BlockedBy, s.Bottleneck = c.blockedBy(its.BlockedBy)
+	return s
 }
 
 // blockedBy returns the time for which calls waited, by the constraint's name, and the constraint that they waited for

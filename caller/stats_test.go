@@ -82,10 +82,10 @@ func TestHooks_ObserveEverything(t *testing.T) {
 	c := join(t, rdb, keys(caller.Key{ID: "a", Secret: caller.NewSecret("1"), Account: "org"}, key("b")),
 		limits(perMinute(1000)), func(cfg *caller.Config) {
 			cfg.Retry = retry.Policy{Attempts: 4, Base: time.Millisecond}
-			cfg.Hooks.Admitted = func(a caller.Admission) { admitted = append(admitted, a) }
-			cfg.Hooks.Attempted = func(a caller.Attempt) { attempts = append(attempts, a) }
-			cfg.Hooks.CooledDown = func(c caller.Block) { cooled = append(cooled, c) }
-			cfg.Hooks.Disabled = func(c caller.Block) { disabled = append(disabled, c) }
+			cfg.Hooks.Admitted = func(_ context.Context, a caller.Admission) { admitted = append(admitted, a) }
+			cfg.Hooks.Attempted = func(_ context.Context, a caller.Attempt) { attempts = append(attempts, a) }
+			cfg.Hooks.CooledDown = func(_ context.Context, c caller.Block) { cooled = append(cooled, c) }
+			cfg.Hooks.Disabled = func(_ context.Context, c caller.Block) { disabled = append(disabled, c) }
 		})
 	answers := []int{503, 429, 401, 200}
 	var used []string

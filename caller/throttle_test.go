@@ -141,7 +141,7 @@ func TestNeverSent_IsNoAttempt(t *testing.T) {
 	back := make(chan struct{})
 	c := join(t, rdb, func(cfg *caller.Config) {
 		cfg.Retry = retry.Policy{Attempts: 2, Base: time.Millisecond, Max: 10 * time.Millisecond}
-		cfg.Hooks.Attempted = func(caller.Attempt) {
+		cfg.Hooks.Attempted = func(context.Context, caller.Attempt) {
 			if tries.Add(1) == 10 {
 				close(back)
 			}

@@ -8,12 +8,16 @@ import (
 	"time"
 )
 
-// Why the pool ends a call or an attempt that takes too long. Both are net.Errors whose Timeout method returns true.
+// Why the pool ends a call or an attempt that takes too long. All are net.Errors whose Timeout method returns true.
 var (
 	// ErrAttemptTimeout: an attempt took longer than AttemptTimeout.
 	ErrAttemptTimeout error = &timeoutError{"the attempt took longer than AttemptTimeout: raise it or send less"}
 	// ErrTimeout: the call took longer than Config.Timeout, or DefaultTimeout.
 	ErrTimeout error = &timeoutError{"the call took longer than Timeout: raise it or send less"}
+	// ErrIdleTimeout: no byte of a response came for IdleTimeout.
+	ErrIdleTimeout error = &timeoutError{"no byte of the response came for IdleTimeout: raise it if the provider pauses for longer"}
+	// ErrMaxHold: an attempt held its permit for longer than MaxHold.
+	ErrMaxHold error = &timeoutError{"the attempt held its permit for longer than MaxHold: raise it or read the response faster"}
 )
 
 type timeoutError struct{ text string }
@@ -31,6 +35,7 @@ type attemptContext struct {
 	grant     *Grant
 	until     time.Time // end of the attempt's time; zero: it has no timeout
 	timer     *time.Timer
+	hold      *time.Timer             // ends the attempt after MaxHold; nil: no bound
 	cancel    context.CancelCauseFunc // nil: the attempt ends with the call alone
 	stopWatch func() bool             // of the lease; nil: there is none
 	onEnd     func()                  // called at the attempt's end. Optional
@@ -69,6 +74,9 @@ func (c *attemptContext) answered() bool {
 func (c *attemptContext) end() {
 	if c.timer != nil {
 		c.timer.Stop()
+	}
+	if c.hold != nil {
+		c.hold.Stop()
 	}
 	if c.stopWatch != nil {
 		c.stopWatch()
@@ -153,7 +161,8 @@ func (k *call[T]) attemptTimeout() attemptTimeout {
 // cancelCause returns the reason for which the pool ended the attempt, or nil if it didn't.
 func cancelCause(ctx context.Context) error {
 	err := context.Cause(ctx)
-	if err == ErrAttemptTimeout || err == ErrTimeout || err == ErrLeaseLost { //nolint:errorlint // the very values
+	switch err { //nolint:errorlint // the very values
+	case ErrAttemptTimeout, ErrTimeout, ErrIdleTimeout, ErrMaxHold, ErrLeaseLost:
 		return err
 	}
 	return nil

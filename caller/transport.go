@@ -1,12 +1,11 @@
 package caller
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/penstock/penstock/retry"
@@ -49,6 +48,11 @@ type Transport struct {
 
 // TransportConfig configures a Transport. The zero TransportConfig has the defaults.
 type TransportConfig struct {
+	// MaxBuffered is the longest request body that the Transport reads before it sends the request, in bytes. More than 0. It
+	// reads a body to estimate the cost and to find the model, and keeps a body that can be read only once for the next
+	// attempts. A longer body is sent as it comes: the call is charged by its Content-Length, and isn't sent again unless the
+	// request has GetBody. Defaults to 0: 4 MiB.
+	MaxBuffered int
 	// ReturnErrors makes RoundTrip return an error for a call that ends without a response of the provider. Defaults to
 	// false: RoundTrip returns a response that stands for the error, because client libraries of providers retry after any
 	// error.
@@ -77,6 +81,12 @@ func NewHTTPTransport(maxInFlight int) *http.Transport {
 	t = t.Clone()
 	t.MaxIdleConns = 0
 	t.MaxIdleConnsPerHost = maxInFlight
+	t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
+		if res.StatusCode != http.StatusOK {
+			return &retry.ProxyError{Status: res.StatusCode}
+		}
+		return nil
+	}
 	return t
 }
 
@@ -102,41 +112,47 @@ func (t *Transport) do(req *http.Request) (*http.Response, error) {
 	if key := OptionsFrom(req.Context()).DedupKey; key != "" && replayable(req) {
 		return t.doShared(req, key)
 	}
-	return t.doOnce(req)
+	return t.doOnce(req, false)
 }
 
 // doOnce makes a call of the request.
-func (t *Transport) doOnce(req *http.Request) (*http.Response, error) {
-	body, err := peekBody(req)
+func (t *Transport) doOnce(req *http.Request, whole bool) (*http.Response, error) {
+	c, profile := t.pool, &t.pool.settings.Profile
+	out, err := t.outgoing(req)
 	if err != nil {
 		closeBody(req)
-		return nil, &Error{Pool: t.pool.settings.Name, Err: err}
+		return nil, &Error{Pool: c.settings.Name, Err: err}
 	}
-	c, profile := t.pool, &t.pool.settings.Profile
-	k := &call[*http.Response]{pool: c, opts: OptionsFrom(req.Context()), discard: drain}
-	if !IsIdempotent(req) {
+	k := &call[*http.Response]{pool: c, opts: OptionsFrom(req.Context()), discard: drain, response: true}
+	if !IsIdempotent(out.Request) {
 		c.settings.setIdempotencyKey(&k.opts)
 	}
-	k.hedged = c.hedger != nil && replayable(req) && (k.opts.IdempotencyKey != "" || t.repeatable(req, k.opts.Idempotency))
+	k.hedged = c.hedger != nil && replayable(out.Request) &&
+		(k.opts.IdempotencyKey != "" || t.repeatable(out.Request, k.opts.Idempotency))
+	if k.hedged {
+		out.Request = out.Clone(req.Context()) // the slower attempt may begin after the user got the request back
+	}
 	if c.circuits != nil || c.settings.Hedge.Percentile > 0 || c.settings.hasDeadline(req.Context(), &k.opts) {
 		k.endpoint = endpoint(req)
 	}
-	k.replayable = replayable(req)
-	named := profile.Model(req, body)
+	k.replayable = replayable(out.Request)
+	named := profile.Model(out.Request, out.beginning())
 	k.opts.Model = cmp.Or(k.opts.Model, named)
+	estimated := profile.Estimate(out.measured(), out.body)
+	how := reading{estimated: estimated, idempotency: k.opts.Idempotency, whole: whole || k.opts.Whole || c.settings.Whole}
+	k.byLength = out.long()
 	k.send = func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		later := k.bodyUsed.Swap(true)
-		attempt, err := t.prepare(ctx, req, g, named, later)
+		attempt, err := t.prepare(ctx, out.Request, g, named, k.bodyUsed.Swap(true))
 		if err != nil {
 			return t.unprepared(ctx, k, g, attempt, err)
 		}
-		return t.roundTripOnce(ctx, attempt, g, k.opts.Idempotency)
+		return t.roundTripOnce(ctx, attempt, g, how)
 	}
-	cost, prompt := c.settings.calibrate(k.opts.Model, profile.Estimate(req, body))
+	cost, prompt := c.settings.calibrate(k.opts.Model, estimated)
 	k.prompt = prompt
 	res, err := k.run(req.Context(), cost)
 	if !k.bodyUsed.Load() {
-		closeBody(req)
+		closeBody(out.Request)
 	}
 	return res, err
 }
@@ -174,38 +190,23 @@ func (t *Transport) respond(req *http.Request, res *http.Response, err error) (*
 }
 
 // roundTripOnce makes one attempt. The attempt ends with the response's body.
-func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Grant, i Idempotency) (*http.Response, Verdict, error) {
+func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Grant, how reading) (*http.Response, Verdict, error) {
 	res, err := t.base.RoundTrip(req)
 	if err == nil && res == nil {
 		err = errors.New("the base transport returned neither a response nor an error")
 	}
+	var v Verdict
+	if err == nil {
+		v, err = t.receive(res, req, g, how)
+	}
+	if !g.ctx.answered() && err == nil {
+		_ = res.Body.Close()
+		err = cancelCause(ctx)
+	}
 	if err != nil {
 		g.finishAttempt()
-		v := t.pool.judgeError(ctx, err)
-		return nil, v, t.noUnsafeRetry(req, i, v, withCancelCause(ctx, err))
+		v = t.pool.judgeError(ctx, err)
+		return nil, v, t.noUnsafeRetry(req, how.idempotency, v, withCancelCause(ctx, err))
 	}
-	res.Request = req
-	if res.Body == nil {
-		res.Body = http.NoBody
-	}
-	var head []byte
-	if res.StatusCode >= http.StatusBadRequest {
-		head, _ = io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	}
-	if !g.ctx.answered() {
-		_ = res.Body.Close()
-		g.finishAttempt()
-		v := t.pool.judgeError(ctx, cancelCause(ctx))
-		return nil, v, t.noUnsafeRetry(req, i, v, cancelCause(ctx))
-	}
-	t.pool.observe(g, res)
-	v := t.pool.judge(res, head)
-	if head == nil {
-		res.Body = meter(res, g)
-	} else {
-		// The provider has ended a request that failed, so the permit doesn't wait for the body's reader.
-		g.release()
-		res.Body = &replayBody{Reader: io.MultiReader(bytes.NewReader(head), res.Body), Closer: res.Body, grant: g}
-	}
-	return res, v, t.noUnsafeRetry(req, i, v, nil)
+	return res, v, t.noUnsafeRetry(req, how.idempotency, v, nil)
 }

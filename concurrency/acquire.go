@@ -103,11 +103,11 @@ func (s *Semaphore) admit(w *waiter, now time.Time) (*Lease, error) {
 		return nil, err
 	}
 	blocked := s.queue.blocks(w.level)
-	if !blocked && s.canGrant(w.n) {
+	if !blocked && s.canGrant(w) {
 		return s.grant(w, now), nil
 	}
 	if s.session.ends.IsZero() && s.session.failsClosed() {
-		s.degraded++
+		s.degraded = append(s.degraded, w.ctx)
 		return nil, s.session.unavailable()
 	}
 	if w.try && blocked {

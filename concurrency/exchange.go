@@ -172,15 +172,15 @@ func (s *Semaphore) finish(x *exchange, a response) {
 	after := s.session.err
 	s.unlock()
 	s.endLeases(lost, cause)
-	h := &s.cfg.Hooks
+	h, ctx := &s.cfg.Hooks, context.Background()
 	if h.ScriptCalled != nil {
-		h.ScriptCalled(ScriptCall{RoundTrip: a.received.Sub(x.sent), Err: a.err})
+		h.ScriptCalled(ctx, ScriptCall{RoundTrip: a.received.Sub(x.sent), Err: a.err})
 	}
 	if before == nil && after != nil && h.RedisFailed != nil {
-		h.RedisFailed(after)
+		h.RedisFailed(ctx, after)
 	}
 	if before != nil && after == nil && h.RedisRecovered != nil {
-		h.RedisRecovered()
+		h.RedisRecovered(ctx)
 	}
 }
 
@@ -217,7 +217,7 @@ func (s *Semaphore) applyError(err error, now time.Time) {
 	s.queue.drop(func(w *waiter) error {
 		switch {
 		case closed:
-			s.degraded++
+			s.degraded = append(s.degraded, w.ctx)
 			return s.session.unavailable()
 		case w.try:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -39,9 +39,9 @@ func TestOutage_DecidesWithoutRedis(t *testing.T) {
 				s := newTest(t, f.Client(t, server.Options()), Config{
 					Limit: limit, SessionTTL: time.Second, Outage: tt.outage, MinProcesses: tt.minProcesses,
 					Hooks: Hooks{
-						RedisFailed:    func(error) { failed.Add(1) },
-						RedisRecovered: func() { recovered.Add(1) },
-						Degraded:       func(OutagePolicy, error) { degraded.Add(1) },
+						RedisFailed:    func(context.Context, error) { failed.Add(1) },
+						RedisRecovered: func(context.Context) { recovered.Add(1) },
+						Degraded:       func(context.Context, OutagePolicy, error) { degraded.Add(1) },
 					},
 				})
 				acquire(t, s, 1).Release() // the process has connected

@@ -42,8 +42,8 @@ type Semaphore struct {
 	mu          sync.Mutex
 	started     bool
 	closing     bool
-	watchesIdle bool // the loop has set its timer for idle permits and needs no signal
-	degraded    int  // requests decided by the outage policy that the hook doesn't know of
+	watchesIdle bool              // the loop has set its timer for idle permits and needs no signal
+	degraded    []context.Context // of requests decided by the outage policy that the hook doesn't know of
 	queue       queue
 	leases      leaseList
 	session     session
@@ -82,14 +82,14 @@ func (s *Semaphore) Name() string { return s.cfg.Name }
 // Session returns the ID of this process's session, for Inspect and Revoke.
 func (s *Semaphore) Session() string { return s.id }
 
-// canGrant reports whether n permits can be granted now, by the allocation or the outage policy. If it is true, the caller
+// canGrant reports whether w can be granted its permits now, by the allocation or the outage policy. If it is true, the caller
 // must grant them. The mutex is held.
-func (s *Semaphore) canGrant(n int64) bool {
-	if s.session.fits(n) {
+func (s *Semaphore) canGrant(w *waiter) bool {
+	if s.session.fits(w.n) {
 		return true
 	}
-	if s.session.fitsOutage(n) {
-		s.degraded++
+	if s.session.fitsOutage(w.n) {
+		s.degraded = append(s.degraded, w.ctx)
 		return true
 	}
 	return false
@@ -110,7 +110,7 @@ func (s *Semaphore) grant(w *waiter, now time.Time) *Lease {
 // serve grants free permits in the queue's order, and signals the loop if permits have to be returned. The mutex is held.
 func (s *Semaphore) serve(now time.Time) {
 	w := s.queue.head()
-	for w != nil && s.canGrant(w.n) {
+	for w != nil && s.canGrant(w) {
 		s.queue.remove(w)
 		w.ready <- outcome{lease: s.grant(w, now)}
 		w = s.queue.head()
@@ -208,18 +208,18 @@ func (s *Semaphore) recordLost(n int, cause error) {
 	s.stats.LeasesLost += int64(n)
 	s.mu.Unlock()
 	if h := s.cfg.Hooks.LeaseLost; h != nil {
-		h(n, cause)
+		h(context.Background(), n, cause)
 	}
 }
 
 // unlock releases the mutex, and then calls the hook for requests that the outage policy has decided.
 func (s *Semaphore) unlock() {
-	n, err := s.degraded, s.session.err
-	s.degraded = 0
+	requests, err := s.degraded, s.session.err
+	s.degraded = nil
 	s.mu.Unlock()
 	if h := s.cfg.Hooks.Degraded; h != nil {
-		for range n {
-			h(s.cfg.Outage, err)
+		for _, ctx := range requests {
+			h(ctx, s.cfg.Outage, err)
 		}
 	}
 }

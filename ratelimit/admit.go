@@ -27,7 +27,7 @@ func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, err
 		return nil, err
 	}
 	if a := l.refuseAllLocally(items); a != nil {
-		l.cfg.Hooks.decidedAll(charges, a, true)
+		l.cfg.Hooks.decidedAll(ctx, charges, a, true)
 		return a, nil
 	}
 	t, err := l.submit(ctx, opAllow, items, unbounded)
@@ -35,7 +35,7 @@ func (l *Limiter) Admit(ctx context.Context, charges ...Charge) (*Admission, err
 		return nil, failure(charges, 0, err)
 	}
 	a := t.g.admission(t.i)
-	l.cfg.Hooks.decidedAll(charges, a, false)
+	l.cfg.Hooks.decidedAll(ctx, charges, a, false)
 	return a, nil
 }
 

@@ -33,13 +33,13 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 		return nil, &Error{Key: key, Limit: limit, Cost: n, Err: err}
 	}
 	if res := limit.constant(n); res != nil {
-		l.cfg.Hooks.decided(key, res, n, true)
+		l.cfg.Hooks.decided(ctx, key, res, n, true)
 		return res, nil
 	}
 	e := l.entry(key)
 	if n > 0 && e.refusal.Load() != nil {
 		if res := l.refuseLocally(e, o, limit, n); res != nil {
-			l.cfg.Hooks.decided(key, res, n, true)
+			l.cfg.Hooks.decided(ctx, key, res, n, true)
 			return res, nil
 		}
 	}
@@ -52,7 +52,7 @@ func (l *Limiter) take(ctx context.Context, o op, key string, limit Limit, n int
 	res := new(Result)
 	t.g.result(t.i, res)
 	res.Limit = limit
-	l.cfg.Hooks.decided(key, res, n, false)
+	l.cfg.Hooks.decided(ctx, key, res, n, false)
 	return res, nil
 }
 

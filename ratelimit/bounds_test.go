@@ -20,7 +20,7 @@ func TestBatch_IsBounded(t *testing.T) {
 	var mu sync.Mutex
 	var batches []ratelimit.ScriptCall
 	h := hold(t, ratelimit.Config{MaxBatch: 4, MaxKeys: 2, MaxInFlight: 2, Hooks: ratelimit.Hooks{
-		ScriptCalled: func(b ratelimit.ScriptCall) {
+		ScriptCalled: func(_ context.Context, b ratelimit.ScriptCall) {
 			mu.Lock()
 			defer mu.Unlock()
 			batches = append(batches, b)
@@ -54,8 +54,8 @@ func TestHooks_AreCalled(t *testing.T) {
 	bubble(t, func(t *testing.T, rdb *redis.Client) {
 		var admittedUnits, refusals, local, waits int
 		l, err := ratelimit.New(rdb, ratelimit.Config{Hooks: ratelimit.Hooks{
-			Admitted: func(d ratelimit.Decision) { admittedUnits += d.Cost },
-			Refused: func(d ratelimit.Decision) {
+			Admitted: func(_ context.Context, d ratelimit.Decision) { admittedUnits += d.Cost },
+			Refused: func(_ context.Context, d ratelimit.Decision) {
 				refusals++
 				if d.Local {
 					local++
@@ -64,7 +64,7 @@ func TestHooks_AreCalled(t *testing.T) {
 					t.Errorf("%+v", d)
 				}
 			},
-			Waited: func(d time.Duration, err error) {
+			Waited: func(_ context.Context, d time.Duration, err error) {
 				waits++
 				if d < 59*time.Minute || err != nil {
 					t.Errorf("waited %v, %v", d, err)

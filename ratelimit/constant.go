@@ -54,7 +54,7 @@ func (l *Limiter) admitConstant(ctx context.Context, charges []Charge) (*Admissi
 	switch {
 	case blocked >= 0:
 		a = &Admission{Refused: blocked, RetryAfter: math.MaxInt64}
-		l.cfg.Hooks.decidedAll(charges, a, true)
+		l.cfg.Hooks.decidedAll(ctx, charges, a, true)
 	case len(rest) > 0:
 		if a, err = l.Admit(ctx, rest...); err != nil {
 			return nil, err

@@ -155,7 +155,7 @@ func ExampleNew() {
 		Timeout: 500 * time.Millisecond,
 		Outage:  ratelimit.LocalShare,
 		Hooks: ratelimit.Hooks{
-			Refused: func(d ratelimit.Decision) { fmt.Println("refused:", d.Key, d.Cost) },
+			Refused: func(_ context.Context, d ratelimit.Decision) { fmt.Println("refused:", d.Key, d.Cost) },
 		},
 	})
 	if err != nil {

@@ -53,7 +53,7 @@ func (b *batch) finish(r *runner, x exchange, isolated bool) *batch {
 		sh.l.runners.start(next) // the hook may be slow
 	}
 	b.wake(abandoned)
-	sh.l.cfg.Hooks.circuitChanged(change, x.err)
+	sh.l.cfg.Hooks.circuitChanged(b.ctx, change, x.err)
 	if x.sent {
 		b.observe(x, refusal)
 	}
@@ -66,7 +66,7 @@ func (b *batch) finish(r *runner, x exchange, isolated bool) *batch {
 // observe calls the hook for the batch's script call.
 func (b *batch) observe(x exchange, err error) {
 	if h := b.shard.l.cfg.Hooks.ScriptCalled; h != nil {
-		h(ScriptCall{Calls: b.calls, Keys: len(b.entries), RoundTrip: x.to.Sub(x.from), Err: err})
+		h(b.ctx, ScriptCall{Calls: b.calls, Keys: len(b.entries), RoundTrip: x.to.Sub(x.from), Err: err})
 	}
 }
 
@@ -190,7 +190,7 @@ func (b *batch) abandon() {
 		sh.l.runners.start(next)
 	}
 	b.wake(false)
-	sh.l.cfg.Hooks.circuitChanged(change, b.err)
+	sh.l.cfg.Hooks.circuitChanged(b.ctx, change, b.err)
 }
 
 // contextError returns the error of an ended context. It is both the context's error and the cause of its end.

@@ -1,25 +1,29 @@
 package ratelimit
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Hooks observe a Limiter. Each hook is optional. It runs synchronously on the goroutine concerned, many goroutines may
-// run it at once, and it must return quickly.
+// run it at once, and it must return quickly. The context is that of the call. A script call for several calls has the
+// context of the first.
 type Hooks struct {
 	// Admitted is called for each limit of an admitted call.
-	Admitted func(Decision)
+	Admitted func(context.Context, Decision)
 	// Refused is called for each refused call, with the limit that refused it.
-	Refused func(Decision)
+	Refused func(context.Context, Decision)
 	// Waited is called at the end of each Wait, with the time since the booking. err is the context's error if the context
 	// ended first.
-	Waited func(waited time.Duration, err error)
+	Waited func(ctx context.Context, waited time.Duration, err error)
 	// ScriptCalled is called after every script call.
-	ScriptCalled func(ScriptCall)
+	ScriptCalled func(context.Context, ScriptCall)
 	// RedisFailed is called when a node's circuit opens, after three failures in a row, with the last error.
-	RedisFailed func(error)
+	RedisFailed func(context.Context, error)
 	// RedisRecovered is called when a script call succeeds after RedisFailed.
-	RedisRecovered func()
+	RedisRecovered func(context.Context)
 	// Degraded is called for each call that Config.Outage answers, with the error that Redis or the circuit returned.
-	Degraded func(OutagePolicy, error)
+	Degraded func(context.Context, OutagePolicy, error)
 }
 
 // Decision is the answer to a call on one limit.
@@ -40,17 +44,17 @@ type ScriptCall struct {
 }
 
 // circuitChanged calls the hook for a circuit that opened or closed.
-func (h *Hooks) circuitChanged(change circuitChange, err error) {
+func (h *Hooks) circuitChanged(ctx context.Context, change circuitChange, err error) {
 	switch {
 	case change == circuitOpened && h.RedisFailed != nil:
-		h.RedisFailed(err)
+		h.RedisFailed(ctx, err)
 	case change == circuitClosed && h.RedisRecovered != nil:
-		h.RedisRecovered()
+		h.RedisRecovered(ctx)
 	}
 }
 
 // decided calls the hooks for the answer to a call on one limit.
-func (h *Hooks) decided(key string, res *Result, cost int, local bool) {
+func (h *Hooks) decided(ctx context.Context, key string, res *Result, cost int, local bool) {
 	if h.Admitted == nil && h.Refused == nil {
 		return
 	}
@@ -58,19 +62,19 @@ func (h *Hooks) decided(key string, res *Result, cost int, local bool) {
 	switch {
 	case cost == 0:
 	case res.Allowed > 0 && h.Admitted != nil:
-		h.Admitted(d)
+		h.Admitted(ctx, d)
 	case res.Allowed == 0 && h.Refused != nil:
 		d.Cost, d.RetryAfter = cost, res.RetryAfter
-		h.Refused(d)
+		h.Refused(ctx, d)
 	}
 }
 
 // decidedAll calls the hooks for the answer to a call on several limits.
-func (h *Hooks) decidedAll(charges []Charge, a *Admission, local bool) {
+func (h *Hooks) decidedAll(ctx context.Context, charges []Charge, a *Admission, local bool) {
 	if !a.Allowed {
 		if h.Refused != nil {
 			c := charges[a.Refused]
-			h.Refused(Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost, RetryAfter: a.RetryAfter, Local: local})
+			h.Refused(ctx, Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost, RetryAfter: a.RetryAfter, Local: local})
 		}
 		return
 	}
@@ -78,13 +82,13 @@ func (h *Hooks) decidedAll(charges []Charge, a *Admission, local bool) {
 		return
 	}
 	for _, c := range charges {
-		h.Admitted(Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost})
+		h.Admitted(ctx, Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost})
 	}
 }
 
 // refusedBooking calls the hook for a booking that would be too late.
-func (h *Hooks) refusedBooking(e *Error) {
+func (h *Hooks) refusedBooking(ctx context.Context, e *Error) {
 	if h.Refused != nil {
-		h.Refused(Decision{Key: e.Key, Limit: e.Limit, Cost: e.Cost, RetryAfter: e.RetryAfter})
+		h.Refused(ctx, Decision{Key: e.Key, Limit: e.Limit, Cost: e.Cost, RetryAfter: e.RetryAfter})
 	}
 }

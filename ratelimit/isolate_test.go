@@ -177,7 +177,7 @@ func TestCircuit_IsPerNodeOfCluster(t *testing.T) {
 	failed := make(chan error, 3)
 	l, err := ratelimit.New(cluster.Client(t), ratelimit.Config{
 		Timeout: 200 * time.Millisecond,
-		Hooks:   ratelimit.Hooks{RedisFailed: func(err error) { failed <- err }},
+		Hooks:   ratelimit.Hooks{RedisFailed: func(_ context.Context, err error) { failed <- err }},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -266,7 +266,7 @@ func TestCircuit_IsPerNode(t *testing.T) {
 		failed := make(chan error, 1)
 		l, err := ratelimit.New(client, ratelimit.Config{
 			Timeout: 200 * time.Millisecond,
-			Hooks:   ratelimit.Hooks{RedisFailed: func(err error) { failed <- err }},
+			Hooks:   ratelimit.Hooks{RedisFailed: func(_ context.Context, err error) { failed <- err }},
 		})
 		if err != nil {
 			t.Fatal(err)

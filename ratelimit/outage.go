@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"time"
 
 	"github.com/penstock/penstock/scripts"
@@ -36,9 +37,9 @@ func (p OutagePolicy) String() string {
 }
 
 // withoutRedis answers a call by Config.Outage, in an ended batch of its own. cause is the error of the script call.
-func (l *Limiter) withoutRedis(o op, items []item, latest bound, cause error) (ticket, error) {
+func (l *Limiter) withoutRedis(ctx context.Context, o op, items []item, latest bound, cause error) (ticket, error) {
 	if h := l.cfg.Hooks.Degraded; h != nil {
-		h(l.cfg.Outage, cause)
+		h(ctx, l.cfg.Outage, cause)
 	}
 	sh := items[0].e.shard
 	sh.mu.Lock()

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"context"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -27,7 +28,7 @@ func TestFailOpen_AdmitsAll(t *testing.T) {
 	var degraded atomic.Int64
 	faults, l, _ := faulty(t, ratelimit.Config{
 		Outage: ratelimit.FailOpen, Timeout: 5 * time.Second,
-		Hooks: ratelimit.Hooks{Degraded: func(ratelimit.OutagePolicy, error) { degraded.Add(1) }},
+		Hooks: ratelimit.Hooks{Degraded: func(context.Context, ratelimit.OutagePolicy, error) { degraded.Add(1) }},
 	})
 	faults.Refuse()
 	limit := ratelimit.PerHour(2)

@@ -135,7 +135,7 @@ func TestOutage_WaitEndsWithContext(t *testing.T) {
 // TestOutage_KeepsSettlements settles earlier bookings during an outage that is longer than a few tries.
 func TestOutage_KeepsSettlements(t *testing.T) {
 	var tries atomic.Int64
-	faults, l, other := faulty(t, ratelimit.Config{Hooks: ratelimit.Hooks{ScriptCalled: func(b ratelimit.ScriptCall) {
+	faults, l, other := faulty(t, ratelimit.Config{Hooks: ratelimit.Hooks{ScriptCalled: func(_ context.Context, b ratelimit.ScriptCall) {
 		if b.Calls == 0 && b.Err != nil {
 			tries.Add(1)
 		}

@@ -90,12 +90,12 @@ func (l *Limiter) reserve(ctx context.Context, maxWait time.Duration, charges []
 	if !p.booked {
 		err := failure(charges, t.g.latest(p), cause)
 		err.RetryAfter = seconds(p.slot)
-		l.cfg.Hooks.refusedBooking(err)
+		l.cfg.Hooks.refusedBooking(ctx, err)
 		return ticket{}, err
 	}
 	if h := l.cfg.Hooks.Admitted; h != nil {
 		for _, c := range charges {
-			h(Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost})
+			h(ctx, Decision{Key: c.Key, Limit: c.Limit, Cost: c.Cost})
 		}
 	}
 	return t, nil

@@ -28,7 +28,7 @@ func (l *Limiter) submit(ctx context.Context, o op, items []item, latest bound) 
 	if err == nil || ended(ctx) || keyFault(err) {
 		return t, err
 	}
-	return l.withoutRedis(o, items, latest, err)
+	return l.withoutRedis(ctx, o, items, latest, err)
 }
 
 // pause waits for d. It returns false if the context ends first.

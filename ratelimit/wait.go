@@ -69,7 +69,7 @@ func (l *Limiter) WaitWithin(ctx context.Context, maxWait time.Duration, charges
 	begin := time.Now()
 	err = l.sleep(ctx, charges, t)
 	if h := l.cfg.Hooks.Waited; h != nil {
-		h(time.Since(begin), err)
+		h(ctx, time.Since(begin), err)
 	}
 	return err
 }

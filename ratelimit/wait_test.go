@@ -101,7 +101,7 @@ func TestMaxWait_RefusesLaterBooking(t *testing.T) {
 		var refused []ratelimit.Decision
 		l, err := ratelimit.New(rdb, ratelimit.Config{
 			MaxWait: 2500 * time.Millisecond,
-			Hooks:   ratelimit.Hooks{Refused: func(d ratelimit.Decision) { refused = append(refused, d) }},
+			Hooks:   ratelimit.Hooks{Refused: func(_ context.Context, d ratelimit.Decision) { refused = append(refused, d) }},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -76,8 +76,8 @@ func (l *loop) record(err error) error {
 
 // announce calls the policy's hook before a retry.
 func (l *loop) announce(err error) {
-	if l.policy.OnRetry != nil {
-		l.policy.OnRetry(Event{Attempt: l.attempts, Err: err, Wait: l.wait, Elapsed: time.Since(l.started)})
+	if l.policy.Hooks.Retried != nil {
+		l.policy.Hooks.Retried(l.ctx, Event{Attempt: l.attempts, Err: err, Wait: l.wait, Elapsed: time.Since(l.started)})
 	}
 }
 

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -38,9 +39,15 @@ type Policy struct {
 	Budget *Budget
 	// Retryable reports whether an error without a Hint allows another attempt. Defaults to the function Retryable.
 	Retryable func(error) bool
-	// OnRetry is called after a failed attempt, before the wait for the next one. It isn't called after the last attempt. It
-	// runs on the call's goroutine and must return quickly. Defaults to nil: none.
-	OnRetry func(Event)
+	// Hooks observe the attempts. Optional.
+	Hooks Hooks
+}
+
+// Hooks observe the calls of a Policy. Each is optional. A hook runs on the call's goroutine, has the call's context, and
+// must return quickly.
+type Hooks struct {
+	// Retried is called after a failed attempt that another one follows, before the wait for it.
+	Retried func(context.Context, Event)
 }
 
 // Jitter is the distribution of waits. It spreads the retries of clients that failed together.

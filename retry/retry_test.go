@@ -83,7 +83,7 @@ func TestDo_StopsAfterAttempts(t *testing.T) {
 		var discarded []string
 		p := exact()
 		p.Attempts = 3
-		p.OnRetry = func(e retry.Event) { events = append(events, e) }
+		p.Hooks.Retried = func(_ context.Context, e retry.Event) { events = append(events, e) }
 		later := retry.After(errBoom, 0)
 		f := fails(later, later, later, later)
 		value, err := retry.Do(t.Context(), p, f.call, func(v string) { discarded = append(discarded, v) })
@@ -223,7 +223,7 @@ func TestDo_MakesNoAttemptAfterACancel(t *testing.T) {
 	for range 200 {
 		ctx, cancel := context.WithCancel(t.Context())
 		attempts := 0
-		_, err := retry.Do(ctx, retry.Policy{OnRetry: func(retry.Event) { cancel() }}, func(context.Context, int) (int, error) {
+		_, err := retry.Do(ctx, retry.Policy{Hooks: retry.Hooks{Retried: func(context.Context, retry.Event) { cancel() }}}, func(context.Context, int) (int, error) {
 			attempts++
 			return 0, retry.Immediately(errBoom)
 		})

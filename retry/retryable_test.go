@@ -27,8 +27,10 @@ func (e statusError) StatusCode() int { return int(e) }
 
 // Exactly the documented statuses are retryable, also as the StatusCode of a wrapped error.
 func TestStatus_KnowsTransientStatuses(t *testing.T) {
-	retryable := map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true, 529: true,
-		520: true, 521: true, 522: true, 523: true, 524: true}
+	retryable := map[int]bool{408: true, 425: true, 429: true, 500: true, 502: true, 503: true, 504: true}
+	for code := 520; code <= 530; code++ {
+		retryable[code] = true
+	}
 	for code := -1; code < 1000; code++ {
 		if got := retry.Status(code); got != retryable[code] {
 			t.Errorf("Status(%d): got %v, want %v", code, got, retryable[code])
@@ -77,6 +79,17 @@ func TestRetryable_ByHintStatusAndNetwork(t *testing.T) {
 		{op(&net.AddrError{Err: "missing port", Addr: "x"}), false},
 		{errors.New("http2: server sent GOAWAY and closed the connection; LastStreamID=1"), true},
 		{errors.New("stream error: stream ID 5; REFUSED_STREAM; received from peer"), true},
+		{errors.New("http2: client connection force closed via ClientConn.Close"), true},
+		{errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "x"`), true},
+		{&net.OpError{Op: "write", Err: net.ErrClosed}, true},
+		{&net.OpError{Op: "local error", Err: tls.AlertError(20)}, true},
+		{&net.OpError{Op: "remote error", Err: tls.AlertError(80)}, true},
+		{&net.OpError{Op: "remote error", Err: tls.AlertError(42)}, false}, // bad certificate
+		{&net.OpError{Op: "remote error", Err: tls.AlertError(70)}, false}, // protocol version
+		{&retry.ProxyError{Status: 503}, true},
+		{&retry.ProxyError{Status: 407}, false},
+		{&url.Error{Op: "Post", URL: "http://x", Err: errors.New("Gateway Timeout")}, true},
+		{errors.New("Proxy Authentication Required"), false},
 	} {
 		if got := retry.Retryable(c.err); got != c.want {
 			t.Errorf("Retryable(%v): got %v, want %v", c.err, got, c.want)

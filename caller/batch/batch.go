@@ -36,6 +36,8 @@ type Options struct {
 	Drain <-chan struct{}
 	// Progress counts the run's events. Optional.
 	Progress *Progress
+	// Hooks observe the run. Optional.
+	Hooks Hooks
 }
 
 // Result is the result of one input.
@@ -139,6 +141,9 @@ func (r *run[In, Out]) feed(ctx context.Context, inputs iter.Seq2[In, error]) {
 		}
 		if err != nil {
 			r.opts.Progress.rejected.Add(1)
+			if hook := r.opts.Hooks.InputRejected; hook != nil {
+				hook(ctx, err)
+			}
 			r.results <- Result[In, Out]{In: in, Err: &InputError{err}}
 			continue
 		}
@@ -170,9 +175,16 @@ func (r *run[In, Out]) work(ctx context.Context) {
 	for in := range r.jobs {
 		r.opts.Progress.taken.Add(1)
 		callCtx, done := r.begun.enter(ctx)
+		if hook := r.opts.Hooks.CallStarted; hook != nil {
+			hook(callCtx)
+		}
+		begun := time.Now()
 		out, err := r.call(callCtx, in)
 		if cause := context.Cause(callCtx); err != nil && errors.Is(cause, ErrDrained) && !errors.Is(err, ErrDrained) {
 			err = fmt.Errorf("%w: %w", ErrDrained, err)
+		}
+		if hook := r.opts.Hooks.CallEnded; hook != nil {
+			hook(callCtx, CallEnd{Latency: time.Since(begun), Err: err})
 		}
 		done()
 		r.results <- Result[In, Out]{In: in, Out: out, Err: err}

@@ -203,7 +203,7 @@ func TestParse_KnowsEveryFieldOfConfig(t *testing.T) {
 		{r.limitFields(new(limitDraft)), append(fieldsOf[caller.Limit]("Location"), "time_zone")},
 		{r.breakerFields(new(int64), new(time.Duration)), fieldsOf[caller.Breaker]()},
 		{r.hedgeFields(new(caller.Hedge)), fieldsOf[caller.Hedge]()},
-		{r.retryFields(new(retryDraft)), fieldsOf[retry.Policy]("Retryable", "OnRetry")},
+		{r.retryFields(new(retryDraft)), fieldsOf[retry.Policy]("Retryable", "Hooks")},
 	} {
 		for _, name := range c.want {
 			if _, ok := c.table[name]; !ok {

@@ -92,7 +92,7 @@ func appendTo(j *batch.Journal, a *answer) error {
 }
 
 // redisFailed writes a message, every few seconds at most.
-func (j *job) redisFailed(err error) {
+func (j *job) redisFailed(_ context.Context, err error) {
 	const seldom = 5 // seconds
 	last, now := j.complaint.Load(), time.Now().Unix()
 	if now-last >= seldom && j.complaint.CompareAndSwap(last, now) {

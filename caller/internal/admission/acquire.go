@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/penstock/penstock/scripts"
 )
 
 // timerDelay is how late a timer may be on a machine that isn't busy.
@@ -12,12 +14,17 @@ const timerDelay = 5 * time.Millisecond
 // acquire waits for admission and for the send time. A call that is too late for it asks once more.
 func (c *Controller) acquire(ctx context.Context, r *Request, g *Grant) error {
 	begun := time.Now()
+	waits := Waits{Limit: NoLimit}
+	defer func() { g.waited, g.waits = time.Since(begun), waits }()
 	for attempt := 0; ; attempt++ {
-		if err := c.admit(ctx, r, g); err != nil {
+		err := c.admit(ctx, r, g)
+		waits.add(g.waits)
+		if err != nil {
 			return err
 		}
 		late := time.Since(g.sendAt)
 		if late < 0 {
+			waits.Rate -= late
 			if err := sleep(ctx, -late); err != nil {
 				g.Decline()
 				return err
@@ -25,9 +32,6 @@ func (c *Controller) acquire(ctx context.Context, r *Request, g *Grant) error {
 			late = time.Since(g.sendAt)
 		}
 		if attempt == 1 || !c.tooLate(g, late) {
-			if admitted := c.cfg.Observer.Admitted; admitted != nil {
-				admitted(g, time.Since(begun))
-			}
 			return nil
 		}
 		g.Release()
@@ -68,19 +72,25 @@ func (c *Controller) tooLate(g *Grant, late time.Duration) bool {
 // admit waits until Redis admits the call, and fills g.
 func (c *Controller) admit(ctx context.Context, r *Request, g *Grant) error {
 	if ctx.Err() != nil {
+		g.waits = Waits{Limit: NoLimit}
 		return context.Cause(ctx)
 	}
 	w := c.newWaiter(r, g)
 	w.deadline = lastUse(ctx, r.Needs)
 	if err := c.join(w); err != nil {
+		g.waits = Waits{Limit: NoLimit}
 		return err
 	}
 	select {
 	case <-w.ready:
+		if w.err != nil {
+			g.waits = c.waitsOf(w)
+		}
 		return c.result(w)
 	case <-ctx.Done():
 	}
 	left, failure := c.leave(w)
+	g.waits = c.waitsOf(w)
 	if !left { // the answer came first
 		<-w.ready
 		if c.result(w) == nil {
@@ -140,11 +150,16 @@ func (c *Controller) enqueue(w *waiter) (ask bool, err error) {
 	if added {
 		c.setTopology(newTopology(&c.cfg, c.topology.accounts, c.groups.list, w.since))
 	}
+	first := c.queue.servedFirst(w)
+	if first {
+		c.waitTotals.by(w.group, scripts.ConstraintNone, w.since)
+	}
+	w.before = c.waitTotals.of(w.group, w.since)
 	// nextAsk is a time for the calls that came before. A call that is served before those of its model group may fit
 	// earlier, and one whose deadline is earlier is to be refused at once. Where the others wait for long, as for the next
 	// day, a smaller call may fit at once.
 	cannotWait := c.waitFor == forTime && (w.expiresBy(c.nextAsk) || c.nextAsk.Sub(w.since) > longWait)
-	if c.queue.servedFirst(w) || cannotWait {
+	if first || cannotWait {
 		c.waitFor, c.askAgain, ask = forCall, true, true
 	}
 	c.queue.add(w)

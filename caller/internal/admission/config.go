@@ -35,24 +35,6 @@ func (cfg *Config) limitsPermits() bool {
 	return cfg.Concurrency > 0 || slices.ContainsFunc(cfg.Accounts, func(a Account) bool { return a.Concurrency > 0 })
 }
 
-// Observer has functions that are called without the lock. Each is optional and must return quickly.
-type Observer struct {
-	// Admitted is called when a call has been admitted and its send time has come.
-	Admitted func(g *Grant, waited time.Duration)
-	// LeaseLost is called when the permits of the calls in flight are lost, with the number of these calls and the error of
-	// the last script call; nil: it succeeded.
-	LeaseLost func(calls int, failure error)
-	// RedisFailed is called when a script call fails.
-	RedisFailed func(error)
-	// FieldsUnreadable is called when the script found fields that it can't read, with their number. It has dropped them.
-	FieldsUnreadable func(fields int)
-	// SettlementsRefused is called when the script refused settlements that can't be true, with their number.
-	SettlementsRefused func(settlements int)
-	// PublishRefused is called when Redis refused a message to another session. That session learns of released permits by
-	// polling.
-	PublishRefused func()
-}
-
 // Scope is what has a limit.
 type Scope = scripts.LimitScope
 

@@ -3,7 +3,6 @@ package admission
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,18 +28,19 @@ type Controller struct {
 	startListener func()        // subscribes to messages, once
 	listenerDone  chan struct{} // closed when the subscription has ended; nil: it hasn't begun
 
-	mu       sync.Mutex // guards what follows
-	state    state
-	queue    queue
-	groups   modelGroups
-	topology *topology
-	permits  permits
-	lease    *lease // nil: permits can't be lost
-	outbox   outbox
-	recovery recovery
-	blocked  blocked
-	draining bool
-	giveUpAt time.Time // when Close ends although Redis fails
+	mu         sync.Mutex // guards what follows
+	state      state
+	queue      queue
+	groups     modelGroups
+	topology   *topology
+	permits    permits
+	lease      *lease // nil: permits can't be lost
+	outbox     outbox
+	recovery   recovery
+	blocked    blocked
+	waitTotals waitTotals
+	draining   bool
+	giveUpAt   time.Time // when Close ends although Redis fails
 
 	waitFor          waitFor
 	waitsFor         [Priorities]int // constraint of the first waiter of each priority
@@ -48,12 +48,17 @@ type Controller struct {
 	arrivedMeanwhile bool // a waiter has joined since the last script call was composed
 	askAgain         bool // such a waiter can't wait for nextAsk
 
-	seq           int64 // of the last script call
-	batchLimit    int   // waiters that the next script call asks for at most
-	lastBatchSize int   // calls that the last script call admitted
-	failures      int   // script calls that failed in a row
-	failure       error // of the last of these; nil: the last script call succeeded
+	seq           int64         // of the last script call
+	batchLimit    int           // waiters that the next script call asks for at most
+	lastBatchSize int           // calls that the last script call admitted
+	failures      int           // script calls that failed in a row
+	failure       error         // of the last of these; nil: the last script call succeeded
+	failingSince  time.Time     // when the first of these was sent
+	failingFor    time.Duration // in former times of failures
+	lost          *StateLoss    // what Redis has lost and not confirmed yet; nil: nothing
 	retryAt       time.Time
+
+	scriptCalls, scriptCallsFailed, statesLost int64
 }
 
 // New returns a Controller that talks to Redis when there is something to ask or report. Close ends it.
@@ -173,9 +178,12 @@ func (c *Controller) State(ctx context.Context) (*State, error) {
 func (c *Controller) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	now := time.Now()
 	return Stats{
 		Waiting: c.queue.len(), InFlight: c.permits.inFlight, SlotsMissed: c.slotsMissed.Load(),
-		BlockedBy: c.blocked.read(time.Now()), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(time.Now()),
+		BlockedBy: c.blocked.read(now), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(now),
+		ScriptCalls: c.scriptCalls, ScriptCallsFailed: c.scriptCallsFailed,
+		StatesLost: c.statesLost, RedisFailing: c.redisFailing(now),
 	}
 }
 
@@ -359,41 +367,33 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	if err != nil {
 		c.mu.Lock()
 		c.applyError(received, x, err)
+		lost := c.lost
+		c.countCall(err)
 		c.mu.Unlock()
-		if failed := c.cfg.Observer.RedisFailed; failed != nil && ctx.Err() == nil {
-			failed(err)
+		if ctx.Err() == nil {
+			c.cfg.Observer.failed(x, received, err, lost)
 		}
 		return
 	}
 	c.clock.Observe(x.sent, received, reply.Now)
 	c.mu.Lock()
+	recovered, restored := c.failures > 0, c.lost
+	if recovered {
+		c.failingFor += received.Sub(c.failingSince)
+	}
+	c.lost = nil
 	woken := c.applyReply(received, x, reply)
+	c.countCall(nil)
 	c.mu.Unlock()
 	for _, w := range woken {
 		w.wake()
 	}
-	c.cfg.Observer.replied(reply)
+	c.cfg.Observer.replied(x, received, reply, recovered, restored)
 }
 
-// setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
-// long as calls of it are in flight.
-func (c *Controller) setAccounts(accounts []Account, now time.Time) {
-	var old []*account
-	if c.topology != nil {
-		old = c.topology.accounts
-	}
-	c.cfg.Accounts = slices.Clone(accounts)
-	if c.groups.setAccounts(accounts) {
-		c.queue.regroup(func(w *waiter) int {
-			group, _ := c.groups.of(c.cfg.Limits, w.Model)
-			return group
-		})
-	}
-	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
-}
-
-// setTopology replaces the topology. What was used of its counters goes over.
-func (c *Controller) setTopology(t *topology) {
-	t.keepRecent(c.topology)
-	c.topology = t
+// waitsOf returns what w, which isn't in the queue any more, has waited for until now.
+func (c *Controller) waitsOf(w *waiter) Waits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waitTotals.of(w.group, time.Now()).since(w.before)
 }

@@ -25,10 +25,13 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 		x.delivery.reject(&Refusal{Err: err, Limit: NoLimit})
 	}
 	c.outbox.requeue(x.delivery, x.call.Seq, outcome, now)
+	c.waitTotals.failed(now)
 	if errors.Is(err, scripts.ErrLost) {
-		c.outbox.add(now, c.recovery.restore(errors.Is(err, scripts.ErrLostAll), now)...)
-		c.waitFor = forCall
+		c.restore(now, errors.Is(err, scripts.ErrLostAll))
 		return // without a backoff: this Redis works
+	}
+	if c.failures == 0 {
+		c.failingSince = x.sent
 	}
 	switch outcome {
 	case scripts.Unknown:
@@ -45,6 +48,23 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 	c.failures++
 	c.failure = err
 	c.retryAt = now.Add(backoff/2 + rand.N(backoff))
+}
+
+// restore puts this process's part of what Redis has lost into the outbox.
+func (c *Controller) restore(now time.Time, all bool) {
+	reports := c.recovery.restore(all, now)
+	c.outbox.add(now, reports...)
+	c.waitFor = forCall
+	c.lost = &StateLoss{All: all || c.lost != nil && c.lost.All, Restored: len(reports)}
+}
+
+// redisFailing returns for how long script calls have failed.
+func (c *Controller) redisFailing(now time.Time) time.Duration {
+	d := c.failingFor
+	if c.failures > 0 {
+		d += now.Sub(c.failingSince)
+	}
+	return d
 }
 
 // leftBehind returns an error for permits that Redis still counts after Close.

@@ -13,6 +13,8 @@ type Grant struct {
 	booking
 	controller *Controller
 	released   atomic.Bool
+	waited     time.Duration
+	waits      Waits
 }
 
 // booking is what Redis granted.
@@ -55,11 +57,16 @@ func (b *booking) fits(w *waiter, group string) bool {
 	return true
 }
 
-// Release returns the permit. Only the first call of Release or Decline counts.
-func (g *Grant) Release() {
-	if !g.released.Swap(true) {
+// Waited returns how long Acquire took, and for what it waited. It also serves a grant that Acquire returned an error for.
+func (g *Grant) Waited() (time.Duration, Waits) { return g.waited, g.waits }
+
+// Release returns the permit. Only the first call of Release or Decline counts. Release reports whether this is that call.
+func (g *Grant) Release() bool {
+	first := !g.released.Swap(true)
+	if first {
 		g.controller.release(g.target.account)
 	}
+	return first
 }
 
 // Released reports whether the permit has been returned.

@@ -334,7 +334,12 @@ func TestLoop_ReplyReachesTheObserver(t *testing.T) {
 	cfg := limitedConfig()
 	var unreadable, refused, muted int
 	cfg.Observer = Observer{
-		FieldsUnreadable: func(n int) { unreadable += n }, SettlementsRefused: func(n int) { refused += n }, PublishRefused: func() { muted++ },
+		ScriptCalled: func(c ScriptCall) {
+			unreadable, refused = unreadable+c.Unreadable, refused+c.Refused
+			if c.Muted {
+				muted++
+			}
+		},
 	}
 	bubble(t, cfg, func(t *testing.T, c *Controller, f *fakeRedis) {
 		f.reply(func(call *scripts.PoolCall) (*scripts.PoolReply, error) {

@@ -14,6 +14,7 @@ type waiter struct {
 	reusable   bool          // it is answered and nothing refers to it, so that it can go back to the waiterPool
 	ready      chan struct{} // gets one element once the grant is filled or err is set; capacity 1
 	grant      *Grant        // to fill
+	before     Waits         // of the model group when the waiter joined
 	err        error
 }
 

@@ -35,19 +35,6 @@ func (c *Controller) applyReply(now time.Time, x *exchange, reply *scripts.PoolR
 	return woken
 }
 
-// replied calls the functions for what a reply says of the state.
-func (o *Observer) replied(reply *scripts.PoolReply) {
-	if reply.Unreadable > 0 && o.FieldsUnreadable != nil {
-		o.FieldsUnreadable(reply.Unreadable)
-	}
-	if reply.Refused > 0 && o.SettlementsRefused != nil {
-		o.SettlementsRefused(reply.Refused)
-	}
-	if reply.Muted && o.PublishRefused != nil {
-		o.PublishRefused()
-	}
-}
-
 // dispatchGrants gives the grants to the first waiters of each demand, and returns the waiters to wake. The grant of a
 // waiter that has left goes to another one.
 func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.PoolReply) []*waiter {
@@ -79,7 +66,7 @@ func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.P
 				continue
 			}
 			c.permits.take(t.account.tally)
-			c.grant(w, &b)
+			c.grant(w, &b, now)
 			woken = append(woken, w)
 		}
 		waiters, grants = waiters[d.Count:], grants[reply.Admitted[i]:]
@@ -114,6 +101,7 @@ func (c *Controller) plan(now time.Time, x *exchange, reply *scripts.PoolReply) 
 		c.startListener()
 	}
 	c.blocked.by(reply.Constraint, now, c.lastSendTime(reply))
+	c.waitTotals.replied(x.batch.demands, reply, now)
 	c.waitsFor = blockedOf(x, reply)
 	c.waitFor, c.nextAsk = planNextAsk(now, &r)
 	if c.waitFor == forTime && !r.untimed {
@@ -195,8 +183,8 @@ func (c *Controller) refuse(w *waiter, wait time.Duration, constraint int) {
 }
 
 // grant answers a waiter with a booking.
-func (c *Controller) grant(w *waiter, b *booking) {
-	*w.grant = Grant{booking: *b, controller: c}
+func (c *Controller) grant(w *waiter, b *booking, now time.Time) {
+	*w.grant = Grant{booking: *b, controller: c, waits: c.waitTotals.of(w.group, now).since(w.before)}
 	c.queue.answer(w, nil)
 }
 
@@ -205,7 +193,7 @@ func (c *Controller) grant(w *waiter, b *booking) {
 func (c *Controller) passOn(b *booking) *waiter {
 	if c.topology.has(b.Account(), b.key) {
 		if w := c.queue.nextEligible(b, c.groups.list); w != nil {
-			c.grant(w, b)
+			c.grant(w, b, time.Now())
 			return w
 		}
 	}

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"errors"
 	"maps"
 	"time"
 
@@ -15,9 +16,13 @@ type Stats struct {
 	// BlockedBy is the time for which calls waited for each constraint: the index of a limit, ConstraintPermits or
 	// ConstraintCooldown. It is time on the clock and not a sum over calls.
 	BlockedBy map[int]time.Duration
-	Waits     [Priorities]Wait // by priority
-	Failure   error            // of the last script call; nil: it succeeded
-	Used      []Used           // of each limit in the last minute
+	// ScriptCalls is the number of script calls, and ScriptCallsFailed that of those without a reply.
+	ScriptCalls, ScriptCallsFailed int64
+	StatesLost                     int64            // losses of writes that were found
+	RedisFailing                   time.Duration    // time in which every script call failed
+	Waits                          [Priorities]Wait // by priority
+	Failure                        error            // of the last script call; nil: it succeeded
+	Used                           []Used           // of each limit in the last minute
 }
 
 // blocked adds up the time for which calls wait for each constraint.
@@ -53,6 +58,17 @@ func (b *blocked) count(now time.Time) {
 func (b *blocked) read(now time.Time) map[int]time.Duration {
 	b.count(now)
 	return maps.Clone(b.total)
+}
+
+// countCall counts a script call.
+func (c *Controller) countCall(err error) {
+	c.scriptCalls++
+	switch {
+	case errors.Is(err, scripts.ErrLost):
+		c.statesLost++
+	case err != nil:
+		c.scriptCallsFailed++
+	}
 }
 
 // State is the state of a pool that all processes share.

@@ -237,3 +237,26 @@ func mix(x uint64) uint64 {
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
 }
+
+// setAccounts makes the topology of accounts. An account that stays keeps its tally; one that goes stays without keys as
+// long as calls of it are in flight.
+func (c *Controller) setAccounts(accounts []Account, now time.Time) {
+	var old []*account
+	if c.topology != nil {
+		old = c.topology.accounts
+	}
+	c.cfg.Accounts = slices.Clone(accounts)
+	if c.groups.setAccounts(accounts) {
+		c.queue.regroup(func(w *waiter) int {
+			group, _ := c.groups.of(c.cfg.Limits, w.Model)
+			return group
+		})
+	}
+	c.setTopology(newTopology(&c.cfg, mergeAccounts(old, c.cfg.Accounts), c.groups.list, now))
+}
+
+// setTopology replaces the topology. What was used of its counters goes over.
+func (c *Controller) setTopology(t *topology) {
+	t.keepRecent(c.topology)
+	c.topology = t
+}

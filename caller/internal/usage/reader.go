@@ -1,7 +1,8 @@
 // Package usage finds the JSON documents in the body of an HTTP response while the body's user reads it.
 //
 // A document is a JSON body, an element of a JSON list, or the data of a server-sent event. The package keeps an outline
-// of each, in bounded memory: objects, numbers and short strings, which is where providers report a call's usage.
+// of each, in bounded memory: objects, numbers and short strings, which is where providers report a call's usage. It also
+// measures the generated text, for responses that don't come to the report.
 package usage
 
 import (
@@ -46,3 +47,9 @@ func (r *Reader) Complete() bool {
 	}
 	return r.outline.complete()
 }
+
+// Stream reports whether the body is a stream of server-sent events.
+func (r *Reader) Stream() bool { return r.events != nil }
+
+// Tokens estimates the generated text that was read so far, in tokens.
+func (r *Reader) Tokens() int64 { return r.outline.text.tokens() }

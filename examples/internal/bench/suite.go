@@ -151,7 +151,7 @@ func streams(t *testing.T, e Example) {
 func usage(t *testing.T, e Example) {
 	used := make(chan caller.Usage, 2)
 	_, client := e.start(t, func(cfg *caller.Config, _ *apisim.Config) {
-		cfg.Hooks.UsageRead = func(u caller.Usage) { used <- u }
+		cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used <- u }
 	})
 	if _, err := client.Ask(t.Context(), "How are you today?"); err != nil {
 		t.Fatal(err)

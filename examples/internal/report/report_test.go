@@ -42,10 +42,10 @@ func sample(t *testing.T) *report.Summary {
 		case 9:
 			a.Status, a.Verdict.Outcome = 429, caller.Throttled
 		}
-		hooks.Attempted(a)
+		hooks.Attempted(t.Context(), a)
 	}
-	hooks.Attempted(caller.Attempt{}) // got no key
-	hooks.Disabled(caller.Block{Key: "k2", Reason: "invalid_api_key"})
+	hooks.Attempted(t.Context(), caller.Attempt{}) // got no key
+	hooks.Disabled(t.Context(), caller.Block{Key: "k2", Reason: "invalid_api_key"})
 	s := tally.Summarize(config, time.Second)
 	s.Requests, s.Succeeded, s.Failed = 1009, 1008, 1
 	return &s

@@ -2,6 +2,7 @@
 package report
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -70,7 +71,7 @@ func (t *Tally) Charge(r *http.Request, estimate func(*http.Request, []byte) cal
 	}
 }
 
-func (t *Tally) attempted(a caller.Attempt) {
+func (t *Tally) attempted(_ context.Context, a caller.Attempt) {
 	if a.Key == "" { // nothing was sent
 		return
 	}
@@ -94,7 +95,7 @@ func (t *Tally) attempted(a caller.Attempt) {
 	t.failures[kind(a)]++
 }
 
-func (t *Tally) disabled(c caller.Block) {
+func (t *Tally) disabled(_ context.Context, c caller.Block) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, k := range t.keys {
