@@ -91,8 +91,8 @@ type call[T any] struct {
 	took       time.Duration   // the last attempt's admission
 	waitedFor  Waits           // the parts of took
 	waited     atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
-	replayable bool            // the request can be sent more than once
 	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
+	replayable bool            // the request can be sent more than once
 }
 
 // run makes the call, and reports its beginning and end.

@@ -94,7 +94,7 @@ func TestHooks_HaveTheCallsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "CallStarted Admitted AttemptStarted Released Disabled Attempted Admitted AttemptStarted UsageRead Released Attempted CallEnded"
+	const want = "CallStarted Admitted AttemptStarted Released Attempted Admitted AttemptStarted UsageRead Released Disabled Attempted CallEnded"
 	if got := e.take(); got != want {
 		t.Errorf("got the hooks\n%s, want\n%s", got, want)
 	}

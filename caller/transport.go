@@ -142,7 +142,8 @@ func (t *Transport) doOnce(req *http.Request, whole bool) (*http.Response, error
 	how := reading{estimated: estimated, idempotency: k.opts.Idempotency, whole: whole || k.opts.Whole || c.settings.Whole}
 	k.byLength = out.long()
 	k.send = func(ctx context.Context, g *Grant) (*http.Response, Verdict, error) {
-		attempt, err := t.prepare(ctx, out.Request, g, named, k.bodyUsed.Swap(true))
+		later := k.bodyUsed.Swap(true)
+		attempt, err := t.prepare(ctx, out.Request, g, named, later)
 		if err != nil {
 			return t.unprepared(ctx, k, g, attempt, err)
 		}

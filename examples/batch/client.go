@@ -64,7 +64,10 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 			return nil, err
 		}
 		own := !c.outage.failed(began, probe, t)
-		if t.broken {
+		switch {
+		case t.broken && t.retried:
+			broken = maxBroken
+		case t.broken:
 			broken++
 		}
 		if own && first.IsZero() {
@@ -104,6 +107,8 @@ func (c *client) send(ctx context.Context, req request) (*response, error) {
 		return nil, err
 	}
 	defer res.Body.Close()
+	givenUp := res.Header.Get("X-Should-Retry") == "false" // by the pool, which says nothing of the answer's meaning
+	res.Header.Del("X-Should-Retry")
 	body, err := c.read(ctx, cancel, res.Body)
 	switch {
 	case err == nil:
@@ -117,7 +122,11 @@ func (c *client) send(ctx context.Context, req request) (*response, error) {
 	}
 	answer := &response{StatusCode: res.StatusCode, RequestID: res.Header.Get("X-Request-Id"), Body: oneLine(body)}
 	res.Request = r
-	return answer, c.judge(res, answer, body)
+	err = c.judge(res, answer, body)
+	if t, ok := errors.AsType[*trouble](err); ok {
+		t.retried = givenUp
+	}
+	return answer, err
 }
 
 // read reads a body, and ends the attempt after the timeout without a byte.

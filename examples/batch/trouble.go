@@ -20,7 +20,9 @@ type trouble struct {
 	retryAfter time.Duration
 	// broken is set where the provider sent something that isn't an answer. The request itself may be the cause.
 	broken bool
-	err    error
+	// retried is set where the pool has made all its attempts.
+	retried bool
+	err     error
 }
 
 func (t *trouble) Error() string { return t.reason }
