@@ -114,6 +114,9 @@ func (k *call[T]) rejected(g *Grant, v Verdict, now time.Time) (verdict Verdict,
 		return v, blockOf(g, v, firstRejection), k.leaveKey(g)
 	}
 	r := &k.refusals
+	if slices.ContainsFunc(r.suspects, func(s keyName) bool { return s.name == key.name }) {
+		return v, Block{}, k.leaveKey(g) // the call got the same key again, which is no second witness
+	}
 	r.suspects, r.reason = append(r.suspects, key), v.Reason
 	if len(r.suspects) == 1 {
 		return v, Block{}, k.leaveKey(g)
