@@ -33,7 +33,7 @@ type region struct {
 	seen []seen
 }
 
-// newRegion starts a server that answers with a status of its choice, or 200 without one.
+// newRegion starts a server that answers as answer does, or with a completion.
 func newRegion(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)) *region {
 	t.Helper()
 	g := &region{}
@@ -44,7 +44,9 @@ func newRegion(t *testing.T, answer func(w http.ResponseWriter, r *http.Request)
 		g.mu.Unlock()
 		if answer != nil {
 			answer(w, r)
+			return
 		}
+		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"ok"}}],"candidates":[{"content":{"parts":[{"text":"ok"}]}}]}`)
 	}))
 	t.Cleanup(g.Close)
 	return g
@@ -229,7 +231,9 @@ func TestAccount_OrderIsThatOfFirstAvailable(t *testing.T) {
 		if busy {
 			w.Header().Set("Retry-After", "60")
 			w.WriteHeader(http.StatusTooManyRequests)
+			return
 		}
+		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"ok"}}]}`)
 	})
 	spare := newRegion(t, nil)
 	_, rdb := redistest.Mini(t)
