@@ -13,7 +13,8 @@ import (
 )
 
 // ErrNoPool: Redis has no process's report of the pool.
-var ErrNoPool = errors.New("no process has reported to this pool in the last 15 minutes: check the pool's name, the Redis URL and its database")
+var ErrNoPool = errors.New("no process has reported to this pool in the last 15 minutes: " +
+	"check the pool's name, the Redis URL and its database")
 
 // Admin looks at a pool and operates it, without the pool's keys and without making calls. It is safe for concurrent use.
 type Admin struct{ pool *Pool }

@@ -144,10 +144,13 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		if n > 1 {
 			c.attempted(k.lastCtx, k.last, true)
 		}
-		r := next(ctx, attemptSpec{number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: admission.Request{
+		request := admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
 			Exclude: tooSmall, Needs: k.needs(),
-		}})
+		}
+		r := next(ctx, attemptSpec{
+			number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: request,
+		})
 		k.last, k.lastCtx, k.took, k.waitedFor = r.attempt, r.ctx, r.waited, r.waitedFor
 		if k.last.Number > 0 {
 			k.sent++

@@ -93,7 +93,7 @@ func (c *Pool) Fleet(ctx context.Context) (*Fleet, error) {
 	}
 	usual := mostCommon(all)
 	for i := range all {
-		r := all[i].replica(c.settings)
+		r := all[i].replica()
 		r.Held = held[r.Name]
 		if r.Drifted = all[i].digest != usual; r.Drifted {
 			r.Differences = differences(configs[usual], configs[all[i].digest])

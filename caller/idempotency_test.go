@@ -134,7 +134,7 @@ func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 		_, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) {
 			sent++
 			r.Body.Close()
-			if sent == test.sent && sent == neverSent {
+			if test.sent == neverSent && sent == neverSent {
 				return nil, errGaveUp
 			}
 			return nil, test.err

@@ -110,8 +110,8 @@ func showsSecret(k Key) bool {
 }
 
 // SetKeys replaces the keys of this process while calls go on. A key that is gone gets no new calls. A key that stays
-// keeps its state and gets its new weight. A key with a new secret starts anew: what was disabled was its former secret. The other processes of the pool need the same keys. If SetKeys
-// returns an error, nothing has changed.
+// keeps its state and gets its new weight. A key with a new secret starts anew: what was disabled was its former secret. The
+// other processes of the pool need the same keys. If SetKeys returns an error, nothing has changed.
 func (c *Pool) SetKeys(keys []Key) error {
 	if err := checkKeys(keys); err != nil {
 		return fmt.Errorf("caller: the keys of pool %q: %w", c.settings.Name, err)

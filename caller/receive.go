@@ -96,7 +96,7 @@ func (t *Transport) judgeBeginning(res *http.Response, body *responseBody, c *co
 			return v, err
 		case v.Outcome != Pending:
 		case err != nil:
-			return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "empty"}, nil
+			return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "empty"}, nil //nolint:nilerr // the end of a body
 		case len(text) >= maxJudged, len(body.head) >= maxJudged, c.isDamaged():
 			return Verdict{}, nil
 		}
@@ -120,7 +120,7 @@ func isJSON(h http.Header) bool {
 
 // readHead reads the beginning of an error response. What is read before an error suffices to judge it.
 func (b *responseBody) readHead() {
-	for len(b.head) < maxErrorBody && b.fill() == nil { //nolint:revive // the condition does the work
+	for len(b.head) < maxErrorBody && b.fill() == nil {
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,10 +25,8 @@ var errRejected = verdict{caller.Verdict{Outcome: caller.KeyRejected, Scope: cal
 func rejecting(used *[]string, ids ...string) func(context.Context, *caller.Grant) (int, error) {
 	return func(_ context.Context, g *caller.Grant) (int, error) {
 		*used = append(*used, g.Key)
-		for _, id := range ids {
-			if g.Key == id {
-				return 0, errRejected
-			}
+		if slices.Contains(ids, g.Key) {
+			return 0, errRejected
 		}
 		return 0, nil
 	}
@@ -267,10 +266,8 @@ func TestElsewhere_IsTriedOnce(t *testing.T) {
 	call := func(model string, has ...string) (used []string, err error) {
 		_, err = caller.Do(caller.WithOptions(t.Context(), caller.Options{Model: model}), c, nil, func(_ context.Context, g *caller.Grant) (int, error) {
 			used = append(used, g.Key)
-			for _, k := range has {
-				if k == g.Key {
-					return 0, nil
-				}
+			if slices.Contains(has, g.Key) {
+				return 0, nil
 			}
 			return 0, verdict{caller.Verdict{Outcome: caller.ClientError, Scope: caller.ScopeAccount, Elsewhere: true, ModelOnly: true}}
 		})

@@ -3,10 +3,12 @@ package caller
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -100,7 +102,7 @@ func (p *site) apply(r *http.Request, of *url.URL, model string) {
 		r.URL.RawQuery = mergeQuery(r.URL.RawQuery, p.query)
 	}
 	for name, values := range p.header {
-		r.Header[name] = values[:len(values):len(values)]
+		r.Header[name] = slices.Clip(values)
 		if name == "Host" && len(values) > 0 {
 			r.Host = values[0]
 		}
@@ -183,8 +185,6 @@ func mergeQuery(query string, more url.Values) string {
 	if err != nil { // what can't be parsed stays as it is
 		return strings.TrimPrefix(query+"&"+more.Encode(), "&")
 	}
-	for name, its := range more {
-		values[name] = its
-	}
+	maps.Copy(values, more)
 	return values.Encode()
 }

@@ -59,7 +59,7 @@ type summaryUse struct {
 }
 
 // replica returns what the summary says of its process.
-func (s *summary) replica(p *settings) Replica {
+func (s *summary) replica() Replica {
 	r := Replica{
 		Name: s.name, Seen: s.age, Uptime: time.Duration(s.At-s.Started) * time.Millisecond, InFlight: s.InFlight, RedisError: s.Failure,
 	}
@@ -133,9 +133,9 @@ func (c *Pool) summarize(ctx context.Context) {
 		if ended && s.Failure != "" {
 			return // Redis is away
 		}
-		text, _ := json.Marshal(s)
-		if ended || string(text) != last || now.Sub(written) >= idleFactor*summaryEvery {
-			last, written = string(text), now
+		text := toJSON(s)
+		if ended || text != last || now.Sub(written) >= idleFactor*summaryEvery {
+			last, written = text, now
 			c.write(context.WithoutCancel(ctx), s, now)
 		}
 	}
@@ -145,8 +145,7 @@ func (c *Pool) summarize(ctx context.Context) {
 func (c *Pool) write(ctx context.Context, s *summary, now time.Time) {
 	config, digest := c.settings.published(c.admission.Accounts())
 	s.At = now.UnixMilli()
-	text, _ := json.Marshal(s)
-	out := scripts.PoolSummary{Session: c.settings.Tuning.SessionName, Digest: digest, Text: string(text)}
+	out := scripts.PoolSummary{Session: c.settings.Tuning.SessionName, Digest: digest, Text: toJSON(s)}
 	missing, err := scripts.WritePoolSummary(ctx, c.redis, c.settings.Name, out, "", summaryKept)
 	if err == nil && missing {
 		_, _ = scripts.WritePoolSummary(ctx, c.redis, c.settings.Name, out, config, summaryKept)
@@ -239,9 +238,9 @@ func (p *settings) published(accounts []admission.Account) (text, digest string)
 		l.Location = nil
 		out.Limits = append(out.Limits, publishedLimit{l, p.owners[i], zone})
 	}
-	b, _ := json.Marshal(out)
-	sum := sha256.Sum256(b)
-	return string(b), hex.EncodeToString(sum[:8])
+	text = toJSON(out)
+	sum := sha256.Sum256([]byte(text))
+	return text, hex.EncodeToString(sum[:8])
 }
 
 // config returns the Config of a pool that has the published configuration, without secrets.
@@ -249,7 +248,9 @@ func (p *publishedConfig) config(name string) (Config, error) {
 	cfg := Config{Name: name, Concurrency: p.Concurrency, Strategy: p.Strategy}
 	cfg.Tuning.ArrivalJitter, cfg.Tuning.SessionTTL = p.ArrivalJitter, p.SessionTTL
 	for i, k := range p.Keys {
-		cfg.Keys = append(cfg.Keys, Key{ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: secretWith(cmp.Or(k.Secret, fmt.Sprintf("%016x", i)))})
+		cfg.Keys = append(cfg.Keys, Key{
+			ID: k.ID, Account: k.Account, Weight: k.Weight, Secret: secretWith(cmp.Or(k.Secret, fmt.Sprintf("%016x", i))),
+		})
 	}
 	for _, a := range p.Accounts {
 		cfg.Accounts = append(cfg.Accounts, Account{ID: a.ID, Models: a.Models, Concurrency: a.Concurrency, Weight: a.Weight})
@@ -297,8 +298,13 @@ func differences(usual, its string) []string {
 	return out
 }
 
-func equalJSON(a, b any) bool {
-	x, _ := json.Marshal(a)
-	y, _ := json.Marshal(b)
-	return string(x) == string(y)
+func equalJSON(a, b any) bool { return toJSON(a) == toJSON(b) }
+
+// toJSON returns a value that has a form in JSON.
+func toJSON(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "" // a number that isn't finite
+	}
+	return string(text)
 }

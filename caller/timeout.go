@@ -161,8 +161,8 @@ func (k *call[T]) attemptTimeout() attemptTimeout {
 // cancelCause returns the reason for which the pool ended the attempt, or nil if it didn't.
 func cancelCause(ctx context.Context) error {
 	err := context.Cause(ctx)
-	switch err { //nolint:errorlint // the very values
-	case ErrAttemptTimeout, ErrTimeout, ErrIdleTimeout, ErrMaxHold, ErrLeaseLost:
+	switch err {
+	case ErrAttemptTimeout, ErrTimeout, ErrIdleTimeout, ErrMaxHold, ErrLeaseLost: //nolint:errorlint // the very values
 		return err
 	}
 	return nil

@@ -30,7 +30,9 @@ type PoolSummary struct {
 
 // WritePoolSummary stores a summary for the time kept. config is the text that s.Digest names; empty: it is stored already.
 // Missing reports that it isn't. It may be repeated.
-func WritePoolSummary(ctx context.Context, c Client, pool string, s PoolSummary, config string, kept time.Duration) (missing bool, err error) {
+func WritePoolSummary(
+	ctx context.Context, c Client, pool string, s PoolSummary, config string, kept time.Duration,
+) (missing bool, err error) {
 	keys := []string{PoolSummariesKey(pool)}
 	args := []any{wireName(s.Session), strconv.FormatFloat(kept.Seconds(), 'f', -1, 64), wireName(s.Digest), config, s.Text}
 	v, err := poolSummaryScript.run(ctx, c, keys, args)

@@ -16,7 +16,7 @@ const twoKeys = "name: p\nbase_url: https://own.example/v1\nprovider: openai\n" 
 // An account has its own places, models and limits; what it doesn't say is the pool's.
 func TestParse_ReadsAccounts(t *testing.T) {
 	t.Parallel()
-	p, err := Parse("f", []byte(twoKeys+`
+	_, err := Parse("f", []byte(twoKeys+`
 accounts:
   - id: org-a
     base_url: https://eu.example/openai/deployments/{model}
@@ -31,7 +31,7 @@ accounts:
 	if err == nil || !strings.Contains(err.Error(), "is empty; give it a value") {
 		t.Fatalf("got %v for a model without a name, want an error", err)
 	}
-	p, err = Parse("f", []byte(twoKeys+`
+	p, err := Parse("f", []byte(twoKeys+`
 accounts:
   - id: org-a
     base_url: https://eu.example/openai/deployments/{model}

@@ -113,13 +113,20 @@ func (x *exchange) attempted() {
 	}
 }
 
+// seenSecrets returns the secrets of the keys that the exchange's attempts had.
+func (x *exchange) seenSecrets() []string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.secrets
+}
+
 // outcome returns what the exchange knows of its attempts now. A call without an answer waits to the end.
-func (x *exchange) outcome(answered bool) (key string, waited time.Duration, attempts int, secrets []string) {
+func (x *exchange) outcome(answered bool) (key string, waited time.Duration, attempts int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	waited = x.waited
 	if !answered && x.running == 0 {
 		waited += time.Since(x.idle)
 	}
-	return x.key, waited, x.attempts, x.secrets
+	return x.key, waited, x.attempts
 }

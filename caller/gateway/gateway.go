@@ -151,7 +151,7 @@ func (x *exchange) end(w *pacedWriter) {
 	}
 	e := &x.event
 	e.Status, e.Model, e.Took = w.status, x.model, time.Since(x.begun)
-	e.Key, e.Waited, e.Attempts, _ = x.outcome(true)
+	e.Key, e.Waited, e.Attempts = x.outcome(true)
 	if x.route != nil {
 		e.Pool = x.route.Pool
 	}
@@ -180,7 +180,8 @@ func modify(res *http.Response) error {
 		return err
 	}
 	x := exchangeFrom(res.Request.Context())
-	key, waited, attempts, secrets := x.outcome(true)
+	key, waited, attempts := x.outcome(true)
+	secrets := x.seenSecrets()
 	maskHead(res.Header, secrets)
 	if at := res.Header.Get("Location"); at != "" {
 		res.Header.Set("Location", x.route.location(at))

@@ -42,7 +42,8 @@ func tooLarge(most int64) *refusal {
 
 // refuse writes the refusal in the shape of the provider's errors.
 func (x *exchange) refuse(w http.ResponseWriter, f *refusal) {
-	key, waited, attempts, secrets := x.outcome(false)
+	key, waited, attempts := x.outcome(false)
+	secrets := x.seenSecrets()
 	x.event.Refused = f.code
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -133,7 +133,7 @@ func (h *handler) serveJSON(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s)
+	writeJSON(w, s)
 }
 
 // sections are the parts of the page that events replace.
@@ -180,7 +180,7 @@ func (h *handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 func writeError(w http.ResponseWriter, code int, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
+	writeJSON(w, map[string]string{"error": err.Error()})
 }
 
 // statusOf returns the HTTP status for an error of the source.
@@ -190,5 +190,12 @@ func statusOf(err error) int {
 		return http.StatusGatewayTimeout
 	default:
 		return http.StatusBadGateway
+	}
+}
+
+// writeJSON writes a value. A viewer that has left gets no error.
+func writeJSON(w http.ResponseWriter, v any) {
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return
 	}
 }

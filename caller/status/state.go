@@ -174,8 +174,8 @@ func limits(f *caller.Fleet) []Limit {
 			Metric: string(u.Limit.Metric), Rate: u.Limit.Rate, Period: u.Limit.Period.Seconds(), Algorithm: string(u.Limit.Algorithm),
 			Models: u.Limit.Models, Account: u.Account, Key: u.Key, Units: u.Units, Share: u.Share, Pace: 1,
 		}
-		if i < len(f.State.Limits) {
-			out.Pace = f.State.Limits[i].Pace
+		if i < len(f.Limits) {
+			out.Pace = f.Limits[i].Pace
 		}
 		all = append(all, out)
 	}

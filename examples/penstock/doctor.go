@@ -120,7 +120,8 @@ func checkEviction(_ context.Context, _ *redis.Client, info map[string]string) f
 	case policy == "":
 		out.Says = "not known: the user may not call INFO"
 	case policy != "noeviction" && most != "0":
-		out.OK, out.Advice = false, "Redis may drop a pool's state when memory is short, and then limits are exceeded: set maxmemory-policy noeviction"
+		out.OK, out.Advice = false, "Redis may drop a pool's state when memory is short, and then limits are exceeded: "+
+			"set maxmemory-policy noeviction"
 	}
 	return out
 }
@@ -137,9 +138,12 @@ func checkLatency(ctx context.Context, rdb *redis.Client, _ map[string]string) f
 	}
 	slices.Sort(took)
 	median, worst := took[pings/2], took[pings-1]
-	out := finding{Check: "latency", OK: true, Says: fmt.Sprintf("median %v, worst %v of %d", median.Round(time.Microsecond), worst.Round(time.Microsecond), pings)}
+	out := finding{Check: "latency", OK: true, Says: fmt.Sprintf(
+		"median %v, worst %v of %d", median.Round(time.Microsecond), worst.Round(time.Microsecond), pings,
+	)}
 	if median > 25*time.Millisecond {
-		out.OK, out.Advice = false, "an admission takes a round trip: use a Redis nearer to the processes, or raise Tuning.Horizon to a few round trips"
+		out.OK, out.Advice = false, "an admission takes a round trip: use a Redis nearer to the processes, "+
+			"or raise Tuning.Horizon to a few round trips"
 	}
 	return out
 }
@@ -163,7 +167,8 @@ func checkClock(ctx context.Context, rdb *redis.Client, _ map[string]string) fin
 func checkScripts(ctx context.Context, rdb *redis.Client, _ map[string]string) finding {
 	out := finding{Check: "scripts", OK: true, Says: "Lua runs"}
 	if err := rdb.Eval(ctx, "return 1", []string{"penstock:pool:{doctor}"}).Err(); err != nil {
-		out.OK, out.Says, out.Advice = false, err.Error(), "allow EVAL and EVALSHA: see the README for the ACL (a user that only looks needs neither)"
+		out.OK, out.Says = false, err.Error()
+		out.Advice = "allow EVAL and EVALSHA: see the README for the ACL (a user that only looks needs neither)"
 	}
 	return out
 }
@@ -204,7 +209,9 @@ func checkPool(ctx context.Context, rdb *redis.Client, pool string) []finding {
 	for _, a := range s.Accounts {
 		for _, k := range a.Keys {
 			if k.State == "disabled" || k.State == "trial" {
-				all = append(all, finding{Check: "key", Says: fmt.Sprintf("%s is disabled: %s", k.ID, k.Reason), Advice: "replace it, or penstock enable " + k.ID})
+				all = append(all, finding{
+					Check: "key", Says: fmt.Sprintf("%s is disabled: %s", k.ID, k.Reason), Advice: "replace it, or penstock enable " + k.ID,
+				})
 			}
 		}
 	}

@@ -205,7 +205,8 @@ func writeLimits(w io.Writer, s *status.State) {
 				of = l.Key
 			}
 			limit := fmt.Sprintf("%d %s per %v", l.Rate, l.Metric, time.Duration(l.Period*float64(time.Second)))
-			row(of, strings.TrimSpace(limit+" "+strings.Join(l.Models, ",")), fmt.Sprintf("%.1f%%", 100*l.Share), l.Units, fmt.Sprintf("%.0f%%", 100*l.Pace))
+			limit = strings.TrimSpace(limit + " " + strings.Join(l.Models, ","))
+			row(of, limit, fmt.Sprintf("%.1f%%", 100*l.Share), l.Units, fmt.Sprintf("%.0f%%", 100*l.Pace))
 		}
 	})
 }

@@ -55,7 +55,8 @@ func (b *Breaker) sweep(now time.Time) {
 	}
 }
 
-// Breaker holds the circuits of a process. It keeps those alone whose last result was a failure, for ten times OpenFor. Safe for concurrent use.
+// Breaker holds the circuits of a process. It keeps those alone whose last result was a failure, for ten times OpenFor.
+// It is safe for concurrent use.
 //
 // It is used in place of sony/gobreaker for two reasons. gobreaker doesn't say when an open circuit permits the trial
 // (its pull request 52), and a call waits until then. It also drops the result of a trial that ends in another state than

@@ -51,7 +51,7 @@ func TestWriter_FindsWhatWasFlushed(t *testing.T) {
 			var got, body bytes.Buffer
 			w := New(encoding, func(text []byte) { got.Write(text) })
 			z := compress(&body)
-			want := ""
+			var want strings.Builder
 			for i, event := range events {
 				_, _ = io.WriteString(z, event)
 				if i < len(events)-1 {
@@ -64,8 +64,8 @@ func TestWriter_FindsWhatWasFlushed(t *testing.T) {
 						t.Fatal(encoding, err)
 					}
 				}
-				if want += event; got.String() != want {
-					t.Errorf("%s in pieces of %d: got %d bytes of text after event %d, want %d", encoding, size, got.Len(), i, len(want))
+				if want.WriteString(event); got.String() != want.String() {
+					t.Errorf("%s in pieces of %d: got %d bytes of text after event %d, want %d", encoding, size, got.Len(), i, len(want.String()))
 				}
 			}
 			if err := w.Close(); err != nil {
