@@ -114,8 +114,8 @@ func attempted(ctx context.Context, a caller.Attempt) {
 	if !ok || !a.Retrying {
 		return
 	}
-	switch a.Verdict.Outcome {
-	case caller.Throttled, caller.Overloaded, caller.Transient:
+	switch o := a.Verdict.Outcome; {
+	case o == caller.Throttled, o == caller.Overloaded, o == caller.Transient && a.Status/100 != 2:
 		s.failed(a)
 	}
 }
