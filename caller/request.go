@@ -110,6 +110,9 @@ func bufferOnce(req *http.Request, most int64) (*outgoing, error) {
 	if req.ContentLength <= 0 && !isJSON(req.Header) {
 		return &outgoing{Request: req}, nil
 	}
+	if req.ContentLength > most && !isJSON(req.Header) { // it names no model, and may wait for "100 Continue"
+		return &outgoing{Request: req, prefix: []byte{}, length: req.ContentLength}, nil
+	}
 	body, rest, err := readUpTo(req.Body, req.ContentLength, most)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,18 @@ var gcraOperationsLua string
 
 var gcraScript = newScript("gcra", coreLua, gcraLua, gcraOperationsLua)
 
+// The operations as they are named on the wire: see gcra.lua.
+const (
+	opAllow    = "a"
+	opAtMost   = "m"
+	opReserve  = "r"
+	opRefund   = "g"
+	opCharge   = "d"
+	opObserve  = "o"
+	opStepBack = "s"
+	opReset    = "z"
+)
+
 // GCRALimit is a limit in one operation.
 type GCRALimit struct {
 	// Key is the index of the limit's key among those of the call, from 0.
@@ -70,7 +82,7 @@ func (c *GCRA) limit(l *GCRALimit) {
 // Allow adds count equal calls: each takes all its costs now, or nothing. The result is how many were admitted: the
 // first ones.
 func (c *GCRA) Allow(count int, limits ...GCRALimit) {
-	c.args = append(c.args, "a", count, len(limits))
+	c.args = append(c.args, opAllow, count, len(limits))
 	c.limits(limits)
 	c.results++
 }
@@ -78,7 +90,7 @@ func (c *GCRA) Allow(count int, limits ...GCRALimit) {
 // AtMost adds count equal calls: each takes as much of its cost as fits now. The result is how many units they took
 // together.
 func (c *GCRA) AtMost(count int, limit GCRALimit) {
-	c.args = append(c.args, "m", count, 1)
+	c.args = append(c.args, opAtMost, count, 1)
 	c.limit(&limit)
 	c.results++
 }
@@ -87,7 +99,7 @@ func (c *GCRA) AtMost(count int, limit GCRALimit) {
 // exceed its burst. waits is, for each call, how far away that time may be, in microseconds; without waits, it may be
 // any, and the result is count. With waits, the results are a bit for each call, 32 in a number, lowest first.
 func (c *GCRA) Reserve(count int, waits []int64, limits ...GCRALimit) {
-	c.args = append(c.args, "r", count, len(limits))
+	c.args = append(c.args, opReserve, count, len(limits))
 	c.limits(limits)
 	c.args = append(c.args, len(waits))
 	for _, w := range waits {
@@ -103,7 +115,7 @@ func (c *GCRA) Reserve(count int, waits []int64, limits ...GCRALimit) {
 // GiveBack adds the return of Cost units that were charged before: after is the state of the limit right after that
 // charge. What is returned is at most what can't lead to an excess in any window; the result is how much, in microseconds.
 func (c *GCRA) GiveBack(limit GCRALimit, after GCRAState) {
-	c.args = append(c.args, "g")
+	c.args = append(c.args, opRefund)
 	c.limit(&limit)
 	c.args = append(c.args, after.TAT, after.Given)
 	c.results++
@@ -111,7 +123,7 @@ func (c *GCRA) GiveBack(limit GCRALimit, after GCRAState) {
 
 // Debit adds a charge that is made whatever the state. The result is 1.
 func (c *GCRA) Debit(limit GCRALimit) {
-	c.args = append(c.args, "d")
+	c.args = append(c.args, opCharge)
 	c.limit(&limit)
 	c.results++
 }
@@ -121,7 +133,7 @@ func (c *GCRA) Debit(limit GCRALimit) {
 // lowered.
 func (c *GCRA) Observe(limit GCRALimit, remaining int64, reset time.Duration) {
 	limit.Cost = remaining
-	c.args = append(c.args, "o")
+	c.args = append(c.args, opObserve)
 	c.limit(&limit)
 	c.args = append(c.args, reset.Seconds())
 	c.results++
@@ -131,14 +143,14 @@ func (c *GCRA) Observe(limit GCRALimit, remaining int64, reset time.Duration) {
 // charged then seems to lie further ahead by as much, and is moved back. Of several clients' reports of the same step,
 // one counts. The result is 1 if it had effect.
 func (c *GCRA) SetBack(key int, step time.Duration, seen GCRAState) {
-	c.args = append(c.args, "s", key+1, step.Seconds(), seen.TAT, seen.Given)
+	c.args = append(c.args, opStepBack, key+1, step.Seconds(), seen.TAT, seen.Given)
 	c.results++
 }
 
 // Reset adds the return of everything ever charged. Clients that hold the state before learn of it for remember, at
 // least, that it is over. The result is 1.
 func (c *GCRA) Reset(key int, remember time.Duration) {
-	c.args = append(c.args, "z", key+1, remember.Seconds())
+	c.args = append(c.args, opReset, key+1, remember.Seconds())
 	c.results++
 }
 

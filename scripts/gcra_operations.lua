@@ -44,7 +44,7 @@ local function give_back(i, seconds)
 end
 
 local index, interval, burst, cost, units = {}, {}, {}, {}, {} -- the limits of one operation
-local lost = {}                                                -- by op.r, see reserve
+local lost = {}                                                -- by RESERVE, see reserve
 
 -- read_limits reads n limits with their costs from ARGV, the first at p, and returns the position of the next argument.
 local function read_limits(p, n)
@@ -59,9 +59,12 @@ local function read_limits(p, n)
   return p
 end
 
+-- The operations as they are named on the wire: see gcra.lua.
+local ALLOW, AT_MOST, RESERVE, REFUND, CHARGE, OBSERVE, STEP_BACK, RESET = 'a', 'm', 'r', 'g', 'd', 'o', 's', 'z'
+
 local op = {}
 
-function op.a(p)
+op[ALLOW] = function(p)
   local fit, n = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
   p = read_limits(p + 2, n)
   for j = 1, n do
@@ -87,7 +90,7 @@ function op.a(p)
   return p, fit
 end
 
-function op.m(p)
+op[AT_MOST] = function(p)
   local count = tonumber(ARGV[p])
   p = read_limits(p + 2, 1)
   local take = floor(burst[1] - units[1])
@@ -130,7 +133,7 @@ local function reserve(n, wait)
   return true
 end
 
-function op.r(p)
+op[RESERVE] = function(p)
   local count, n = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
   p = read_limits(p + 2, n)
   local waits = tonumber(ARGV[p])
@@ -173,7 +176,7 @@ end
 -- A charge can be given back up to the least of: what it took; what hasn't drained since; and what keeps the calls charged
 -- after it within the burst, wherever in time they are booked. If nothing was charged after it, the cost may
 -- be that of several charges in a row. The result is the microseconds given back.
-function op.g(p)
+op[REFUND] = function(p)
   p = read_limits(p, 1)
   local i, left = index[1], tonumber(ARGV[p]) - now
   local since = (given[i] - tonumber(ARGV[p + 1])) % TURN
@@ -194,14 +197,14 @@ function op.g(p)
   return p, ceil(seconds * 1000000)
 end
 
-function op.d(p)
+op[CHARGE] = function(p)
   p = read_limits(p, 1)
   ahead[index[1]] = math.min((units[1] + cost[1]) * interval[1], FARTHEST)
   dirty[index[1]] = true
   return p, 1
 end
 
-function op.o(p)
+op[OBSERVE] = function(p)
   p = read_limits(p, 1) -- the cost is what remains
   local reset = tonumber(ARGV[p])
   local a = (burst[1] - cost[1]) * interval[1]
@@ -217,7 +220,7 @@ function op.o(p)
 end
 
 -- What was given back since the state was seen is subtracted, since another client may have reported the same step.
-function op.s(p)
+op[STEP_BACK] = function(p)
   local i, seconds = tonumber(ARGV[p]), tonumber(ARGV[p + 1])
   local tat, since = tonumber(ARGV[p + 2]), (given[i] - tonumber(ARGV[p + 3])) % TURN
   p = p + 4
@@ -232,7 +235,7 @@ function op.s(p)
   return p, 1
 end
 
-function op.z(p)
+op[RESET] = function(p)
   local i = tonumber(ARGV[p])
   hold[i] = tonumber(ARGV[p + 1])
   if absent[i] then
@@ -247,7 +250,7 @@ local out = 2 * keys + 2
 while ARGV[p] do
   local name = ARGV[p]
   local run = op[name]
-  if not captured and (name == 'a' or name == 'm' or name == 'r') then
+  if not captured and (name == ALLOW or name == AT_MOST or name == RESERVE) then
     capture()
   end
   if not run then

@@ -45,7 +45,7 @@ type upstream struct {
 	transport *caller.Transport
 }
 
-func newUpstream(p Pool) *upstream {
+func newUpstream(p Pool, buffer int64) *upstream {
 	u := &upstream{Pool: p}
 	if u.Base == nil {
 		base := caller.NewHTTPTransport(0)
@@ -55,7 +55,7 @@ func newUpstream(p Pool) *upstream {
 	if u.Profile.ErrorBody == nil {
 		u.Profile.ErrorBody = errorBody
 	}
-	u.transport = p.Caller.Transport(u, caller.TransportConfig{})
+	u.transport = p.Caller.Transport(u, caller.TransportConfig{MaxBuffered: buffer})
 	return u
 }
 

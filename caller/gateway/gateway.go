@@ -40,7 +40,7 @@ func New(pools []Pool, cfg Config) (*Gateway, error) {
 		return nil, err
 	}
 	for _, p := range pools {
-		g.pools[p.Name] = newUpstream(p)
+		g.pools[p.Name] = newUpstream(p, cfg.Buffer)
 	}
 	for _, r := range cfg.Routes {
 		if err := r.check(g.pools); err != nil {
