@@ -22,6 +22,9 @@ const maxBody = batch.MaxRecord / 2
 // maxBroken is the number of attempts of a request whose answers break off, stall, or are none.
 const maxBroken = 5
 
+// keyPatience is the time after which a run ends if no key is usable. Nothing can come of going on, and a later run continues.
+const keyPatience = 10 * time.Second
+
 // client sends requests through the pool.
 type client struct {
 	http    *http.Client
@@ -55,7 +58,7 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 		began := time.Now()
 		answer, err := c.send(ctx, req)
 		t, isTrouble := errors.AsType[*trouble](err)
-		if _, refused := errors.AsType[*refusal](err); err == nil || refused {
+		if _, refused := errors.AsType[*refusal](err); err == nil || refused && !isTrouble {
 			c.outage.answered()
 			return answer, err
 		}
@@ -64,14 +67,20 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 			return nil, err
 		}
 		own := !c.outage.failed(began, probe, t)
+		if t.keys && c.outage.lasts() >= min(c.outage.patience, keyPatience) {
+			return nil, fmt.Errorf("%s: %w", t.reason, caller.ErrNoKeys)
+		}
 		switch {
 		case t.broken && t.retried:
 			broken = maxBroken
-		case t.broken:
+		case t.broken, t.keys && own: // other requests are answered, so this one is the cause
 			broken++
 		}
 		if own && first.IsZero() {
 			first = began
+		}
+		if r, refused := errors.AsType[*refusal](err); refused && broken == maxBroken {
+			return nil, r
 		}
 		if broken == maxBroken || own && time.Since(first) >= c.outage.patience {
 			return nil, err

@@ -133,6 +133,16 @@ func (o *outage) released(probe bool) {
 	o.signal()
 }
 
+// lasts returns for how long the provider has been out of reach; 0: it isn't.
+func (o *outage) lasts() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.down {
+		return 0
+	}
+	return time.Since(o.since)
+}
+
 // note describes an outage for the progress. It is empty while the provider answers.
 func (o *outage) note() string {
 	o.mu.Lock()

@@ -21,6 +21,8 @@ type trouble struct {
 	retryAfter time.Duration
 	// broken is set where the provider sent something that isn't an answer. The request itself may be the cause.
 	broken bool
+	// keys is set where no key can serve the request.
+	keys bool
 	// retried is set where the pool has made all its attempts.
 	retried bool
 	err     error
@@ -54,7 +56,7 @@ func troubleOf(ctx context.Context, err error, patience time.Duration) *trouble 
 	case errors.Is(err, caller.ErrNoKeys) && (e.RetryAfter == 0 || e.RetryAfter > patience):
 		return nil
 	case errors.Is(err, caller.ErrNoKeys):
-		t.reason = "every key is out of use"
+		t.reason, t.keys = "every key is out of use", true
 	case errors.Is(err, caller.ErrDeadline):
 		t.reason = "no capacity within the configured timeout"
 	case e.Attempts > 0:
@@ -73,6 +75,8 @@ func (c *client) judge(res *http.Response, answer *response, body []byte) error 
 		return nil
 	case v.Outcome == caller.Throttled, v.Outcome == caller.Overloaded, unreached(status):
 		return busy
+	case v.Outcome == caller.KeyRejected, v.Outcome == caller.OutOfCredit:
+		return &trouble{reason: "every key is rejected: " + why, keys: true, err: &refusal{answer}}
 	case status/100 == 2 && v.Outcome != caller.ClientError:
 		return &trouble{reason: errNotAnswer.Error(), broken: true, err: errNotAnswer}
 	}
