@@ -49,8 +49,8 @@ func newClient(c *caller.Pool, pool *config.Pool, wire http.RoundTripper, o *out
 // do sends one request until it is answered or refused for good, and waits out what passes. A refusal is a *refusal; any
 // other error means that the request has no answer.
 func (c *client) do(ctx context.Context, req request) (*response, error) {
-	var first time.Time // of the request's own trouble
-	for broken := 0; ; {
+	var tries ownTrouble
+	for {
 		probe, err := c.outage.enter(ctx)
 		if err != nil {
 			return nil, err
@@ -66,32 +66,46 @@ func (c *client) do(ctx context.Context, req request) (*response, error) {
 			c.outage.released(probe)
 			return nil, err
 		}
-		own := !c.outage.failed(began, probe, t)
-		if t.keys && c.outage.lasts() >= min(c.outage.patience, keyPatience) {
-			return nil, fmt.Errorf("%s: %w", t.reason, caller.ErrNoKeys)
-		}
-		switch {
-		case t.broken && t.retried:
-			broken = maxBroken
-		case t.broken, t.keys && own: // other requests are answered, so this one is the cause
-			broken++
-		}
-		if own && first.IsZero() {
-			first = began
-		}
-		if r, refused := errors.AsType[*refusal](err); refused && broken == maxBroken {
-			return nil, r
-		}
-		if broken == maxBroken || own && time.Since(first) >= c.outage.patience {
+		if err := c.waitOut(ctx, t, &tries, began, probe); err != nil {
 			return nil, err
 		}
-		if own {
-			pause := max(c.outage.firstPause()<<min(broken, 5), min(t.retryAfter, maxPause))
-			if err := c.outage.sleep(ctx, pause, nil); err != nil {
-				return nil, err
-			}
-		}
 	}
+}
+
+// ownTrouble is what one request met.
+type ownTrouble struct {
+	first  time.Time // when it met trouble although others were answered
+	broken int       // attempts that may have failed because of it
+}
+
+// waitOut waits until a request may be tried again. Its error is why it isn't.
+func (c *client) waitOut(ctx context.Context, t *trouble, its *ownTrouble, began time.Time, probe bool) error {
+	own := !c.outage.failed(began, probe, t)
+	if t.keys && c.outage.lasts() >= min(c.outage.patience, keyPatience) {
+		return fmt.Errorf("%s: %w", t.reason, caller.ErrNoKeys)
+	}
+	switch {
+	case t.broken && t.retried:
+		its.broken = maxBroken
+	case t.broken, t.keys && own: // other requests are answered, so this one is the cause
+		its.broken++
+	}
+	if own && its.first.IsZero() {
+		its.first = began
+	}
+	if its.broken == maxBroken {
+		if r, refused := errors.AsType[*refusal](t.err); refused {
+			return r
+		}
+		return t
+	}
+	if !own {
+		return nil
+	}
+	if time.Since(its.first) >= c.outage.patience {
+		return t
+	}
+	return c.outage.sleep(ctx, max(c.outage.firstPause()<<min(its.broken, 5), min(t.retryAfter, maxPause)), nil)
 }
 
 // send makes one attempt: it sends the request through the pool and reads the whole answer.
