@@ -82,8 +82,8 @@ func (e *Error) status() (status int, code string) {
 	return http.StatusBadGateway, "no_answer"
 }
 
-// errorBody returns an error in the JSON shape that most providers use.
-func errorBody(_ int, code, message string) []byte {
+// ErrorBody returns an error in the JSON shape that most providers use. It is the default of Profile.ErrorBody.
+func ErrorBody(_ int, code, message string) []byte {
 	type detail struct {
 		Message string `json:"message"`
 		Type    string `json:"type"`

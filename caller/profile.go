@@ -66,7 +66,7 @@ func (p Profile) withDefaults() Profile {
 		p.Judge = JudgeStatus
 	}
 	if p.ErrorBody == nil {
-		p.ErrorBody = errorBody
+		p.ErrorBody = ErrorBody
 	}
 	if p.Idempotent == nil {
 		p.Idempotent = IsIdempotent

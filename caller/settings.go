@@ -45,8 +45,7 @@ type settings struct {
 	readsRequests bool // the profile reads the bodies of requests
 	judgesBodies  bool // the profile reads the bodies of successes
 
-	all       []Limit         // the limits of all accounts, then those of each
-	owners    []string        // of each limit, the account; empty: all
+	owners    []string        // of each limit in Limits, which has those of all accounts and then those of each; empty: all
 	ownLimits bool            // an account has limits of its own
 	limitIDs  map[string]bool // of the limits; see limitID
 }
@@ -123,6 +122,7 @@ func (p *settings) checkPool() error {
 // addLimits checks the limits, those of accounts after those of all, and computes their parameters.
 func (p *settings) addLimits() error {
 	var errs []error
+	var all []Limit
 	seen := map[string]bool{}
 	add := func(l Limit, account, at string) {
 		l = l.withDefaults()
@@ -143,7 +143,7 @@ func (p *settings) addLimits() error {
 			metric = len(p.metrics)
 			p.metrics = append(p.metrics, l.Metric)
 		}
-		p.all, p.owners = append(p.all, l), append(p.owners, account)
+		all, p.owners = append(all, l), append(p.owners, account)
 		p.params, p.index = append(p.params, params), append(p.index, metric)
 	}
 	for i, l := range p.Limits {
@@ -154,7 +154,8 @@ func (p *settings) addLimits() error {
 			add(l, p.Accounts[i].ID, fmt.Sprintf("Limits[%d] of account %q", j, p.Accounts[i].ID))
 		}
 	}
-	p.Limits, p.ownLimits = p.all, len(p.all) > len(p.Limits)
+	p.ownLimits = len(all) > len(p.Limits)
+	p.Limits = all
 	p.limitIDs = seen
 	return errors.Join(errs...)
 }

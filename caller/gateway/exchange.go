@@ -53,7 +53,7 @@ func newUpstream(p Pool, buffer int64) *upstream {
 		u.Base = base
 	}
 	if u.Profile.ErrorBody == nil {
-		u.Profile.ErrorBody = errorBody
+		u.Profile.ErrorBody = caller.ErrorBody
 	}
 	u.transport = p.Caller.Transport(u, caller.TransportConfig{MaxBuffered: buffer})
 	return u

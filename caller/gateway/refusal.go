@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -125,20 +124,4 @@ func reason(e *caller.Error) (status int, code string) {
 		return http.StatusServiceUnavailable, "unavailable"
 	}
 	return http.StatusBadGateway, "no_answer"
-}
-
-// errorBody is an error in the shape that most providers use.
-func errorBody(_ int, code, message string) []byte {
-	type detail struct {
-		Message string `json:"message"`
-		Type    string `json:"type"`
-		Code    string `json:"code"`
-	}
-	body, err := json.Marshal(struct {
-		Error detail `json:"error"`
-	}{detail{message, "penstock_error", code}})
-	if err != nil { // strings can always be encoded
-		return nil
-	}
-	return body
 }

@@ -86,7 +86,7 @@ func readFile(file string, src []byte, lookup func(string) (string, bool)) (*set
 		s.pools = append(s.pools, pool)
 	}
 	if len(s.pools) == 0 {
-		return nil, errors.New(file + ": has no pool; see gateway.yaml in examples/gateway")
+		return nil, errors.New(file + ": has no pool; write each as an item of pools, on lines of its own, as in examples/gateway/gateway.yaml")
 	}
 	return s, s.readOwn(file, strings.Join(ours, "\n"), lookup)
 }

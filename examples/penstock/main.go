@@ -30,6 +30,7 @@ import (
 	"syscall"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/redis/go-redis/v9"
 )
 
 // Exit codes.
@@ -40,6 +41,7 @@ const (
 )
 
 func main() {
+	redis.SetLogger(quiet{}) // a failure is in the command's own message
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -181,3 +183,8 @@ func printJSON(w io.Writer, v any) error {
 
 // printLine writes a value as one line of JSON.
 func printLine(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) }
+
+// quiet is a logger of go-redis that writes nothing.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
