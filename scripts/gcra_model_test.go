@@ -16,6 +16,9 @@ type gcraStored struct {
 	expires float64 // seconds since 2017
 }
 
+// gcraRest is what the script takes for the rounding of given when it lowers a TAT, in seconds.
+const gcraRest = 2e-6
+
 // gcraRun is one execution.
 type gcraRun struct {
 	now    float64
@@ -161,7 +164,10 @@ func (r *gcraRun) giveBack(l GCRALimit, after GCRAState) int64 {
 func (r *gcraRun) lower(key int, seconds float64) {
 	r.hold[key] = max(r.hold[key], r.ahead[key])
 	r.given[key] = (r.given[key] + int64(math.Ceil(seconds*1e6))) % GCRATurn
-	r.ahead[key] = max(r.ahead[key]-seconds, 0)
+	r.ahead[key] -= seconds
+	if r.ahead[key] < gcraRest {
+		r.ahead[key] = 0
+	}
 	r.dirty[key] = true
 }
 

@@ -14,11 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A provider with three keys of 200 requests per 4 s each, of whose responses 2 % are 503.
+// A provider with three keys of 200 requests per 4 s each, of whose responses 2 % are 503. The jitter is that of four
+// processes under the race detector on two cores.
 const (
 	busySettings = "latency: {min: 20ms, max: 80ms}\nfailures: {overloaded: 0.02}"
 	busyLimits   = "limits: [{metric: requests, limit: 200, per: 4s}]"
-	busyPool     = "limits:\n  - {metric: requests, rate: 200, period: 4s}\n"
+	busyPool     = "limits:\n  - {metric: requests, rate: 200, period: 4s}\ntuning: {arrival_jitter: 250ms}\n"
 )
 
 // A run uses the whole quota, and gets no 429.
