@@ -16,6 +16,7 @@ type waiter struct {
 	afterSeq   int64         // a report with a higher number includes this waiter
 	queued     bool
 	prev, next *waiter
+	lease      *Lease       // while the waiter is in a grantedList
 	ready      chan outcome // of one element; it is sent after the waiter was removed from the queue
 }
 
@@ -98,5 +99,31 @@ func (q *queue) drop(refuse func(*waiter) error) {
 			}
 			w = next
 		}
+	}
+}
+
+// grantedList holds waiters that have their lease, in the order of the grants, until the semaphore's mutex is released: to
+// wake a goroutine takes longer than all that is done under the mutex.
+type grantedList struct {
+	first, last *waiter
+}
+
+func (g *grantedList) add(w *waiter, l *Lease) {
+	w.lease = l
+	if g.first == nil {
+		g.first = w
+	} else {
+		g.last.next = w
+	}
+	g.last = w
+}
+
+// send wakes the waiters. Each may be in use for another request as soon as it was sent its lease.
+func (g *grantedList) send() {
+	for w := g.first; w != nil; {
+		next, l := w.next, w.lease
+		w.next, w.lease = nil, nil
+		w.ready <- outcome{lease: l}
+		w = next
 	}
 }

@@ -45,6 +45,7 @@ type Semaphore struct {
 	watchesIdle bool              // the loop has set its timer for idle permits and needs no signal
 	degraded    []context.Context // of requests decided by the outage policy that the hook doesn't know of
 	queue       queue
+	granted     grantedList
 	leases      leaseList
 	session     session
 	stats       Stats
@@ -107,12 +108,13 @@ func (s *Semaphore) grant(w *waiter, now time.Time) *Lease {
 	return l
 }
 
-// serve grants free permits in the queue's order, and signals the loop if permits have to be returned. The mutex is held.
+// serve grants free permits in the queue's order, and signals the loop if permits have to be returned. The mutex is held;
+// unlock sends the leases.
 func (s *Semaphore) serve(now time.Time) {
 	w := s.queue.head()
 	for w != nil && s.canGrant(w) {
 		s.queue.remove(w)
-		w.ready <- outcome{lease: s.grant(w, now)}
+		s.granted.add(w, s.grant(w, now))
 		w = s.queue.head()
 	}
 	idle := w == nil && s.session.alloc > s.session.used
@@ -212,11 +214,13 @@ func (s *Semaphore) recordLost(n int, cause error) {
 	}
 }
 
-// unlock releases the mutex, and then calls the hook for requests that the outage policy has decided.
+// unlock releases the mutex, then wakes the waiters that were granted, and calls the hook for requests that the outage policy
+// has decided.
 func (s *Semaphore) unlock() {
-	requests, err := s.degraded, s.session.err
-	s.degraded = nil
+	requests, err, granted := s.degraded, s.session.err, s.granted
+	s.degraded, s.granted = nil, grantedList{}
 	s.mu.Unlock()
+	granted.send()
 	if h := s.cfg.Hooks.Degraded; h != nil {
 		for _, ctx := range requests {
 			h(ctx, s.cfg.Outage, err)
