@@ -62,10 +62,6 @@ func (o *options) check() error {
 	switch {
 	case o.all && o.kind != "":
 		return errors.New("-all and -kind are both given: use one of them")
-	case o.soak != 0 && (o.all || o.kind != "" || o.servers != single):
-		return errors.New("-soak is given with -all, -kind or other -servers: it is a run of its own, on a single Redis")
-	case o.soak != 0 && o.soak < shortestSoak:
-		return fmt.Errorf("-soak is %v: use at least %v", o.soak, shortestSoak)
 	case o.duration < 6*time.Second:
 		return fmt.Errorf("-duration is %v: use at least 6s, which has a fault and calm before and after", o.duration)
 	case o.workers < 1 || o.workers > 16:
@@ -87,7 +83,7 @@ func (o *options) check() error {
 		}
 	}
 	_, err := o.kinds()
-	return err
+	return errors.Join(err, o.checkSoak())
 }
 
 // kinds returns the kinds that -kind names; those that fit -servers where it names none or all.

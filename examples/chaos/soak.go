@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -37,6 +38,18 @@ func soakLoad(l load, duration time.Duration) load {
 	}
 	l.SampleEvery = duration / soakSamples
 	return l
+}
+
+func (o *options) checkSoak() error {
+	switch {
+	case o.soak == 0:
+		return nil
+	case o.all || o.kind != "" || o.servers != single:
+		return errors.New("-soak is given with -all, -kind or other -servers: it is a run of its own, on a single Redis")
+	case o.soak < shortestSoak:
+		return fmt.Errorf("-soak is %v: use at least %v", o.soak, shortestSoak)
+	}
+	return nil
 }
 
 // soakPlan returns a run in which Redis is killed twice.
@@ -121,9 +134,10 @@ func (d *driver) judgeSoak(r *result) {
 		"calls repeated after a whole answer, without a reason": r.Doubled, "permits still taken at the end": r.PermitsLeft,
 		"workers ended early": r.EndedEarly,
 	} {
-		r.breaks(n > 0, "%d %s", n, what)
+		r.breaksf(n > 0, "%d %s", n, what)
 	}
-	r.breaks(s.ThrottledShare > soakThrottled, "429s: %.2f %% of the attempts, at most %.2f %% are sound", 100*s.ThrottledShare, 100*soakThrottled)
+	r.breaksf(s.ThrottledShare > soakThrottled, "429s: %.2f %% of the attempts, at most %.2f %% are sound",
+		100*s.ThrottledShare, 100*soakThrottled)
 	for _, w := range d.fleet.workers {
 		d.judgeGrowth(r, w)
 	}
@@ -141,13 +155,13 @@ func (d *driver) judgeGrowth(r *result, w *worker) {
 	if first || goroutines[1]-goroutines[0] > r.Soak.Goroutines[1]-r.Soak.Goroutines[0] {
 		r.Soak.Goroutines = goroutines
 	}
-	r.breaks(heap[1] > soakGrowth*heap[0]+soakMoreMB, "worker %s: its heap grew from %.1f to %.1f MB", w.task.Name, heap[0], heap[1])
-	r.breaks(goroutines[1] > soakGrowth*goroutines[0]+soakMoreGoroutines,
+	r.breaksf(heap[1] > soakGrowth*heap[0]+soakMoreMB, "worker %s: its heap grew from %.1f to %.1f MB", w.task.Name, heap[0], heap[1])
+	r.breaksf(goroutines[1] > soakGrowth*goroutines[0]+soakMoreGoroutines,
 		"worker %s: its goroutines grew from %.0f to %.0f", w.task.Name, goroutines[0], goroutines[1])
 }
 
-// breaks adds a line to the defects if something broke.
-func (r *result) breaks(broke bool, format string, args ...any) {
+// breaksf adds a line to the defects if something broke.
+func (r *result) breaksf(broke bool, format string, args ...any) {
 	if broke {
 		r.Defects = append(r.Defects, fmt.Sprintf(format, args...))
 	}

@@ -161,7 +161,8 @@ func (j *job) inputs() iter.Seq2[string, error] {
 
 // bulk makes one bulk call.
 func (j *job) bulk(ctx context.Context, id string) (ledger.Answer, error) {
-	ctx, cancel := context.WithTimeout(caller.WithOptions(ctx, caller.Options{Priority: caller.PriorityLow}), cmp.Or(j.task.Load.CallTimeout, bulkTimeout))
+	ctx = caller.WithOptions(ctx, caller.Options{Priority: caller.PriorityLow})
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(j.task.Load.CallTimeout, bulkTimeout))
 	defer cancel()
 	return j.client.ask(ctx, id)
 }
