@@ -60,6 +60,9 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 // still in flight then end with ErrLeaseLost before Redis gives their permits to other processes.
 func (c *Pool) Close(ctx context.Context) error {
 	c.beginEnd()
+	if hook := c.settings.Hooks.Closed; hook != nil {
+		defer hook(context.WithoutCancel(ctx), c)
+	}
 	c.summaries.end(ctx)
 	if err := c.admission.Close(ctx); err != nil {
 		return &Error{Pool: c.settings.Name, Err: err}
