@@ -32,6 +32,9 @@ var poolCounterLua string
 //go:embed pool_block.lua
 var poolBlockLua string
 
+//go:embed pool_limits.lua
+var poolLimitsLua string
+
 //go:embed pool_report.lua
 var poolReportLua string
 
@@ -52,7 +55,7 @@ var poolWriteLua string
 
 var poolScript = newScript("pool",
 	coreLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua, poolCounterLua, poolBlockLua,
-	poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
+	poolLimitsLua, poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }

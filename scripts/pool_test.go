@@ -43,15 +43,16 @@ func (d *dice) roll(n int) int {
 // poolRun is a random history of calls of three sessions on one pool.
 type poolRun struct {
 	*dice
-	now  int64
-	seq  int64
-	cfg  PoolConfig
-	held map[string][]int
-	seen map[string]StateVersion // of each session's last reply
+	now    int64
+	seq    int64
+	cfg    PoolConfig
+	held   map[string][]int
+	seen   map[string]StateVersion // of each session's last reply
+	limits map[string]int64        // version that each session follows
 }
 
 func newPoolRun(data []byte) *poolRun {
-	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}, seen: map[string]StateVersion{}}
+	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}, seen: map[string]StateVersion{}, limits: map[string]int64{}}
 	r.cfg = PoolConfig{
 		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
 		Strategy:    []Strategy{LeastLoaded, RoundRobin, FirstAvailable}[r.roll(3)],
@@ -212,7 +213,27 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 		}
 		c.Demands = append(c.Demands, d)
 	}
+	if follow := r.followLimits(cfg.Session); follow != nil {
+		c.Reports = append(follow, c.Reports...)
+	}
 	return &cfg, c
+}
+
+// followLimits is the report of the limits that a session follows, or now and then of others.
+func (r *poolRun) followLimits(session string) []PoolReport {
+	version, text := r.limits[session], ""
+	switch r.roll(24) {
+	case 0:
+		version, text = version+int64(r.roll(3)), fmt.Sprint("limits ", r.roll(2))
+	case 1:
+		version = max(0, version-1)
+	case 2:
+		text = fmt.Sprint("limits ", r.roll(2))
+	}
+	if version == 0 {
+		return nil
+	}
+	return []PoolReport{{Kind: FollowLimits, Units: version, Text: text}}
 }
 
 func (r *poolRun) report() PoolReport {
@@ -292,6 +313,11 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 		cfg, c := r.next()
 		want, wantErr := m.admit(cfg, c)
 		got, err := Admit(t.Context(), rdb, pool, c)
+		if rule, ok := errors.AsType[*LimitsError](err); ok {
+			if want, ok := errors.AsType[*LimitsError](wantErr); ok && *want == *rule {
+				r.limits[cfg.Session], err = rule.Version, wantErr
+			}
+		}
 		if !errors.Is(err, wantErr) || errors.Is(err, ErrLostAll) != errors.Is(wantErr, ErrLostAll) || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v\ncall %+v\n got %+v, %v\nwant %+v, %v\n%v\n%+v", *cfg, *c, got, err, want, wantErr, rdb.HGetAll(t.Context(), PoolKey(pool)).Val(), *m)
 		}
@@ -299,6 +325,7 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 			continue
 		}
 		r.seen[cfg.Session] = got.Version
+		r.limits[cfg.Session] = m.limits.Version
 		for _, g := range got.Grants {
 			if cfg.permitsLimited() {
 				r.held[cfg.Session][r.accountOf(g.Target)]++
@@ -343,6 +370,9 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string, wa
 		for account, n := range s.held {
 			taken[account] += n
 		}
+	}
+	if m.limits.Version > 0 {
+		want["l"] = math.Inf(1)
 	}
 	fields := rdb.HGetAll(t.Context(), PoolKey(pool)).Val()
 	for name, until := range want {
