@@ -19,8 +19,15 @@ import (
 //
 //	the error has a method Verdict() Verdict    that verdict
 //	a *StatusError, as from CheckResponse       the Profile's verdict on the response
+//	it has an HTTP status from 400 to 599       the Profile's verdict on a response of that status
+//	it has a gRPC status                        likewise, by google.rpc.Code
 //	a failure of the network                    Transient
 //	anything else                               ClientError
+//
+// An HTTP status is what a method StatusCode() int, HTTPStatusCode() int or HTTPCode() int returns: errors of AWS SDK v2
+// (smithy-go), of Google's clients (gax-go), of slack-go and of go-kit have one. A gRPC status is what GRPCStatus() returns;
+// a RetryInfo in its details counts as Retry-After. Errors whose status is a field, such as those of openai-go and of Azure's
+// SDK, need a Verdict method or CheckResponse on their response.
 //
 // An error marked by retry.Permanent isn't tried again. f must be safe to repeat, unless Options.Idempotency is
 // IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns; if it returns

@@ -142,7 +142,7 @@ type Attempt struct {
 	Verdict  Verdict
 	Latency  time.Duration // from sending to the end of the response's headers
 	Err      error         // nil for a response of any status
-	Status   int           // HTTP status; 0: there is no response, or the status isn't known
+	Status   int           // HTTP status, or that of a gRPC status by google.rpc.Code; 0: not known
 	Retrying bool          // another attempt follows
 }
 

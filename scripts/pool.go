@@ -14,6 +14,9 @@ var coreLua string
 //go:embed pool.lua
 var poolLua string
 
+//go:embed pool_single.lua
+var poolSingleLua string
+
 //go:embed pool_field.lua
 var poolFieldLua string
 
@@ -54,8 +57,9 @@ var poolScanLua string
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua, poolCounterLua, poolBlockLua,
-	poolLimitsLua, poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
+	coreLua, poolSingleLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua,
+	poolCounterLua, poolBlockLua, poolLimitsLua,
+	poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
