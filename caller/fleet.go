@@ -36,6 +36,8 @@ type Replica struct {
 	// Drifted says that its configuration is another one than that of most processes. Differences name what differs.
 	Drifted     bool
 	Differences []string
+	// LimitsVersion is the version of the limits that it followed at its last report; 0: those that it is configured with.
+	LimitsVersion int64
 	// RedisError is why the last call to Redis failed; empty: it succeeded.
 	RedisError string
 }

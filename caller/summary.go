@@ -38,6 +38,7 @@ type summary struct {
 	Used     []summaryUse   `json:"used,omitempty"` // in the last minute
 	Slots    []history.Slot `json:"slots,omitempty"`
 	Failure  string         `json:"failure,omitempty"`
+	Limits   int64          `json:"limits,omitempty"` // version that the process follows
 
 	name   string
 	age    time.Duration
@@ -62,6 +63,7 @@ type summaryUse struct {
 func (s *summary) replica() Replica {
 	r := Replica{
 		Name: s.name, Seen: s.age, Uptime: time.Duration(s.At-s.Started) * time.Millisecond, InFlight: s.InFlight, RedisError: s.Failure,
+		LimitsVersion: s.Limits,
 	}
 	for _, w := range s.Waiting {
 		r.Waiting = append(r.Waiting, Waiting{
@@ -155,7 +157,7 @@ func (c *Pool) write(ctx context.Context, s *summary, now time.Time) {
 // summary returns what this process did lately.
 func (c *Pool) summary(now time.Time) *summary {
 	its := c.admission.Stats()
-	s := &summary{InFlight: its.InFlight, Slots: c.stats.history.Read(now)}
+	s := &summary{InFlight: its.InFlight, Limits: its.LimitsVersion, Slots: c.stats.history.Read(now)}
 	if since := c.stats.since.Load(); since != nil {
 		s.Started = since.UnixMilli()
 	}
