@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -54,11 +55,12 @@ func (a *Alert) title() string {
 
 // identity returns what tells an alert from the others of a pool.
 func identity(rule Rule, labels map[string]string) string {
-	id := string(rule)
+	var id strings.Builder
+	id.WriteString(string(rule))
 	for _, name := range slices.Sorted(maps.Keys(labels)) {
-		id += "\x00" + name + "\x00" + labels[name]
+		id.WriteString("\x00" + name + "\x00" + labels[name])
 	}
-	return id
+	return id.String()
 }
 
 // notification is what a receiver gets at a time.
@@ -82,9 +84,9 @@ func (n *notification) status() string {
 
 // text returns the alerts as lines of text.
 func (n *notification) text() string {
-	var text string
+	var text strings.Builder
 	for i := range n.alerts {
-		text += n.alerts[i].title() + "\n"
+		text.WriteString(n.alerts[i].title() + "\n")
 	}
-	return text + n.url
+	return text.String() + n.url
 }

@@ -63,8 +63,8 @@ const (
 	maxWindow = 5 * time.Minute
 )
 
-// completed returns the Config with its defaults, or an error that says everything that is wrong with it.
-func (c Config) completed() (Config, error) {
+// fill sets the defaults.
+func (c *Config) fill() {
 	if c.Window == 0 {
 		c.Window = time.Minute
 	}
@@ -80,12 +80,18 @@ func (c Config) completed() (Config, error) {
 	if c.Client == nil {
 		c.Client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
+}
+
+// completed returns the Config with its defaults, or an error that says everything that is wrong with it.
+func (c Config) completed() (Config, error) {
+	c.fill()
 	var errs []error
 	if len(c.Receivers) == 0 {
 		errs = append(errs, errors.New("Receivers is empty: give at least one"))
 	}
 	if c.Window < minWindow || c.Window > maxWindow {
-		errs = append(errs, fmt.Errorf("Window is %v: use %v to %v, as processes report in intervals of %v", c.Window, minWindow, maxWindow, minWindow))
+		errs = append(errs, fmt.Errorf("Window is %v: use %v to %v, as the history's intervals are of %v",
+			c.Window, minWindow, maxWindow, minWindow))
 	}
 	if !(c.FailureRate > 0 && c.FailureRate < 1) {
 		errs = append(errs, fmt.Errorf("FailureRate is %v: use a share between 0 and 1", c.FailureRate))

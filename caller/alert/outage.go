@@ -2,6 +2,7 @@ package alert
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -72,11 +73,4 @@ func (a *Alerter) notifyOutage(ctx context.Context, end bool) {
 	}
 }
 
-func (a *Alerter) muted(rule Rule) bool {
-	for _, m := range a.cfg.Mute {
-		if m == rule {
-			return true
-		}
-	}
-	return false
-}
+func (a *Alerter) muted(rule Rule) bool { return slices.Contains(a.cfg.Mute, rule) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/caller"
@@ -126,16 +127,14 @@ func encoded(url string, v any) (*message, error) {
 	return &message{url, body}, nil
 }
 
-// busy is a code by which a receiver refuses a message for now.
+// answered returns the error of a code in an answer; nil: success. By the codes of busy a receiver refuses a message for now.
 func answered(code int, text string, busy ...int) error {
 	if code == 0 {
 		return nil
 	}
 	err := &refusal{status: http.StatusOK, code: code, text: text}
-	for _, b := range busy {
-		if code == b {
-			return retry.After(err, time.Second)
-		}
+	if slices.Contains(busy, code) {
+		return retry.After(err, time.Second)
 	}
 	return retry.Permanent(err)
 }

@@ -65,7 +65,8 @@ func (a *Alerter) send(ctx context.Context, r *Receiver, n *notification) error 
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("receiver %q: %s", r.Name, a.cfg.clean(err.Error())) //nolint:errorlint // what it wraps may show a URL
+		// Without what it wraps, which may show a URL.
+		return fmt.Errorf("receiver %q: %s", r.Name, a.cfg.clean(err.Error()))
 	}
 	return nil
 }
