@@ -135,7 +135,7 @@ func waiting(c *Config, f *caller.Fleet) reading {
 		rule: Waiting, severity: Warning, calm: calm,
 		summary: fmt.Sprintf("%d calls wait for admission, one for %v (for %s)",
 			calls, longest.Longest.Round(time.Second), waitsFor(longest.For)),
-		fires:   longest.Longest > c.MaxWait, clears: longest.Longest <= c.MaxWait/2,
+		fires: longest.Longest > c.MaxWait, clears: longest.Longest <= c.MaxWait/2,
 	}
 }
 
