@@ -50,6 +50,8 @@ type Waiting struct {
 	For string
 	// Until is the time from the report until it is tried again. 0: when a permit is released, or Redis answers.
 	Until time.Duration
+	// Longest is for how long the first of these calls had waited at the time of the report.
+	Longest time.Duration
 }
 
 // LimitUsage is how far a limit was used in the last minute.

@@ -49,7 +49,8 @@ type summaryWait struct {
 	Priority int    `json:"priority"`
 	Calls    int    `json:"calls"`
 	For      string `json:"for,omitempty"`
-	Until    int64  `json:"until,omitempty"` // from now, in milliseconds
+	Until    int64  `json:"until,omitempty"`   // from now, in milliseconds
+	Longest  int64  `json:"longest,omitempty"` // milliseconds
 }
 
 type summaryUse struct {
@@ -68,6 +69,7 @@ func (s *summary) replica() Replica {
 	for _, w := range s.Waiting {
 		r.Waiting = append(r.Waiting, Waiting{
 			Priority: Priority(w.Priority), Calls: w.Calls, For: w.For, Until: time.Duration(w.Until) * time.Millisecond,
+			Longest: time.Duration(w.Longest) * time.Millisecond,
 		})
 	}
 	return r
@@ -166,7 +168,9 @@ func (c *Pool) summary(now time.Time) *summary {
 	}
 	for i, w := range slices.Backward(its.Waits[:]) {
 		if w.Calls > 0 {
-			out := summaryWait{Priority: i + int(PriorityLow), Calls: w.Calls, For: c.settings.waitName(w.Constraint)}
+			out := summaryWait{
+				Priority: i + int(PriorityLow), Calls: w.Calls, For: c.settings.waitName(w.Constraint), Longest: now.Sub(w.Since).Milliseconds(),
+			}
 			if !w.Until.IsZero() {
 				out.Until = max(1, w.Until.Sub(now).Milliseconds())
 			}
