@@ -32,17 +32,24 @@ type own struct {
 		Pool   string   `yaml:"pool"`
 	} `yaml:"routes"`
 	Clients []ownClient `yaml:"clients"`
+	Prices  []struct {
+		Models []string `yaml:"models"`
+		Input  float64  `yaml:"input"`
+		Output float64  `yaml:"output"`
+	} `yaml:"prices"`
 	Gateway struct {
 		Buffer     int64         `yaml:"buffer"`
 		MaxBody    int64         `yaml:"max_body"`
 		MaxWait    time.Duration `yaml:"max_wait"`
 		ClientIdle time.Duration `yaml:"client_idle"`
 		MinRate    int64         `yaml:"min_rate"`
+		Name       string        `yaml:"name"`
+		KeepDays   int           `yaml:"keep_days"`
 	} `yaml:"gateway"`
 }
 
 // sections are the names of the fields of own.
-var sections = map[string]bool{"routes": true, "clients": true, "gateway": true}
+var sections = map[string]bool{"routes": true, "clients": true, "prices": true, "gateway": true}
 
 var (
 	topField = regexp.MustCompile(`^([a-z_]+):`)
@@ -128,6 +135,10 @@ func (s *settings) readOwn(file, src string, lookup func(string) (string, bool))
 	c := &s.gateway
 	c.Buffer, c.MaxBody, c.MinRate = o.Gateway.Buffer, o.Gateway.MaxBody, o.Gateway.MinRate
 	c.MaxWait, c.ClientIdle = o.Gateway.MaxWait, o.Gateway.ClientIdle
+	c.Name, c.KeepDays = o.Gateway.Name, o.Gateway.KeepDays
+	for _, p := range o.Prices {
+		c.Prices = append(c.Prices, gateway.Price{Models: p.Models, Input: p.Input, Output: p.Output})
+	}
 	for _, r := range o.Routes {
 		c.Routes = append(c.Routes, gateway.Route{Path: r.Path, Strip: r.Strip, Models: r.Models, Pool: cmp.Or(r.Pool, s.pools[0].Caller.Name)})
 	}
@@ -153,7 +164,7 @@ func describe(err error) string {
 		})
 		return fmt.Sprintf("line %d, column %d: %s", at.Line, at.Column, msg)
 	}
-	return "not valid YAML in routes, clients or gateway"
+	return "not valid YAML in routes, clients, prices or gateway"
 }
 
 // ownClient is a client in the file. Its tokens stand there as hashes, or come from the environment or a file.
@@ -165,12 +176,21 @@ type ownClient struct {
 	Priority   string   `yaml:"priority"`
 	Models     []string `yaml:"models"`
 	MaxWaiting int      `yaml:"max_waiting"`
+	PerMinute  ownCaps  `yaml:"per_minute"`
+	PerDay     ownCaps  `yaml:"per_day"`
+}
+
+// ownCaps are a client's caps in the file.
+type ownCaps struct {
+	Requests     int64 `yaml:"requests"`
+	Tokens       int64 `yaml:"tokens"`
+	Microdollars int64 `yaml:"microdollars"`
 }
 
 var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
 func (o *ownClient) read(lookup func(string) (string, bool)) (gateway.Client, error) {
-	c := gateway.Client{Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting}
+	c := gateway.Client{Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting, PerMinute: gateway.Caps(o.PerMinute), PerDay: gateway.Caps(o.PerDay)}
 	var tokens []string
 	if o.Token != "" {
 		m := variable.FindStringSubmatch(o.Token)

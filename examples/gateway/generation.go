@@ -37,6 +37,7 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 	}()
 	var pools []gateway.Pool
 	for _, p := range s.pools {
+		p.Caller.Hooks = caller.JoinHooks(p.Caller.Hooks, gateway.Hooks())
 		pool, err := caller.New(rdb, p.Caller)
 		if err != nil {
 			return nil, err
@@ -53,6 +54,7 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 		})
 	}
 	cfg := s.gateway
+	cfg.Redis = rdb
 	if log != nil {
 		cfg.Ended = func(e gateway.Event) {
 			log.Info("request", "client", e.Client, "pool", e.Pool, "model", e.Model, "key", e.Key, "method", e.Method, "path", e.Path,
@@ -99,6 +101,9 @@ func (g *generation) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	var errs []error
+	if g.handler != nil {
+		errs = append(errs, g.handler.Close(ctx))
+	}
 	for _, p := range g.pools {
 		errs = append(errs, p.Close(ctx))
 	}
