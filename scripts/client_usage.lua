@@ -139,7 +139,7 @@ end
 
 -- Old fields are dropped with the first call of a day.
 local gone = {}
-if redis.call('HGET', KEYS[1], 'swept') ~= tostring(day) then
+if redis.call('HGET', KEYS[1], 'swept') ~= string.format('%.0f', day) then
   for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
     local of_day = tonumber(string.match(field, '^u:(%d+):'))
     if string.sub(field, 1, 2) == 'c:' or string.sub(field, 1, 2) == 'p:' then

@@ -107,7 +107,7 @@ func (x *exchange) charge(r *http.Request) *refusal {
 		}
 	}
 	t, err := g.ledger.charge(r.Context(), c, units)
-	if over, ok := errors.AsType[*overCap](err); ok {
+	if over, ok := errors.AsType[*overCapError](err); ok {
 		return &refusal{
 			status: http.StatusTooManyRequests, code: "client_cap", retryAfter: max(over.left, time.Second),
 			text: fmt.Sprintf("the client's cap of %d %s is used up: wait until its window ends", c.caps[over.cap], capNames[over.cap]),

@@ -28,13 +28,13 @@ const (
 	otherModels = "other"
 )
 
-// overCap is the error of a charge that a cap refuses.
-type overCap struct {
+// overCapError is the error of a charge that a cap refuses.
+type overCapError struct {
 	cap  int           // index of capNames
 	left time.Duration // until its window ends
 }
 
-func (e *overCap) Error() string { return fmt.Sprintf("the cap of %s is used up", capNames[e.cap]) }
+func (e *overCapError) Error() string { return fmt.Sprintf("the cap of %s is used up", capNames[e.cap]) }
 
 // errLedgerClosed: the gateway is closed.
 var errLedgerClosed = errors.New("the gateway is closed")

@@ -156,7 +156,7 @@ func (l *ledger) answer(p *pendingCharge, reply *scripts.ClientReply, i int, sen
 		if result.Cap() >= 3 {
 			left = reply.DayLeft
 		}
-		p.reply <- chargeReply{err: &overCap{result.Cap(), left}}
+		p.reply <- chargeReply{err: &overCapError{result.Cap(), left}}
 		return
 	}
 	t := ticket{minute: reply.Minute, day: reply.Day, units: p.charge.Units}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,9 +71,7 @@ func readFile(file string, src []byte, lookup func(string) (string, bool)) (*set
 		case sections[section]:
 			lines[0] = line
 		case section == "pools":
-			if !topField.MatchString(line) {
-				lines[2] = line
-			}
+			lines[2] = line
 		default:
 			lines[1] = line
 		}
@@ -81,7 +80,10 @@ func readFile(file string, src []byte, lookup func(string) (string, bool)) (*set
 	s := new(settings)
 	sources := [][]string{rest}
 	if blank(rest) {
-		sources = items(pools)
+		var err error
+		if sources, err = poolSources(file, pools); err != nil {
+			return nil, err
+		}
 	} else if !blank(pools) {
 		return nil, errors.New(file + ": has both pools and the fields of one pool; move these into an item of pools")
 	}
@@ -105,6 +107,46 @@ func blank(lines []string) bool {
 		}
 	}
 	return true
+}
+
+// poolSources returns the lines of each pool. A list in flow style, such as [{name: a, …}], has no lines of its own for each
+// item, so its items are written anew.
+func poolSources(file string, lines []string) ([][]string, error) {
+	head, body := slices.Clone(lines), slices.Clone(lines)
+	for i, line := range lines {
+		if m := topField.FindString(line); m != "" {
+			body[i] = ""
+			if blank([]string{line[len(m):]}) && !strings.HasPrefix(firstText(lines[i+1:]), "[") {
+				return items(body), nil
+			}
+			break
+		}
+	}
+	var o struct {
+		Pools []yaml.MapSlice `yaml:"pools"`
+	}
+	if err := yaml.Unmarshal([]byte(strings.Join(head, "\n")), &o); err != nil {
+		return nil, fmt.Errorf("%s: %s", file, describe(err))
+	}
+	var all [][]string
+	for _, pool := range o.Pools {
+		text, err := yaml.Marshal(pool)
+		if err != nil {
+			return nil, fmt.Errorf("%s: pools: not valid YAML", file)
+		}
+		all = append(all, strings.Split(string(text), "\n"))
+	}
+	return all, nil
+}
+
+// firstText returns the first line that is neither blank nor a comment.
+func firstText(lines []string) string {
+	for _, line := range lines {
+		if !blank([]string{line}) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }
 
 // items returns the lines of each item of a list of mappings, with the others empty and without the dash.
@@ -190,7 +232,10 @@ type ownCaps struct {
 var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
 func (o *ownClient) read(lookup func(string) (string, bool)) (gateway.Client, error) {
-	c := gateway.Client{Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting, PerMinute: gateway.Caps(o.PerMinute), PerDay: gateway.Caps(o.PerDay)}
+	c := gateway.Client{
+		Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting,
+		PerMinute: gateway.Caps(o.PerMinute), PerDay: gateway.Caps(o.PerDay),
+	}
 	var tokens []string
 	if o.Token != "" {
 		m := variable.FindStringSubmatch(o.Token)

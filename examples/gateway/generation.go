@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/gateway"
+	"github.com/penstock/penstock/caller/status"
 )
 
 // generation is what one reading of the configuration made: pools, and the handler over them.
@@ -21,6 +22,7 @@ type generation struct {
 	pools   map[string]*caller.Pool
 	bases   []*http.Transport
 	handler *gateway.Gateway
+	status  map[string]http.Handler // by pool
 
 	mu      sync.Mutex
 	serving int
@@ -61,8 +63,30 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 				"status", e.Status, "refused", e.Refused, "attempts", e.Attempts, "waited", e.Waited, "took", e.Took)
 		}
 	}
-	g.handler, err = gateway.New(pools, cfg)
-	return g, err
+	if g.handler, err = gateway.New(pools, cfg); err != nil {
+		return g, err
+	}
+	g.status = map[string]http.Handler{}
+	for name, pool := range g.pools {
+		g.status[name] = status.Handler(pool, status.ShowClients(g.clients))
+	}
+	return g, nil
+}
+
+// clients returns what the clients used today.
+func (g *generation) clients(ctx context.Context) ([]status.Client, error) {
+	usage, err := g.handler.Usage(ctx)
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	var all []status.Client
+	for _, u := range usage {
+		if u.Day.Equal(today) {
+			all = append(all, status.Client{
+				Name: u.Client, Model: u.Model, Requests: u.Requests, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens,
+				Dollars: float64(u.Microdollars) / 1e6,
+			})
+		}
+	}
+	return all, err
 }
 
 // enter counts a request in. It reports false if the generation is retired.

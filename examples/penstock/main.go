@@ -9,6 +9,7 @@
 //	penstock enable   … KEY                                 puts it back
 //	penstock pause    … [-reason TEXT] [ACCOUNT]            takes an account, or all of them, out of use
 //	penstock resume   … [ACCOUNT]                           puts it, or all of them, back
+//	penstock clients  -redis redis://… [-gateway NAME]      what each client of a gateway used, by day and model
 //	penstock doctor   -redis redis://… [-pool NAME]         checks Redis and the processes' configuration
 //
 // In place of -redis and -pool, -url takes the address of a status page (see package status), and -token its token.
@@ -51,6 +52,7 @@ func main() {
 // flags are a command's options.
 type flags struct {
 	redis, pool, url, token, reason string
+	gateway                         string
 	json                            bool
 	names                           []string // of keys or accounts
 }
@@ -114,6 +116,13 @@ func command(ctx context.Context, args []string, out, errs io.Writer) error {
 		}
 		return doctor(ctx, f, out)
 	}
+	if args[0] == "clients" {
+		f, err := parse(args[0], "", false, args[1:], errs)
+		if err != nil {
+			return err
+		}
+		return showClients(ctx, f, out)
+	}
 	for _, c := range commands {
 		if c.name != args[0] {
 			continue
@@ -142,6 +151,7 @@ func parse(name, names string, optional bool, args []string, errs io.Writer) (*f
 	set.StringVar(&f.url, "url", "", "`URL` of a status page, in place of -redis and -pool")
 	set.StringVar(&f.token, "token", os.Getenv("PENSTOCK_TOKEN"), "the status page's token for changes (default: $PENSTOCK_TOKEN)")
 	set.StringVar(&f.reason, "reason", "an operator's command", "why, for `people`")
+	set.StringVar(&f.gateway, "gateway", "gateway", "`name` of the gateway, for clients")
 	set.BoolVar(&f.json, "json", false, "print JSON")
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -170,6 +180,7 @@ func usage(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-8s %-10s %s\n", c.name, arg, c.does)
 	}
+	fmt.Fprintf(w, "  %-8s %-10s %s\n", "clients", "", "shows what each client of a gateway used, by day and model")
 	fmt.Fprintf(w, "  %-8s %-10s %s\n", "doctor", "", "checks Redis and the processes' configuration")
 	fmt.Fprintln(w, "penstock COMMAND -h shows the options.")
 }
