@@ -34,7 +34,9 @@ type overCapError struct {
 	left time.Duration // until its window ends
 }
 
-func (e *overCapError) Error() string { return fmt.Sprintf("the cap of %s is used up", capNames[e.cap]) }
+func (e *overCapError) Error() string {
+	return fmt.Sprintf("the cap of %s is used up", capNames[e.cap])
+}
 
 // errLedgerClosed: the gateway is closed.
 var errLedgerClosed = errors.New("the gateway is closed")
