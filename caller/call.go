@@ -19,8 +19,15 @@ import (
 //
 //	the error has a method Verdict() Verdict    that verdict
 //	a *StatusError, as from CheckResponse       the Profile's verdict on the response
+//	it has an HTTP status from 400 to 599       the Profile's verdict on a response of that status
+//	it has a gRPC status                        likewise, by google.rpc.Code
 //	a failure of the network                    Transient
 //	anything else                               ClientError
+//
+// An HTTP status is what a method StatusCode() int, HTTPStatusCode() int or HTTPCode() int returns: errors of AWS SDK v2
+// (smithy-go), of Google's clients (gax-go), of slack-go and of go-kit have one. A gRPC status is what GRPCStatus() returns;
+// a RetryInfo in its details counts as Retry-After. Errors whose status is a field, such as those of openai-go and of Azure's
+// SDK, need a Verdict method or CheckResponse on their response.
 //
 // An error marked by retry.Permanent isn't tried again. f must be safe to repeat, unless Options.Idempotency is
 // IdempotencyNo. f must obey its context and must not keep the grant. The permit is released when f returns; if it returns
@@ -91,6 +98,7 @@ type call[T any] struct {
 	took       time.Duration   // the last attempt's admission
 	waitedFor  Waits           // the parts of took
 	waited     atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
+	neverFits  error           // why a shadow would refuse the call; nil: it may fit
 	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
 	replayable bool            // the request can be sent more than once
 }
@@ -118,11 +126,7 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	if err := k.opts.check(); err != nil {
 		return none, &Error{Pool: c.settings.Name, Err: &optionsError{err}}
 	}
-	units, err := c.settings.units(cost, k.opts.Model)
-	if err != nil {
-		return none, err
-	}
-	tooSmall, err := c.settings.tooSmall(units, k.opts.Model, c.keyring.accounts())
+	units, tooSmall, err := k.units(cost)
 	if err != nil {
 		return none, err
 	}
@@ -162,6 +166,20 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		err = k.failure(err)
 	}
 	return value, err
+}
+
+// units returns what the call takes of each metric, and the accounts whose limits it can never meet. If it meets those of no
+// account, that is an error, or the reason for which a shadow would refuse the call.
+func (k *call[T]) units(cost Cost) (units []int64, tooSmall []string, err error) {
+	s := k.pool.settings
+	units, err = s.units(cost, k.opts.Model)
+	if err == nil {
+		tooSmall, err = s.tooSmall(units, k.opts.Model, k.pool.keyring.accounts())
+	}
+	if s.Shadow && errors.Is(err, ErrNeverFits) {
+		k.neverFits, tooSmall, err = err, nil, nil
+	}
+	return units, tooSmall, err
 }
 
 // needs returns how long such calls took of late; 0: not known.

@@ -104,6 +104,7 @@ type Refusal struct {
 	Cost       int64         // the call's, in units of that metric
 	RetryAfter time.Duration // until a retry can help; 0: not known
 	Err        error         // the *Error
+	Shadow     bool          // the call went on: see Config.Shadow. Attempts counts this one
 }
 
 // Admission is the grant of a key to a call.
@@ -115,6 +116,7 @@ type Admission struct {
 	Attempt   int           // from 1
 	Waited    time.Duration // from the request for admission to the send time
 	WaitedFor Waits         // the parts of Waited
+	Shadow    bool          // the call was sent before, and didn't wait: see Config.Shadow
 }
 
 // Waits is for how long a call waited for each thing. The four durations add up to the whole wait.
@@ -144,7 +146,7 @@ type Attempt struct {
 	Verdict  Verdict
 	Latency  time.Duration // from sending to the end of the response's headers
 	Err      error         // nil for a response of any status
-	Status   int           // HTTP status; 0: there is no response, or the status isn't known
+	Status   int           // HTTP status, or that of a gRPC status by google.rpc.Code; 0: not known
 	Retrying bool          // another attempt follows
 	// Method and Host are those of the request that Transport sent; the host has its port unless that is 443. Empty for Do.
 	Method, Host string

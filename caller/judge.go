@@ -74,21 +74,35 @@ func (c *Pool) judgeError(ctx context.Context, err error) Verdict {
 	if s, ok := errors.AsType[*StatusError](err); ok {
 		return c.judge(s.response(), s.Body)
 	}
-	if reason := cancelCause(ctx); errors.Is(reason, ErrLeaseLost) {
-		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}
-	} else if reason != nil {
-		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: timedOut}
+	status := errorStatusOf(err)
+	if status != nil && !status.ownEnd {
+		return c.judge(status.response, status.body)
 	}
-	if errors.Is(context.Cause(ctx), hedge.ErrLost) {
-		return Verdict{Outcome: Canceled, Reason: hedgeLost}
+	if v, ended := judgeEnd(ctx); ended {
+		return v
 	}
-	if over(ctx) {
-		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}
+	if status != nil {
+		return c.judge(status.response, status.body)
 	}
 	if retry.Network(err) || retry.Retryable(err) {
 		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "network"}
 	}
 	return Verdict{Outcome: ClientError}
+}
+
+// judgeEnd returns the meaning of an attempt whose context has ended. ended is false if it hasn't.
+func judgeEnd(ctx context.Context) (v Verdict, ended bool) {
+	switch reason := cancelCause(ctx); {
+	case errors.Is(reason, ErrLeaseLost):
+		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: "lease lost"}, true
+	case reason != nil:
+		return Verdict{Outcome: Transient, Scope: ScopeProvider, Reason: timedOut}, true
+	case errors.Is(context.Cause(ctx), hedge.ErrLost):
+		return Verdict{Outcome: Canceled, Reason: hedgeLost}, true
+	case over(ctx):
+		return Verdict{Outcome: Canceled, Reason: "the call's context ended"}, true
+	}
+	return v, false
 }
 
 // concurrencyPattern finds the words for calls in flight in the error of a limit.
@@ -162,6 +176,9 @@ func status(value any, err error) int {
 	}
 	if s, ok := errors.AsType[*StatusError](err); ok {
 		return s.StatusCode
+	}
+	if s := errorStatusOf(err); s != nil {
+		return s.response.StatusCode
 	}
 	return 0
 }

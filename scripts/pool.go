@@ -14,6 +14,9 @@ var coreLua string
 //go:embed pool.lua
 var poolLua string
 
+//go:embed pool_single.lua
+var poolSingleLua string
+
 //go:embed pool_field.lua
 var poolFieldLua string
 
@@ -51,7 +54,8 @@ var poolScanLua string
 var poolWriteLua string
 
 var poolScript = newScript("pool",
-	coreLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua, poolCounterLua, poolBlockLua,
+	coreLua, poolSingleLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua,
+	poolCounterLua, poolBlockLua,
 	poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.

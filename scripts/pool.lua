@@ -2,7 +2,7 @@
 -- call touches and takes a permit, all or nothing. One run serves many calls of one process, and takes in what it
 -- reports.
 --
--- The script is core.lua, semaphore_adaptive.lua, this file, pool_field.lua, pool_target.lua, pool_state.lua,
+-- The script is core.lua, pool_single.lua, semaphore_adaptive.lua, this file, pool_field.lua, pool_target.lua, pool_state.lua,
 -- pool_session.lua, pool_counter.lua, pool_block.lua, pool_report.lua, pool_permit.lua, pool_evaluate.lua,
 -- pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
 --
@@ -153,7 +153,7 @@ end
 
 call.session, call.ttl, call.horizon, call.strategy = ARGV[1], ARGV[2] + 0, ARGV[3] + 0, ARGV[4]
 call.account_list, call.permits_limited = ARGV[6], ARGV[6] ~= ''
-call.wall, call.seq = server_now(ARGV[8]), ARGV[10] + 0
+call.wall, call.seq = wall, ARGV[10] + 0
 if ARGV[9] + 0 > 0 and call.wall > ARGV[9] / 1000000 then
   return { err = 'LATE the call reached Redis after its deadline' }
 end

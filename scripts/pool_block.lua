@@ -186,7 +186,6 @@ lazily(blocking, function()
     local k = table.remove(target.trials)
     local names_on_trial = { blocking.key_blocks(targets.key_names(target)[k]) }
     if target.trial then
-      target.trials = {}
       for _, name in ipairs(target.blocks) do
         names_on_trial[#names_on_trial + 1] = name
       end
@@ -197,7 +196,13 @@ lazily(blocking, function()
         blocking.write_block(name, state.now + blocking.PROBATION, 'test', reason, length)
       end
     end
-    target.closed = #target.usable + #target.trials == 0
+    for i = 1, #groups do
+      for _, other in pairs(groups[i].targets) do
+        if other.usable then -- it may be on trial with the same block
+          blocking.find_usable(other)
+        end
+      end
+    end
     return -k
   end
 end)

@@ -13,6 +13,9 @@ hash.PIECE = 1000 -- elements in one command: Lua's stack holds 8,000
 
 hash.key = KEYS[1]
 hash.field, hash.wanted, hash.n_wanted = {}, {}, 0
+for i = 1, #known_names do
+  hash.field[known_names[i]] = known_values[i]
+end
 
 -- want adds a field to those that fetch reads.
 function hash.want(name)

@@ -75,15 +75,19 @@ func (c *modelCall) openTarget(group, account, at int, key string, keys []PoolKe
 
 // modelLimits returns the limits that an account has in a group: its own in place of those of all accounts.
 func modelLimits(cfg *PoolConfig, group int, account string) []int {
-	own := map[string]bool{}
+	key := func(i int) string { return string(cfg.Limits[i].Scope) + cfg.Limits[i].Name }
+	own := map[string]int{}
 	for _, i := range cfg.ModelGroups[group].Limits {
-		if l := cfg.Limits[i]; l.Account == account {
-			own[string(l.Scope)+l.Name] = true
+		if cfg.Limits[i].Account == account {
+			own[key(i)] = i
 		}
 	}
 	var limits []int
 	for _, i := range cfg.ModelGroups[group].Limits {
-		if l := cfg.Limits[i]; l.Account == account || l.Account == "" && !own[string(l.Scope)+l.Name] {
+		if its, ok := own[key(i)]; ok {
+			i = its
+		}
+		if a := cfg.Limits[i].Account; (a == account || a == "") && !slices.Contains(limits, i) {
 			limits = append(limits, i)
 		}
 	}
@@ -135,15 +139,21 @@ func (c *modelCall) nextKey(l *modelTarget) (key int, trial bool) {
 		return l.keys[(l.next-1)%len(l.keys)], false
 	}
 	key = l.trials[len(l.trials)-1]
-	l.trials = l.trials[:len(l.trials)-1]
 	names := []string{KeyBlock(l.keyNames[key])}
 	if l.trial {
-		l.trials = nil
 		names = append(names, l.blocks...)
 	}
 	for _, name := range slices.Compact(names) {
 		if b, trial := c.block(name); trial {
 			c.blocks[name] = modelBlock{c.now + 60, true, b.reason}
+		}
+	}
+	for _, targets := range c.targets {
+		for _, other := range targets {
+			if other.opened {
+				other.opened, other.trial, other.keys, other.trials, other.off, other.back = false, false, nil, nil, true, math.Inf(1)
+				c.openKeys(other)
+			}
 		}
 	}
 	return key, true

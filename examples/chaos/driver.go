@@ -39,10 +39,8 @@ type result struct {
 	Elapsed float64        `json:"elapsed_s"`
 	Faults  map[string]int `json:"faults"` // that happened, by kind
 	*ledger.Verdict
+	Soak *soak `json:"soak,omitempty"`
 }
-
-// stopBound is how long workers may take for the calls that they have begun when they are stopped.
-const stopBound = bulkTimeout + 15*time.Second
 
 // perform makes one run.
 func perform(ctx context.Context, o options, p plan) (*result, error) {
@@ -136,6 +134,9 @@ func (d *driver) judge(name string) *result {
 	}
 	for _, f := range d.faults {
 		r.Faults[f.Kind]++
+	}
+	if d.opts.soak > 0 {
+		d.judgeSoak(r)
 	}
 	return r
 }

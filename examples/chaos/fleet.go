@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -24,10 +25,11 @@ type fleet struct {
 
 // worker is one worker process, over all its lives.
 type worker struct {
-	task  task
-	child *redistest.Child
-	kills []time.Duration
-	early string
+	task    task
+	child   *redistest.Child
+	kills   []time.Duration
+	early   string
+	samples []sample
 }
 
 // startFleet starts the workers and returns when all of them are ready.
@@ -101,7 +103,8 @@ func (f *fleet) stop() {
 			w.child.Send("stop")
 		}
 	}
-	late := time.After(stopBound)
+	bound := f.stopBound()
+	late := time.After(bound)
 	for _, w := range f.workers {
 		if w.early != "" {
 			continue
@@ -112,11 +115,16 @@ func (f *fleet) stop() {
 				w.early = "did not end well: " + reason(w.child)
 			}
 		case <-late:
-			w.early = fmt.Sprintf("did not end within %v of being stopped", stopBound)
+			w.early = fmt.Sprintf("did not end within %v of being stopped", bound)
 			w.child.Kill9()
 			late = time.After(0) // the others have had the same time
 		}
 	}
+}
+
+// stopBound is how long workers may take for the calls that they have begun when they are stopped.
+func (f *fleet) stopBound() time.Duration {
+	return cmp.Or(f.workers[0].task.Load.CallTimeout, bulkTimeout) + 15*time.Second
 }
 
 // reason is how a child ended.
@@ -138,7 +146,7 @@ func (f *fleet) collect(run *ledger.Run) {
 		var end ending
 		if text, err := os.ReadFile(w.task.Files + ".end"); err == nil && json.Unmarshal(text, &end) == nil {
 			out.Taken = max(out.Taken, end.Taken)
-			out.Goroutines, out.MemoryMB = end.Goroutines, end.MemoryMB
+			out.Goroutines, out.MemoryMB, w.samples = end.Goroutines, end.MemoryMB, end.Samples
 		}
 		out.Taken = max(out.Taken, bulkSeen(w.task.Name, run.Attempts))
 		run.Workers = append(run.Workers, out)

@@ -9,6 +9,7 @@ import (
 	"github.com/penstock/penstock/examples/internal/ledger"
 	"github.com/penstock/penstock/examples/internal/recorder"
 	"github.com/penstock/penstock/internal/apisim"
+	"github.com/penstock/penstock/retry"
 )
 
 // load is what the provider allows and how the pool is set up. Requests and permits both bind: an account's permits
@@ -23,6 +24,11 @@ type load struct {
 	LatencyMax     time.Duration
 	SessionTTL     time.Duration
 	AttemptTimeout time.Duration
+	CallTimeout    time.Duration   // of each call; 0: bulkTimeout or urgentTimeout
+	Attempts       int             // of each call at most; 0: the pool's default
+	Whole          bool            // answers are read within the attempt
+	Failures       apisim.Failures // that calls meet
+	SampleEvery    time.Duration   // between two samples of a worker's memory; 0: none is taken
 }
 
 var defaultLoad = load{
@@ -40,7 +46,7 @@ func secret(keyID string) string { return "sk-sim-" + keyID }
 
 // provider is the configuration of the simulated provider.
 func (l *load) provider() apisim.Config {
-	cfg := apisim.Config{Latency: apisim.Latency{Min: l.LatencyMin, Max: l.LatencyMax}}
+	cfg := apisim.Config{Latency: apisim.Latency{Min: l.LatencyMin, Max: l.LatencyMax}, Failures: l.Failures}
 	for n := range l.Accounts {
 		a := apisim.Account{ID: account(n), Concurrency: l.Concurrency, Limits: []apisim.Limit{
 			{Metric: apisim.Requests, Limit: l.Requests, Per: l.Period}, {Metric: apisim.Tokens, Limit: l.Tokens, Per: l.Period},
@@ -56,11 +62,12 @@ func (l *load) provider() apisim.Config {
 // pool is the configuration of the pool, of which the driver and every worker are members.
 func (l *load) pool(name, session string) caller.Config {
 	cfg := caller.Config{
-		Name: name, Profile: profile.OpenAI(), Concurrency: l.Concurrency, AttemptTimeout: l.AttemptTimeout,
+		Name: name, Profile: profile.OpenAI(), Concurrency: l.Concurrency, AttemptTimeout: l.AttemptTimeout, Whole: l.Whole,
 		Limits: []caller.Limit{
 			{Metric: caller.Requests, Rate: l.Requests, Period: l.Period}, {Metric: caller.Tokens, Rate: l.Tokens, Period: l.Period},
 		},
 		Tuning: caller.Tuning{SessionTTL: l.SessionTTL, SessionName: session},
+		Retry:  retry.Policy{Attempts: l.Attempts},
 	}
 	for n := range l.Accounts {
 		for _, id := range keyIDs(n) {

@@ -4,6 +4,7 @@
 //	go run ./examples/chaos -kind all -duration 15s   every kind, each in a run of its own
 //	go run ./examples/chaos -seed 7 -duration 60s     faults of all kinds, drawn by the seed
 //	go run ./examples/chaos -all                      both: every kind for 30 s, and 20 seeds for 60 s; 45 minutes
+//	go run ./examples/chaos -soak 30m                 every failure of the provider at 2 % each, and two deaths of Redis
 //	go run ./examples/chaos -h                        all flags and kinds
 //
 // The driver is this process. It starts redis-server (one, or Sentinel's, or a cluster's), the provider, and the workers,

@@ -15,6 +15,7 @@ import (
 type options struct {
 	kind     string
 	all      bool
+	soak     time.Duration
 	seed     uint64
 	duration time.Duration
 	workers  int
@@ -31,6 +32,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	fs.SetOutput(io.Discard) // the caller shows errors
 	fs.StringVar(&o.kind, "kind", "", "`kinds` of fault, with commas, each in a run of its own; \"all\" (default: one run that mixes all)")
 	fs.BoolVar(&o.all, "all", false, "every kind alone, then 20 mixed runs of twice the duration, with the seed and the next ones")
+	fs.DurationVar(&o.soak, "soak", 0, "how long to run with every failure of the provider at 2 % each and two deaths of Redis, at least 10s")
 	fs.Uint64Var(&o.seed, "seed", 1, "`number` that decides when which faults happen")
 	fs.DurationVar(&o.duration, "duration", 30*time.Second, "how long each run works, at least 6s")
 	fs.IntVar(&o.workers, "workers", 4, "`number` of worker processes, 1 to 16")
@@ -49,6 +51,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	}
 	if *latency != 0 {
 		o.load.LatencyMin, o.load.LatencyMax = *latency*3/4, *latency*5/4
+	}
+	if o.soak > 0 {
+		o.load = soakLoad(o.load, o.soak)
 	}
 	return o, o.check()
 }
@@ -78,7 +83,7 @@ func (o *options) check() error {
 		}
 	}
 	_, err := o.kinds()
-	return err
+	return errors.Join(err, o.checkSoak())
 }
 
 // kinds returns the kinds that -kind names; those that fit -servers where it names none or all.
@@ -119,6 +124,9 @@ const mixedRuns = 20
 
 // plans returns the runs to make: one that mixes all kinds, one for each kind, or with -all both.
 func (o *options) plans() []plan {
+	if o.soak > 0 {
+		return []plan{o.soakPlan()}
+	}
 	chosen, _ := o.kinds() // has been checked
 	var plans []plan
 	if o.kind != "" || o.all {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,6 +42,7 @@ type ending struct {
 	Taken      int // bulk calls begun or found done
 	Goroutines int // beyond those at the beginning
 	MemoryMB   float64
+	Samples    []sample
 }
 
 const (
@@ -96,6 +98,7 @@ func serveWorker(in io.Reader, out io.Writer) error {
 		close(j.stop)
 	}()
 	fmt.Fprintln(out, "ready")
+	samples := startSampler(j.task.Load.SampleEvery)
 	work := j.run()
 
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
@@ -103,7 +106,7 @@ func serveWorker(in io.Reader, out io.Writer) error {
 	closing := pool.Close(ctx)
 	_ = rdb.Close()
 	wire.CloseIdleConnections()
-	return errors.Join(work, closing, j.out.Close(), j.failed.Close(), j.end(before))
+	return errors.Join(work, closing, j.out.Close(), j.failed.Close(), j.end(before, samples.end()))
 }
 
 // open opens the files and learns what earlier lives have done.
@@ -158,7 +161,8 @@ func (j *job) inputs() iter.Seq2[string, error] {
 
 // bulk makes one bulk call.
 func (j *job) bulk(ctx context.Context, id string) (ledger.Answer, error) {
-	ctx, cancel := context.WithTimeout(caller.WithOptions(ctx, caller.Options{Priority: caller.PriorityLow}), bulkTimeout)
+	ctx = caller.WithOptions(ctx, caller.Options{Priority: caller.PriorityLow})
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(j.task.Load.CallTimeout, bulkTimeout))
 	defer cancel()
 	return j.client.ask(ctx, id)
 }
@@ -199,7 +203,7 @@ func (j *job) urgent() {
 		}
 		calls.Go(func() {
 			ctx := caller.WithOptions(context.Background(), caller.Options{Priority: caller.PriorityHigh})
-			ctx, cancel := context.WithTimeout(ctx, urgentTimeout)
+			ctx, cancel := context.WithTimeout(ctx, cmp.Or(j.task.Load.CallTimeout, urgentTimeout))
 			defer cancel()
 			id := ledger.UrgentID(j.task.Name, j.task.Life, n)
 			if _, err := j.client.ask(ctx, id); err != nil {
@@ -210,14 +214,14 @@ func (j *job) urgent() {
 }
 
 // end writes the ending. Goroutines that are about to end have a while.
-func (j *job) end(before int) error {
+func (j *job) end(before int, samples []sample) error {
 	for deadline := time.Now().Add(2 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	e := ending{Taken: j.taken, Goroutines: runtime.NumGoroutine() - before, MemoryMB: float64(m.HeapInuse) / (1 << 20)}
+	e := ending{Taken: j.taken, Goroutines: runtime.NumGoroutine() - before, MemoryMB: float64(m.HeapInuse) / (1 << 20), Samples: samples}
 	text, err := json.Marshal(e)
 	if err != nil {
 		return err

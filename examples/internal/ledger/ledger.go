@@ -106,7 +106,7 @@ type Verdict struct {
 	Offered      map[string]float64  `json:"offered"`       // most in any window, as a share of the limit
 	InFlight     float64             `json:"in_flight"`     // most at any time, as a share of the concurrency
 	Throttled    map[string]int      `json:"throttled"`     // 429s by reason, without tolerated ones
-	Tolerated    int                 `json:"tolerated_429"` // of a storm, another client, or a lack of credit
+	Tolerated    int                 `json:"tolerated_429"` // of a storm, an injected failure, another client, or a lack of credit
 	PermitsLeft  int                 `json:"permits_left"`
 	Goroutines   int                 `json:"goroutines_left"` // of the worst worker
 	MemoryMB     float64             `json:"memory_mb"`       // of the worst worker

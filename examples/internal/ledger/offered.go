@@ -72,7 +72,7 @@ func (v *Verdict) judgeThrottled(run *Run) {
 	for _, a := range run.Attempts {
 		switch {
 		case a.Reason == "":
-		case a.Reason == "storm", a.Reason == "insufficient_quota", excused(run.Faults, a):
+		case a.Reason == "storm", a.Reason == "busy", a.Reason == "insufficient_quota", excused(run.Faults, a):
 			v.Tolerated++
 		default:
 			v.Throttled[a.Reason]++

@@ -98,6 +98,8 @@ func (a *reply) reason() string {
 		return "storm"
 	case strings.Contains(text, "insufficient_quota"):
 		return "insufficient_quota"
+	case strings.Contains(text, "rate_limited"):
+		return "busy"
 	case strings.Contains(text, "in flight"):
 		return "concurrency"
 	case strings.Contains(text, " on tokens"):

@@ -31,7 +31,7 @@ type Attempt struct {
 	Begin   time.Duration // arrival, since the recorder's origin
 	End     time.Duration // end of the time in flight; 0 while in flight
 	Status  int           // of the answer; 0: none was sent
-	Reason  string        // of a 429: requests, tokens, concurrency, insufficient_quota or storm
+	Reason  string        // of a 429: requests, tokens, concurrency, insufficient_quota, busy or storm
 	Whole   bool          // a completion was sent as a whole
 	Broken  bool          // the answer was cut, or did not come, by a fault; a repetition has a reason
 }
