@@ -95,6 +95,9 @@ func (p *settings) checkPool() error {
 	if p.Name == "" {
 		errs = append(errs, errors.New("Name is empty: name the quota that the processes share"))
 	}
+	if p.RampUp < 0 {
+		errs = append(errs, fmt.Errorf("RampUp is %v: use more than 0, or 0 for the whole pace at once", p.RampUp))
+	}
 	if p.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("Concurrency is %d: use the provider's limit, or 0 for none", p.Concurrency))
 	}
@@ -204,7 +207,7 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 	cfg := admission.Config{
 		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: p.accountsOf(p.Keys),
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
-		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
+		RampUp: p.RampUp, ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
 		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer,
 	}
 	if a := p.Adaptive; a != nil {

@@ -56,6 +56,8 @@
 --               'slow', limit (1..L), owner, factor, recovery, quiet
 --                                                               slower by the factor, unless it became so within the
 --                                                               last quiet seconds; whole again after recovery
+--               'ramp', seconds       all limits but counts run at a share of their rates that grows from a tenth to the whole within
+--                                     so many seconds of the pool's first start. Before all other reports
 --               'unless', seq        the reports that follow, up to the next 'unless', take effect unless a call of the
 --                                    session with this seq or a higher one ran; 0: they always do
 --          G, then G × number of equal calls, model group (1..F), microseconds ahead that they may be booked, target that they

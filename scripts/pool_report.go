@@ -22,6 +22,9 @@ const (
 	// calls in flight at a time), Units (permits to begin with if Redis has no number; 0: as PoolConfig says).
 	AdaptPermits
 	CalmBlock // A cooldown that is over isn't repeated: the next one doesn't grow from it. Block.
+	// RampUp: in this call, all limits but counts run at a share of their rates that grows from a tenth to the whole within For
+	// of the pool's first start. It stands before all other reports. For.
+	RampUp
 )
 
 // PoolReport is what a process learned about a block, a counter or an account.

@@ -37,6 +37,7 @@ type Controller struct {
 	lease      *lease // nil: permits can't be lost
 	outbox     outbox
 	recovery   recovery
+	ramp       ramp
 	blocked    blocked
 	waitTotals waitTotals
 	draining   bool
@@ -76,10 +77,10 @@ func newController(ex exchanger, cfg Config) *Controller {
 		cancel:          cancel,
 		queue:           queue{aging: cfg.Aging},
 		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
-		permits:         permits{limited: cfg.limitsPermits()},
-		blocked:         blocked{constraint: scripts.ConstraintNone},
-		batchLimit:      maxBatch,
-		waitsFor:        unknownConstraints(),
+		permits:         permits{limited: cfg.limitsPermits()}, ramp: ramp{over: cfg.RampUp},
+		blocked:    blocked{constraint: scripts.ConstraintNone},
+		batchLimit: maxBatch,
+		waitsFor:   unknownConstraints(),
 	}
 	c.startListener = sync.OnceFunc(func() {
 		c.listenerDone = make(chan struct{})

@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -67,6 +68,9 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	x.call = &scripts.PoolCall{
 		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, holds),
 		Reports: append(x.delivery.encode(t, now, c.cfg.SessionTTL), c.drainSamples(now)...),
+	}
+	if r, ok := c.ramp.report(now); ok {
+		x.call.Reports = slices.Insert(x.call.Reports, 0, r)
 	}
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {
 		x.call.Deadline = deadline
