@@ -3,7 +3,6 @@ package admission
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -65,13 +64,15 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	c.seq++
 	x := &exchange{topology: t, batch: c.queue.head(c.batchLimit, t, c.cfg.Horizon, now), delivery: c.outbox.drain(c.seq, now)}
 	holds := c.permits.limited && c.permits.inFlight > 0
+	reports := c.followLimits(&x.delivery)
+	if r, ok := c.ramp.report(now); ok {
+		reports = append(reports, r)
+	}
 	x.call = &scripts.PoolCall{
 		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, holds),
-		Reports: append(x.delivery.encode(t, now, c.cfg.SessionTTL), c.drainSamples(now)...),
+		Reports: append(reports, x.delivery.encode(t, now, c.cfg.SessionTTL)...),
 	}
-	if r, ok := c.ramp.report(now); ok {
-		x.call.Reports = slices.Insert(x.call.Reports, 0, r)
-	}
+	x.call.Reports = append(x.call.Reports, c.drainSamples(now)...)
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {
 		x.call.Deadline = deadline
 	}
