@@ -33,6 +33,9 @@ type Config struct {
 	// the number of requests that the provider would take (x-ratelimit-remaining), else at Adaptive.Initial. Defaults to
 	// nil: the limit is Concurrency.
 	Adaptive *concurrency.Adaptive
+	// Tenants share the pool inside the service (see Tenant). All processes need the same ones. Defaults to none: calls are
+	// served by priority and arrival alone.
+	Tenants []Tenant
 	// Profile says what the provider's requests and responses mean. Defaults to the HTTP standard: bearer tokens, status
 	// codes and Retry-After.
 	Profile Profile

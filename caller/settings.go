@@ -48,6 +48,7 @@ type settings struct {
 	owners    []string        // of each limit in Limits, which has those of all accounts and then those of each; empty: all
 	ownLimits bool            // an account has limits of its own
 	limitIDs  map[string]bool // of the limits; see limitID
+	tenants   []admission.Tenant
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -82,7 +83,9 @@ func newSettings(cfg Config) (*settings, error) {
 	}
 	p.Profile = cfg.Profile.withDefaults()
 	adaptive := p.checkAdaptive()
-	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
+	tenants, unfair := checkTenants(cfg.Tenants)
+	p.tenants = tenants
+	err := errors.Join(p.checkPool(), adaptive, unfair, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}
@@ -205,7 +208,7 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: p.accountsOf(p.Keys),
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
-		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer,
+		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer, Tenants: p.tenants,
 	}
 	if a := p.Adaptive; a != nil {
 		cfg.Adaptive = &admission.Adaptive{

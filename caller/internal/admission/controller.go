@@ -74,7 +74,7 @@ func newController(ex exchanger, cfg Config) *Controller {
 		wakeup:          make(chan struct{}, 1),
 		ended:           make(chan struct{}),
 		cancel:          cancel,
-		queue:           queue{aging: cfg.Aging},
+		queue:           newQueue(cfg.Aging, cfg.Tenants),
 		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
 		permits:         permits{limited: cfg.limitsPermits()},
 		blocked:         blocked{constraint: scripts.ConstraintNone},
