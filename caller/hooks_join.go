@@ -15,6 +15,7 @@ func JoinHooks(all ...Hooks) Hooks {
 func (h Hooks) join(next *Hooks) Hooks {
 	return Hooks{
 		Opened:         both(h.Opened, next.Opened),
+		Closed:         both(h.Closed, next.Closed),
 		CallStarted:    chain(h.CallStarted, next.CallStarted),
 		Refused:        both(h.Refused, next.Refused),
 		CallEnded:      both(h.CallEnded, next.CallEnded),
