@@ -33,6 +33,10 @@
 //	    reset_at: "00:00"          # at that time; default: 00:00
 //	    time_zone: America/Los_Angeles  # in that zone; default: UTC
 //	concurrency: 20                # calls in flight per account, over all processes; default: no limit
+//	tenants:                       # who shares the pool inside the service: see caller.Tenant; default: none
+//	  - id: customer-a             # names the tenant in Options.Tenant. Required
+//	    weight: 3                  # share beside the others' weights, 0.001 to 1000000; default: 1
+//	    guaranteed: 0.2            # share that the tenant gets whatever the weights are, 0 to 0.99; default: 0
 //	strategy: least_loaded         # least_loaded, round_robin or first_available: see caller.Strategy
 //	retry:                         # attempts, and the time between them: see retry.Policy, also for the defaults
 //	  attempts: 5                  # of one call, the first included, 1 to 100; default: 5

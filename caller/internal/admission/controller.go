@@ -77,7 +77,7 @@ func newController(ex exchanger, cfg Config) *Controller {
 		wakeup:          make(chan struct{}, 1),
 		ended:           make(chan struct{}),
 		cancel:          cancel,
-		queue:           queue{aging: cfg.Aging},
+		queue:           newQueue(cfg.Aging, cfg.Tenants),
 		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
 		permits:         permits{limited: cfg.limitsPermits()}, ramp: ramp{over: cfg.RampUp},
 		blocked:    blocked{constraint: scripts.ConstraintNone},
