@@ -62,6 +62,7 @@ type Controller struct {
 	retryAt       time.Time
 
 	scriptCalls, scriptCallsFailed, statesLost int64
+	learnedAt                                  int64 // scriptCalls when operators' orders were last read
 }
 
 // New returns a Controller that talks to Redis when there is something to ask or report. Close ends it.
