@@ -6,4 +6,4 @@ import (
 	"github.com/penstock/penstock/internal/redistest"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) { redistest.Main(m, redistest.Programs{"askTwo": askTwo}) }
