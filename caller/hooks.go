@@ -102,6 +102,7 @@ type Refusal struct {
 	Cost       int64         // the call's, in units of that metric
 	RetryAfter time.Duration // until a retry can help; 0: not known
 	Err        error         // the *Error
+	Shadow     bool          // the call went on: see Config.Shadow. Attempts counts this one
 }
 
 // Admission is the grant of a key to a call.
@@ -113,6 +114,7 @@ type Admission struct {
 	Attempt   int           // from 1
 	Waited    time.Duration // from the request for admission to the send time
 	WaitedFor Waits         // the parts of Waited
+	Shadow    bool          // the call was sent before, and didn't wait: see Config.Shadow
 }
 
 // Waits is for how long a call waited for each thing. The four durations add up to the whole wait.

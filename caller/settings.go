@@ -68,6 +68,12 @@ func newSettings(cfg Config) (*settings, error) {
 	}
 	// A suffix keeps the sessions of equal names apart.
 	cfg.Tuning.SessionName += "~" + strconv.FormatUint(rand.Uint64(), 36)
+	if cfg.Shadow {
+		cfg.Breaker, cfg.Tuning.ContinueOnLeaseLoss = Breaker{}, true
+		if cfg.Name != "" {
+			cfg.Name += ".shadow"
+		}
+	}
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, DefaultIdleTimeout)
 	p := &settings{
 		Config:        cfg,

@@ -14,6 +14,7 @@ type Stats struct {
 	Attempts          int64 // attempts sent
 	AttemptsThrottled int64 // attempts that exceeded a limit of the provider
 	// CallsRefused is the number of failed calls that got no key, by reason. A reason without calls is missing.
+	// With Config.Shadow, it is the number of attempts that would have been refused.
 	CallsRefused map[RefusalReason]int64
 	// SlotsMissed is the number of send times that calls gave up because this process was late by more than
 	// Tuning.ArrivalJitter allows.
