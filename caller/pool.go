@@ -64,6 +64,9 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 // still in flight then end with ErrLeaseLost before Redis gives their permits to other processes.
 func (c *Pool) Close(ctx context.Context) error {
 	c.beginEnd()
+	if hook := c.settings.Hooks.Closed; hook != nil {
+		defer hook(context.WithoutCancel(ctx), c)
+	}
 	if c.shadow != nil {
 		c.shadow.Close()
 		defer c.shadow.Wait(ctx)
