@@ -31,10 +31,14 @@ func (l *lease) begin() {
 }
 
 // renew is for a script call, sent at a time, that succeeded: the session lives for a TTL from then. needed says whether
-// it holds permits.
+// it holds permits. A call that was sent after the session's end renews nothing: the process was stopped, and the timer,
+// which is due, ends the calls in flight.
 func (l *lease) renew(sent time.Time, needed bool) {
 	if !needed {
 		l.ends = time.Time{}
+		return
+	}
+	if !l.ends.IsZero() && sent.After(l.ends.Add(l.reserve)) {
 		return
 	}
 	l.ends = sent.Add(l.duration)

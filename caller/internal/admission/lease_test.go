@@ -29,3 +29,23 @@ func TestLease_LeavesTimeForAnswersAfterAStop(t *testing.T) {
 		l.stop()
 	}
 }
+
+// After a stop beyond the session's end, a script call may be quicker than the lease's timer. It doesn't bring the lease back.
+// A call before the end does.
+func TestLease_IsNotRenewedAfterTheSessionsEnd(t *testing.T) {
+	t.Parallel()
+	const ttl = 10 * time.Second
+	for name, test := range map[string]struct {
+		after time.Duration
+		lost  bool
+	}{"before the end": {ttl, false}, "after the end": {ttl + 1, true}} {
+		l := newLease(ttl, func() {})
+		begun := time.Now()
+		l.renew(begun, true)
+		l.renew(begun.Add(test.after), true)
+		if end, _ := l.expired(begun.Add(test.after + ttl/2)); (end != nil) != test.lost {
+			t.Errorf("a call %s: got the lease lost %t, want %t", name, end != nil, test.lost)
+		}
+		l.stop()
+	}
+}
