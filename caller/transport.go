@@ -206,10 +206,11 @@ func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Gra
 		err = errors.New("the base transport returned neither a response nor an error")
 	}
 	var v Verdict
+	whole := false // an answer that is complete counts, though the attempt's time is up
 	if err == nil {
-		v, err = t.receive(res, req, g, how)
+		v, whole, err = t.receive(res, req, g, how)
 	}
-	if !g.ctx.answered() && err == nil {
+	if err == nil && !whole && !g.ctx.answered() {
 		_ = res.Body.Close()
 		err = cancelCause(ctx)
 	}

@@ -315,20 +315,6 @@ func (c *Controller) messageReceived() {
 	c.unlock(wake)
 }
 
-// leaseTimer ends the calls in flight if the lease has ended.
-func (c *Controller) leaseTimer() {
-	c.mu.Lock()
-	end, calls, failure := c.lease.expired(time.Now()), c.permits.inFlight, c.failure
-	c.mu.Unlock()
-	if end == nil {
-		return
-	}
-	if lost := c.cfg.Observer.LeaseLost; lost != nil && calls > 0 {
-		lost(calls, failure)
-	}
-	end()
-}
-
 // next returns the state that the loop goes into, and for scheduled when it ends.
 func (c *Controller) next(now time.Time) (s state, until time.Time) {
 	c.mu.Lock()
