@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -44,12 +43,6 @@ func TestTransport_RespondsToItsErrors(t *testing.T) {
 				return &http.Response{StatusCode: 402, Header: http.Header{}, Body: http.NoBody}, nil
 			},
 			calls: 2, status: 503, code: "no_keys", want: caller.ErrNoKeys, after: true,
-		},
-		"no connection": {
-			base: func(*http.Request) (*http.Response, error) {
-				return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
-			},
-			calls: 1, status: 502, code: "no_answer", want: syscall.ECONNREFUSED,
 		},
 		"no route": {base: reset, calls: 1, status: 502, code: "no_answer", want: syscall.ECONNRESET},
 		"timeout": {
@@ -144,6 +137,7 @@ func TestTransport_ReturnsErrors(t *testing.T) {
 		"no capacity":   {&caller.Error{Err: caller.ErrDeadline, Metric: caller.Tokens}, 429, "deadline"},
 		"throttled":     {&caller.Error{Err: caller.ErrDeadline, Outcome: caller.Throttled, Attempts: 1}, 429, "deadline"},
 		"no time":       {&caller.Error{Err: caller.ErrDeadline, Outcome: caller.Transient, Attempts: 1}, 504, "timeout"},
+		"refused":       {&caller.Error{Err: syscall.ECONNREFUSED, Outcome: caller.Transient}, 502, "no_answer"},
 		"stalled":       {&caller.Error{Err: caller.ErrIdleTimeout, Outcome: caller.Transient, Attempts: 1}, 504, "timeout"},
 		"waits for its": {&caller.Error{Err: caller.ErrTimeout}, 504, "timeout"},
 	} {
