@@ -66,7 +66,11 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	g.IdempotencyKey, g.prompt, g.byLength = k.opts.IdempotencyKey, k.prompt, k.byLength
 	g.setModel(k.opts.Model)
 	c := k.pool
-	c.admitted(ctx, g, &k.opts, spec.number)
+	if c.shadow != nil {
+		k.follow(ctx, g, spec)
+	} else {
+		c.admitted(ctx, g, &k.opts, spec.number)
+	}
 	if hook := c.settings.Hooks.AttemptStarted; hook != nil {
 		ctx = hook(ctx, AttemptStart{Key: g.Key, Account: g.Account, Model: k.opts.Model, Number: spec.number})
 	}

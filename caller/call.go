@@ -98,6 +98,7 @@ type call[T any] struct {
 	took       time.Duration   // the last attempt's admission
 	waitedFor  Waits           // the parts of took
 	waited     atomic.Int64    // for admission, in ns; counted if Options.MaxWait is set
+	neverFits  error           // why a shadow would refuse the call; nil: it may fit
 	bodyUsed   atomic.Bool     // an attempt has the request's own body; the next ones need copies
 	replayable bool            // the request can be sent more than once
 }
@@ -125,11 +126,7 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 	if err := k.opts.check(); err != nil {
 		return none, &Error{Pool: c.settings.Name, Err: &optionsError{err}}
 	}
-	units, err := c.settings.units(cost, k.opts.Model)
-	if err != nil {
-		return none, err
-	}
-	tooSmall, err := c.settings.tooSmall(units, k.opts.Model, c.keyring.accounts())
+	units, tooSmall, err := k.units(cost)
 	if err != nil {
 		return none, err
 	}
@@ -169,6 +166,20 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		err = k.failure(err)
 	}
 	return value, err
+}
+
+// units returns what the call takes of each metric, and the accounts whose limits it can never meet. If it meets those of no
+// account, that is an error, or the reason for which a shadow would refuse the call.
+func (k *call[T]) units(cost Cost) (units []int64, tooSmall []string, err error) {
+	s := k.pool.settings
+	units, err = s.units(cost, k.opts.Model)
+	if err == nil {
+		tooSmall, err = s.tooSmall(units, k.opts.Model, k.pool.keyring.accounts())
+	}
+	if s.Shadow && errors.Is(err, ErrNeverFits) {
+		k.neverFits, tooSmall, err = err, nil, nil
+	}
+	return units, tooSmall, err
 }
 
 // needs returns how long such calls took of late; 0: not known.

@@ -73,6 +73,14 @@ type Config struct {
 	// Hedge sends a second request if the first is slow. Defaults to off.
 	Hedge Hedge
 
+	// Shadow counts and reports everything, and lets nothing wait or be refused: for trying limits on a live service. Each call
+	// is sent at once, with keys in turn. What would have become of it is worked out in the background: Hooks.Admitted and
+	// Hooks.Refused are called with Shadow set, and Stats.AdmissionWait, CallsRefused, Charged and BlockedBy count it. The pool's
+	// name becomes Name followed by ".shadow", so that no other pool's quota is used, and while Redis is away calls go on.
+	// Cooldowns and disabled keys are reported to hooks alone, and Breaker is off. Retries, timeouts and hedging work. Waits are
+	// longer than without Shadow where callers send less while they wait. Defaults to false.
+	Shadow bool
+
 	// Hooks observe what happens. Optional.
 	Hooks Hooks
 	// Tuning has the settings that most pools leave alone. The zero Tuning has all defaults.

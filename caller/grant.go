@@ -36,7 +36,7 @@ type Grant struct {
 func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error) {
 	g := &Grant{pool: c}
 	for {
-		if err := c.admission.Acquire(ctx, r, &g.admission); err != nil {
+		if err := c.admit(ctx, &r, &g.admission); err != nil {
 			return g, c.settings.refused(err, r.Units)
 		}
 		if k := c.keyring.find(g.admission.Key()); k != nil {
@@ -46,6 +46,14 @@ func (c *Pool) acquire(ctx context.Context, r admission.Request) (*Grant, error)
 		g.admission.Decline()
 		r.Retry = true
 	}
+}
+
+// admit waits for admission, or lets the call go at once if the pool is a shadow.
+func (c *Pool) admit(ctx context.Context, r *admission.Request, g *admission.Grant) error {
+	if c.shadow != nil {
+		return c.shadow.Pick(r, g)
+	}
+	return c.admission.Acquire(ctx, *r, g)
 }
 
 // Secret returns the secret of the granted key. It is empty for a key that has Authorize alone.

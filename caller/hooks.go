@@ -14,11 +14,13 @@ import (
 //	a call                 CallStarted, then Refused or its attempts, then CallEnded
 //	an attempt             Admitted, AttemptStarted, Released and Attempted in either order
 //	what an attempt shows  CooledDown, Disabled, UsageRead, QuotaRead, CircuitOpened
-//	the pool               Opened, KeysFailed, LeaseLost
+//	the pool               Opened, Closed, KeysFailed, LeaseLost
 //	Redis                  ScriptCalled, RedisFailed, RedisRecovered, StateLost, StateRestored
 type Hooks struct {
 	// Opened is called by New with the new Pool.
 	Opened func(context.Context, *Pool)
+	// Closed is called at the end of each Close with the Pool, whose Stats go on.
+	Closed func(context.Context, *Pool)
 
 	// CallStarted is called when a call begins. The call goes on with the context that it returns, which must be derived
 	// from the given one.
@@ -63,6 +65,8 @@ type Hooks struct {
 	RedisFailed func(context.Context, error)
 	// RedisRecovered is called when a script call succeeds after RedisFailed.
 	RedisRecovered func(context.Context)
+	// LimitsChanged is called when this process has adopted limits that SetLimits set.
+	LimitsChanged func(context.Context, LimitsChange)
 	// StateLost is called when this process finds that Redis has lost writes, after a flush or a failover.
 	StateLost func(context.Context, StateLoss)
 	// StateRestored is called when Redis has confirmed this process's part of what it had lost.
@@ -102,6 +106,7 @@ type Refusal struct {
 	Cost       int64         // the call's, in units of that metric
 	RetryAfter time.Duration // until a retry can help; 0: not known
 	Err        error         // the *Error
+	Shadow     bool          // the call went on: see Config.Shadow. Attempts counts this one
 }
 
 // Admission is the grant of a key to a call.
@@ -113,6 +118,7 @@ type Admission struct {
 	Attempt   int           // from 1
 	Waited    time.Duration // from the request for admission to the send time
 	WaitedFor Waits         // the parts of Waited
+	Shadow    bool          // the call was sent before, and didn't wait: see Config.Shadow
 }
 
 // Waits is for how long a call waited for each thing. The four durations add up to the whole wait.

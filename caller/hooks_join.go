@@ -15,6 +15,7 @@ func JoinHooks(all ...Hooks) Hooks {
 func (h Hooks) join(next *Hooks) Hooks {
 	return Hooks{
 		Opened:         both(h.Opened, next.Opened),
+		Closed:         both(h.Closed, next.Closed),
 		CallStarted:    chain(h.CallStarted, next.CallStarted),
 		Refused:        both(h.Refused, next.Refused),
 		CallEnded:      both(h.CallEnded, next.CallEnded),
@@ -32,6 +33,7 @@ func (h Hooks) join(next *Hooks) Hooks {
 		ScriptCalled:   both(h.ScriptCalled, next.ScriptCalled),
 		RedisFailed:    both(h.RedisFailed, next.RedisFailed),
 		RedisRecovered: bothPlain(h.RedisRecovered, next.RedisRecovered),
+		LimitsChanged:  both(h.LimitsChanged, next.LimitsChanged),
 		StateLost:      both(h.StateLost, next.StateLost),
 		StateRestored:  both(h.StateRestored, next.StateRestored),
 	}

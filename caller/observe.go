@@ -22,6 +22,15 @@ func (c *Pool) observer() admission.Observer {
 	if h.RedisRecovered != nil {
 		o.RedisRecovered = func() { h.RedisRecovered(ctx) }
 	}
+	if h.LimitsChanged != nil {
+		o.LimitsChanged = func(change admission.LimitsChange) {
+			out := LimitsChange{Version: change.Version, Err: change.Err}
+			if r := c.settings.ruling(); r.version == change.Version {
+				out.Limits = r.set
+			}
+			h.LimitsChanged(ctx, out)
+		}
+	}
 	if h.StateLost != nil {
 		o.StateLost = func(s admission.StateLoss) { h.StateLost(ctx, StateLoss(s)) }
 	}
@@ -73,23 +82,31 @@ func (k *call[T]) end(begun time.Time, err error) {
 
 // refused calls Hooks.Refused.
 func (k *call[T]) refused(reason RefusalReason, err error) {
-	hook := k.pool.settings.Hooks.Refused
+	k.pool.refused(k.ctx, Refusal{
+		Reason: reason, Model: k.opts.Model, Priority: k.opts.Priority, Attempts: k.sent,
+		Waited: k.took, WaitedFor: k.waitedFor, Err: err,
+	})
+}
+
+// refused calls Hooks.Refused with what r.Err says.
+func (c *Pool) refused(ctx context.Context, r Refusal) {
+	hook := c.settings.Hooks.Refused
 	if hook == nil {
 		return
 	}
-	r := Refusal{
-		Reason: reason, Model: k.opts.Model, Priority: k.opts.Priority, Attempts: k.sent,
-		Waited: k.took, WaitedFor: k.waitedFor, Err: err,
-	}
-	if e, ok := err.(*Error); ok {
+	if e, ok := r.Err.(*Error); ok {
 		r.Metric, r.Limit, r.Cost, r.RetryAfter = e.Metric, e.Limit, e.Cost, e.RetryAfter
 	}
-	hook(k.ctx, r)
+	hook(ctx, r)
 }
 
 // waited returns the waits of a grant, which may be one that acquire returned an error for.
 func (c *Pool) waited(g *Grant) (time.Duration, Waits) {
-	whole, its := g.admission.Waited()
+	return c.waitsOf(&g.admission)
+}
+
+func (c *Pool) waitsOf(g *admission.Grant) (time.Duration, Waits) {
+	whole, its := g.Waited()
 	w := Waits{Rate: its.Rate, Permit: its.Permit, Cooldown: its.Cooldown}
 	w.Redis = max(0, whole-w.Rate-w.Permit-w.Cooldown)
 	if w.Rate > 0 && its.Limit != admission.NoLimit {

@@ -26,6 +26,7 @@ type Pool struct {
 	missing   missing
 	durations latency.Recent // of calls that have a deadline, by what they ask for
 	summaries summarizer
+	shadow    *admission.Shadow // nil: calls are admitted
 
 	circuits *circuits          // nil: the circuit breaker is off
 	hedger   *hedge.Hedger      // nil: hedging is off
@@ -48,6 +49,9 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 	c.keyring.set(s.Name, s.Keys)
 	c.stats.init(len(s.metrics))
 	c.admission = admission.New(rdb, s.admission(c.observer()))
+	if s.Shadow {
+		c.shadow = admission.NewShadow(c.admission)
+	}
 	if hook := s.Hooks.Opened; hook != nil {
 		hook(context.Background(), c)
 	}
@@ -60,6 +64,13 @@ func New(rdb redis.UniversalClient, cfg Config) (*Pool, error) {
 // still in flight then end with ErrLeaseLost before Redis gives their permits to other processes.
 func (c *Pool) Close(ctx context.Context) error {
 	c.beginEnd()
+	if hook := c.settings.Hooks.Closed; hook != nil {
+		defer hook(context.WithoutCancel(ctx), c)
+	}
+	if c.shadow != nil {
+		c.shadow.Close()
+		defer c.shadow.Wait(ctx)
+	}
 	c.summaries.end(ctx)
 	if err := c.admission.Close(ctx); err != nil {
 		return &Error{Pool: c.settings.Name, Err: err}

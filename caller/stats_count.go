@@ -119,6 +119,9 @@ func (s *stats) end(took time.Duration, ok bool, refused RefusalReason) {
 	}
 }
 
+// wouldRefuse counts an attempt that a shadow would have refused.
+func (s *stats) wouldRefuse(reason RefusalReason) { s.refused[reason].Add(1) }
+
 // used counts the usage of a call. whole is false if its response was cut short.
 func (s *stats) used(actual Cost, whole bool) {
 	s.mu.Lock()

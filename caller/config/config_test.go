@@ -64,6 +64,7 @@ retry:
 timeout: 20m
 attempt_timeout: 90s
 idempotency_keys: true
+shadow: true
 breaker: {failure_threshold: 4, open_for: 2s}
 hedge: {after: 3s, percentile: 0.9}
 tuning:
@@ -107,8 +108,9 @@ func TestParse_ReadsEveryField(t *testing.T) {
 	if c.Adaptive == nil || *c.Adaptive != adaptive {
 		t.Errorf("got adaptive %+v, want %+v", c.Adaptive, adaptive)
 	}
-	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys {
-		t.Errorf("got timeouts %v and %v, idempotency keys %v, want 20m, 90s, true", c.Timeout, c.AttemptTimeout, c.IdempotencyKeys)
+	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys || !c.Shadow {
+		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, want 20m, 90s, true, true",
+			c.Timeout, c.AttemptTimeout, c.IdempotencyKeys, c.Shadow)
 	}
 	if c.Retry.Budget == nil {
 		t.Error("got no retry budget, want one")

@@ -57,6 +57,8 @@ func (r *reader) poolFields(d *draft) map[string]field {
 			"Reads each response whole before it is returned, so that one that is cut, stalls or is empty is tried again. Default: false."),
 		"idempotency_keys": optional(r.boolean(&c.IdempotencyKeys),
 			"Sends an idempotency key with each call, for providers that honour the header Idempotency-Key. Default: false."),
+		"shadow": optional(r.boolean(&c.Shadow),
+			"Sends every call at once and reports what the limits would have done with it, in a pool called name.shadow. Default: false."),
 		"breaker": optional(r.breaker(&d.failures, &c.Breaker.OpenFor),
 			"Circuit breaker of each key and endpoint, in each process. Default: off."),
 		"hedge":     optional(r.hedge(&c.Hedge), "Sends a second request where the first is slow. Default: off."),

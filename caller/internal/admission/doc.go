@@ -52,6 +52,8 @@
 // exchange.go waits for a reply (its newExchange alone runs under the lock). Everything else expects the lock to be held.
 // Waiters and the loop are woken after it is free.
 //
+// Shadow has locks of its own, which are taken before the Controller's and never after.
+//
 // agenda, queue, batch, permits, outbox, recovery, topology, model_group, samples and quota are pure: they hold no lock,
 // start no goroutine and read no clock, but are handed the time.
 package admission

@@ -15,6 +15,7 @@ type Grant struct {
 	released   atomic.Bool
 	waited     time.Duration
 	waits      Waits
+	shadow     *follower // of a grant by Shadow.Pick, which has no controller; else nil
 }
 
 // booking is what Redis granted.
@@ -63,7 +64,10 @@ func (g *Grant) Waited() (time.Duration, Waits) { return g.waited, g.waits }
 // Release returns the permit. Only the first call of Release or Decline counts. Release reports whether this is that call.
 func (g *Grant) Release() bool {
 	first := !g.released.Swap(true)
-	if first {
+	switch {
+	case first && g.shadow != nil:
+		g.shadow.end()
+	case first:
 		g.controller.release(g.target.account)
 	}
 	return first
@@ -76,7 +80,7 @@ func (g *Grant) Released() bool { return g.released.Load() }
 // behind it. So the first waiter that the booking fits gets it. If there is none, the permit and daily counts are
 // returned.
 func (g *Grant) Decline() {
-	if !g.released.Swap(true) {
+	if !g.released.Swap(true) && g.shadow == nil {
 		g.controller.decline(&g.booking)
 	}
 }
@@ -85,7 +89,17 @@ func (g *Grant) Decline() {
 // the next script call, or a moment later. A refund of a charge that the provider no longer counts has no effect. A
 // difference that can't be true is an ErrSettlement and changes nothing: a refund of more than was charged, or a debt of
 // more than twice a limit.
-func (g *Grant) Settle(delta []int64) error { return g.controller.settle(&g.booking, delta) }
+func (g *Grant) Settle(delta []int64) error {
+	if g.shadow != nil {
+		return g.shadow.settle(delta)
+	}
+	return g.controller.settle(&g.booking, delta)
+}
 
-// Feedback reports what the attempt taught to all processes.
-func (g *Grant) Feedback(f Feedback) { g.controller.feedback(g, &f) }
+// Feedback reports what the attempt taught to all processes. It has no effect for a grant of Shadow: a refusal of the provider
+// that the limits would have prevented says nothing about a fleet that keeps them.
+func (g *Grant) Feedback(f Feedback) {
+	if g.shadow == nil {
+		g.controller.feedback(g, &f)
+	}
+}
