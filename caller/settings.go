@@ -99,6 +99,9 @@ func (p *settings) checkPool() error {
 	if p.Name == "" {
 		errs = append(errs, errors.New("Name is empty: name the quota that the processes share"))
 	}
+	if p.RampUp < 0 {
+		errs = append(errs, fmt.Errorf("RampUp is %v: use more than 0, or 0 for the whole pace at once", p.RampUp))
+	}
 	if p.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("Concurrency is %d: use the provider's limit, or 0 for none", p.Concurrency))
 	}
@@ -210,7 +213,7 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
 		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer, Limits: p.admissionLimits(p.ruling()),
-		ReadLimits: p.readLimits,
+		ReadLimits: p.readLimits, RampUp: p.RampUp,
 	}
 	if a := p.Adaptive; a != nil {
 		cfg.Adaptive = &admission.Adaptive{

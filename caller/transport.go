@@ -190,8 +190,17 @@ func (t *Transport) respond(req *http.Request, res *http.Response, err error) (*
 	return nil, err
 }
 
+// hostOf returns a URL's host, with its port unless that is 443.
+func hostOf(u *url.URL) string {
+	if u.Scheme == "http" && u.Port() == "" {
+		return u.Host + ":80"
+	}
+	return u.Host
+}
+
 // roundTripOnce makes one attempt. The attempt ends with the response's body.
 func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Grant, how reading) (*http.Response, Verdict, error) {
+	g.method, g.host = req.Method, hostOf(req.URL)
 	res, err := t.base.RoundTrip(req)
 	if err == nil && res == nil {
 		err = errors.New("the base transport returned neither a response nor an error")

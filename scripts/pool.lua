@@ -59,6 +59,8 @@
 --               'limits', version, text
 --                                    first of all reports: the limits that the process follows, or with a text, that
 --                                    it sets or restores (see pool_limits.lua)
+--               'ramp', seconds       all limits but counts run at a share of their rates that grows from a tenth to the whole within
+--                                     so many seconds of the pool's first start. Before all other reports but 'limits'
 --               'unless', seq        the reports that follow, up to the next 'unless', take effect unless a call of the
 --                                    session with this seq or a higher one ran; 0: they always do
 --          G, then G × number of equal calls, model group (1..F), microseconds ahead that they may be booked, target that they

@@ -51,6 +51,7 @@
 //	max_hold: 30m                  # longest time from sending to the end of the response's body; default: none
 //	whole: false                   # a response is read whole before it is returned, else tried again; default: false
 //	idempotency_keys: false        # sends Idempotency-Key, for providers that honour it; default: false
+//	ramp_up: 10m                   # the limits' pace grows from a tenth to the whole after a cold start; default: at once
 //	shadow: false                  # sends every call at once and reports what would have become of it; default: false
 //	breaker:                       # circuit breaker of each key and endpoint: see caller.Breaker; default: off
 //	  failure_threshold: 10        # failures in a row that open it. Required

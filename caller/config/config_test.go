@@ -65,6 +65,7 @@ timeout: 20m
 attempt_timeout: 90s
 idempotency_keys: true
 shadow: true
+ramp_up: 5m
 breaker: {failure_threshold: 4, open_for: 2s}
 hedge: {after: 3s, percentile: 0.9}
 tuning:
@@ -108,9 +109,9 @@ func TestParse_ReadsEveryField(t *testing.T) {
 	if c.Adaptive == nil || *c.Adaptive != adaptive {
 		t.Errorf("got adaptive %+v, want %+v", c.Adaptive, adaptive)
 	}
-	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys || !c.Shadow {
-		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, want 20m, 90s, true, true",
-			c.Timeout, c.AttemptTimeout, c.IdempotencyKeys, c.Shadow)
+	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys || !c.Shadow || c.RampUp != 5*time.Minute {
+		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, ramp %v, want 20m, 90s, true, true, 5m",
+			c.Timeout, c.AttemptTimeout, c.IdempotencyKeys, c.Shadow, c.RampUp)
 	}
 	if c.Retry.Budget == nil {
 		t.Error("got no retry budget, want one")

@@ -38,6 +38,8 @@ func (r *reader) poolFields(d *draft) map[string]field {
 		"limits": optional(r.limits(&d.limits), "What the provider allows. Default: none."),
 		"concurrency": optional(r.count(&d.concurrency, math.MaxInt32, "; leave it out for no limit"),
 			"Calls in flight per account, over all processes. Default: no limit."),
+		"ramp_up": optional(r.duration(&c.RampUp, time.Millisecond, maxPeriod),
+			"The time from the pool's first call until its limits run at their whole pace, 1ms to 8784h. Default: at once."),
 		"adaptive": optional(r.adaptive(&c.Adaptive),
 			"Adapts the calls in flight to the results of calls, up to concurrency. Default: off."),
 		"strategy": optional(r.choice(&d.strategy, string(caller.LeastLoaded), string(caller.RoundRobin), string(caller.FirstAvailable)),

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/caller"
+	"github.com/penstock/penstock/scripts"
 )
 
 // Client is who may use the gateway: a program or a team that has tokens of its own.
@@ -29,6 +30,10 @@ type Client struct {
 	// MaxWaiting is the number of the client's requests that may wait in this process. A further request is refused. At least
 	// 0. Defaults to 0: no limit of its own.
 	MaxWaiting int
+	// PerMinute and PerDay are caps, which hold over all processes. Their windows are minutes and days of UTC by Redis'
+	// clock. A call is charged its estimate before it is sent, and what it really used after its answer. A call that exceeds
+	// a cap is refused with the status 429. Defaults to none.
+	PerMinute, PerDay Caps
 }
 
 // TokenHash is the SHA-256 of a token. A token is a random text of at least 16 bytes, so the hash needs no salt.
@@ -58,12 +63,16 @@ func ParseTokenHash(s string) (TokenHash, error) {
 type client struct {
 	Client
 	waiting atomic.Int64
+	caps    scripts.ClientCaps
+	capped  bool
+	reserve reserve // guarded by the ledger's lock
 }
 
 // directory finds the client of a token.
 type directory struct {
 	salt    [sha256.Size]byte
 	clients map[[sha256.Size]byte]entry
+	capped  bool // a client has a cap
 }
 
 type entry struct {
@@ -92,6 +101,11 @@ func newDirectory(clients []Client) (*directory, error) {
 		}
 		names[c.Name] = true
 		its := &client{Client: c}
+		var err error
+		if its.caps, its.capped, err = newCaps(&c); err != nil {
+			return nil, err
+		}
+		d.capped = d.capped || its.capped
 		for _, hash := range c.Tokens {
 			at := d.place(hash)
 			if _, taken := d.clients[at]; taken {
@@ -159,11 +173,11 @@ func (x *exchange) identify(r *http.Request) *refusal {
 }
 
 // needsModel reports whether the model of the client's requests decides whether it may make them.
-func (c *client) needsModel() bool { return len(c.Models) > 0 }
+func (c *client) needsModel() bool { return len(c.Models) > 0 || c.counts(unitMicrodollars) }
 
 // permit checks what the client may do.
 func (c *client) permit(model string, certain bool) *refusal {
-	if !c.needsModel() || model == "" && certain {
+	if len(c.Models) == 0 || model == "" && certain {
 		return nil
 	}
 	if model == "" {

@@ -131,3 +131,32 @@ func TestClients_HaveQueuesOfTheirOwn(t *testing.T) {
 		}
 	}
 }
+
+// A client's ceiling bounds the priority that its requests ask for.
+func TestClients_HaveAPriorityCeiling(t *testing.T) {
+	t.Parallel()
+	seen := make(chan caller.Priority, 10)
+	b := serve(t, func(w http.ResponseWriter, r *http.Request) {}, options{
+		pool: func(c *caller.Config) {
+			c.Hooks.Admitted = func(_ context.Context, a caller.Admission) { seen <- a.Priority }
+		},
+		gateway: func(c *gateway.Config) {
+			c.Clients = []gateway.Client{
+				{Name: "low", Tokens: []gateway.TokenHash{hash(t, token)}, Ceiling: caller.PriorityLow},
+				{Name: "high", Tokens: []gateway.TokenHash{hash(t, other)}, Ceiling: caller.PriorityHigh},
+			}
+		},
+	})
+	for _, test := range []struct {
+		token, asked string
+		want         caller.Priority
+	}{
+		{token, "high", caller.PriorityLow}, {token, "", caller.PriorityLow}, {token, "low", caller.PriorityLow},
+		{other, "high", caller.PriorityHigh}, {other, "", caller.PriorityNormal}, {other, "low", caller.PriorityLow},
+	} {
+		b.post(t, "/v1/x", "{}", "Authorization", "Bearer "+test.token, "X-Penstock-Priority", test.asked)
+		if got := testkit.Receive(t, "the admission", seen); got != test.want {
+			t.Errorf("asked for %q: got priority %v, want %v", test.asked, got, test.want)
+		}
+	}
+}

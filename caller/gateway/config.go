@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/penstock/penstock/caller"
 )
 
@@ -17,6 +19,8 @@ const (
 	defaultBuffer     = 4 << 20
 	defaultMaxBody    = 1 << 30
 	defaultClientIdle = 30 * time.Second
+	defaultName       = "gateway"
+	defaultKeepDays   = 35
 )
 
 // Pool is a pool that the gateway makes calls of, and where they go.
@@ -54,6 +58,14 @@ type Config struct {
 	Routes []Route
 	// Clients are those who may use the gateway. Defaults to none: every request is served, with any token.
 	Clients []Client
+	// Redis holds the clients' usage and caps. Required if a client has a cap. Defaults to none: usage isn't counted.
+	Redis redis.UniversalClient
+	// Name names the clients' usage in Redis. Gateways with the same name share caps and usage. Defaults to "gateway".
+	Name string
+	// KeepDays is the number of days of usage that Redis keeps, today included. At least 1. Defaults to 35.
+	KeepDays int
+	// Prices are tried in their order, and the first that fits a model is its price. Defaults to none: nothing has a cost.
+	Prices []Price
 	// Buffer is the longest beginning of a request's body that is kept in memory, in bytes. A body up to this size can be sent
 	// more than once; of a larger one the rest is passed on as it arrives. At least 1 KiB. Defaults to 4 MiB.
 	Buffer int64
@@ -80,6 +92,9 @@ type Event struct {
 	Refused             string
 	Attempts            int
 	Waited, Took        time.Duration
+
+	InputTokens, OutputTokens int64 // as the provider reports them, if the pool has Hooks
+	Microdollars              int64 // by Config.Prices
 }
 
 // withDefaults returns the configuration with its defaults, or an error for the first field that is wrong.
@@ -96,7 +111,20 @@ func (c Config) withDefaults(pools []Pool) (Config, error) {
 	if c.MinRate == 0 {
 		c.MinRate = 1 << 10
 	}
+	if c.Name == "" {
+		c.Name = defaultName
+	}
+	if c.KeepDays == 0 {
+		c.KeepDays = defaultKeepDays
+	}
+	for i := range c.Prices {
+		if err := c.Prices[i].check(); err != nil {
+			return c, err
+		}
+	}
 	switch {
+	case c.KeepDays < 0:
+		return c, fmt.Errorf("Config.KeepDays is %d: use at least 1, or 0 for the default", c.KeepDays)
 	case c.Buffer < 1<<10:
 		return c, fmt.Errorf("Config.Buffer is %d: use at least 1024", c.Buffer)
 	case c.MaxBody < c.Buffer:

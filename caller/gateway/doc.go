@@ -14,6 +14,7 @@
 //	| its body, or the beginning of it, is read to find the model | 400, 408, 413 |
 //	| a route has the path and the model | 404 |
 //	| the client may use the model, and has room in its queue | 403, 429 |
+//	| the client's caps have room for the call's estimate | 413, 429, 503 |
 //	| the pool admits it, after a wait | 404, 413, 429, 503 |
 //	| the provider answers, after as many attempts as help | 502, 504 |
 //
@@ -39,4 +40,21 @@
 //	Penstock-Error       the reason of a refusal, in one word; those of the pool are in caller.Error.Status
 //
 // The body of a refusal is an error in the provider's shape.
+//
+// # Caps and usage
+//
+// A client's caps count in minutes and days of UTC by Redis' clock, over all processes: at most so many units in each. A call
+// is charged its estimate, and what it really used after its answer. So a cap is exceeded only by what answers take beyond
+// their estimates.
+//
+//	| event | effect |
+//	|---|---|
+//	| the caps are used by less than 3/4 | Redis grants the process a reserve, from which calls need no round trip |
+//	| a reserve isn't used for a second | it goes back |
+//	| the call isn't sent to the provider | its charge is refunded |
+//	| the provider answers with an error and no usage | the tokens are refunded |
+//	| an answer doesn't say its usage | the estimate stays |
+//	| the window ends before the answer | the correction has no effect on it |
+//	| Redis doesn't answer | the call waits for up to 5 s, then 503; usage waits in the process |
+//	| Redis loses writes | the windows begin anew |
 package gateway

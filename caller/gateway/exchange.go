@@ -20,7 +20,9 @@ type exchange struct {
 	model   string
 	begun   time.Time
 	event   Event
-	limited bool // the client itself bounds the wait
+	limited bool    // the client itself bounds the wait
+	certain bool    // an empty model means that the request has none
+	ticket  *ticket // charged against the client's caps; nil: nothing
 
 	mu       sync.Mutex // of what follows: attempts of a hedge run side by side
 	secrets  []string
@@ -29,6 +31,7 @@ type exchange struct {
 	running  int       // attempts in flight
 	idle     time.Time // since when none is
 	waited   time.Duration
+	usage    tokensUsed
 	leave    func() // takes the call off its client's queue; nil: it isn't in one
 }
 

@@ -21,6 +21,7 @@ type Gateway struct {
 	proxy  *httputil.ReverseProxy
 
 	directory *directory // nil: there are no clients
+	ledger    *ledger    // nil: usage isn't counted
 
 	inFlight atomic.Int64
 }
@@ -39,6 +40,9 @@ func New(pools []Pool, cfg Config) (*Gateway, error) {
 	if g.directory, err = newDirectory(cfg.Clients); err != nil {
 		return nil, err
 	}
+	if g.directory != nil && g.directory.capped && cfg.Redis == nil {
+		return nil, errors.New("Config.Redis is nil, and a client has a cap: give the Redis that counts it")
+	}
 	for _, p := range pools {
 		g.pools[p.Name] = newUpstream(p, cfg.Buffer)
 	}
@@ -56,7 +60,19 @@ func New(pools []Pool, cfg Config) (*Gateway, error) {
 		BufferPool:     &buffers{},
 		ErrorLog:       slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // what ends an answer stands in Config.Ended
 	}
+	if g.directory != nil && cfg.Redis != nil {
+		g.ledger = newLedger(cfg.Redis, cfg.Name, cfg.KeepDays)
+	}
 	return g, nil
+}
+
+// Close sends the clients' usage that isn't in Redis yet, until ctx ends. Close the handler's server first: calls of clients
+// with caps are refused from then on. Without Config.Redis and Config.Clients it does nothing.
+func (g *Gateway) Close(ctx context.Context) error {
+	if g.ledger == nil {
+		return nil
+	}
+	return g.ledger.close(ctx)
 }
 
 // InFlight returns the number of requests that are served now, streams and upgraded connections included.
@@ -102,7 +118,9 @@ func (x *exchange) examine(w http.ResponseWriter, r *http.Request) (caller.Optio
 		return o, refused
 	}
 	o.Priority = min(o.Priority, x.client.Ceiling)
-	x.leave, refused = x.client.enter()
+	if x.leave, refused = x.client.enter(); refused == nil {
+		refused = x.charge(r)
+	}
 	return o, refused
 }
 
@@ -113,16 +131,16 @@ func (x *exchange) locate(w http.ResponseWriter, r *http.Request) (refused *refu
 	if x.body, refused = g.readBody(w, r, needModel); refused != nil {
 		return refused
 	}
-	certain := true
+	x.certain = true
 	if needModel {
 		var names []string
-		names, certain = models(r, x.body, g.forPath(r.URL.Path).to.Profile)
+		names, x.certain = models(r, x.body, g.forPath(r.URL.Path).to.Profile)
 		if len(names) > 1 {
 			return badRequest("the request names more than one model: name one")
 		}
 		if len(names) == 1 {
 			x.model = names[0]
-		} else if !certain && g.needsModel() {
+		} else if !x.certain && g.needsModel() {
 			return badRequest("the model isn't in the beginning of the body: put it first, uncompressed")
 		}
 	}
@@ -130,7 +148,7 @@ func (x *exchange) locate(w http.ResponseWriter, r *http.Request) (refused *refu
 		return &refusal{status: http.StatusNotFound, code: "no_route", text: "no route has this path and model: correct them or the routes"}
 	}
 	if x.client != nil {
-		return x.client.permit(x.model, certain)
+		return x.client.permit(x.model, x.certain)
 	}
 	return nil
 }
@@ -145,6 +163,7 @@ func (x *exchange) end(w *pacedWriter) {
 	if leave != nil {
 		leave()
 	}
+	x.settle(w.status)
 	hook := x.gateway.cfg.Ended
 	if hook == nil {
 		return

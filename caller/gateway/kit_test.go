@@ -46,7 +46,7 @@ func serve(t *testing.T, handler http.HandlerFunc, o options) *bench {
 	t.Cleanup(b.provider.Close)
 	pool := b.join(t, o.pool)
 	b.pool = pool.Caller
-	var cfg gateway.Config
+	cfg := gateway.Config{Redis: b.rdb}
 	if o.gateway != nil {
 		o.gateway(&cfg)
 	}
@@ -54,6 +54,13 @@ func serve(t *testing.T, handler http.HandlerFunc, o options) *bench {
 	if b.gateway, err = gateway.New(append([]gateway.Pool{pool}, o.more...), cfg); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+		defer cancel()
+		if err := b.gateway.Close(ctx); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
 	b.front = httptest.NewUnstartedServer(b.gateway)
 	if o.front != nil {
 		o.front(b.front)

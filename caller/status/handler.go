@@ -67,10 +67,11 @@ func Handler(source Source, options ...Option) http.Handler {
 }
 
 type handler struct {
-	source Source
-	token  caller.Secret // zero: no changes
-	page   *template.Template
-	feed   feed
+	source  Source
+	clients func(context.Context) ([]Client, error) // nil: there are none
+	token   caller.Secret                           // zero: no changes
+	page    *template.Template
+	feed    feed
 }
 
 // headers adds what keeps the page from loading or running anything that isn't its own.
@@ -101,19 +102,25 @@ func Read(ctx context.Context, source Source) (*State, error) {
 func (h *handler) read(ctx context.Context) (*State, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	return Read(ctx, h.source)
+	s, err := Read(ctx, h.source)
+	if err != nil || h.clients == nil {
+		return s, err
+	}
+	s.Clients, err = h.clients(ctx)
+	return s, err
 }
 
 // view is what the template shows.
 type view struct {
 	*State
-	Changes bool
-	Error   string
+	Changes    bool
+	HasClients bool
+	Error      string
 }
 
 func (h *handler) servePage(w http.ResponseWriter, r *http.Request) {
 	s, err := h.feed.get(r.Context())
-	v := view{State: s, Changes: !h.token.IsZero()}
+	v := view{State: s, Changes: !h.token.IsZero(), HasClients: h.clients != nil}
 	if err != nil {
 		v.State, v.Error = &State{}, err.Error()
 	}
@@ -137,7 +144,7 @@ func (h *handler) serveJSON(w http.ResponseWriter, r *http.Request) {
 }
 
 // sections are the parts of the page that events replace.
-var sections = []string{"totals", "waits", "accounts", "limits", "replicas"}
+var sections = []string{"totals", "waits", "accounts", "limits", "replicas", "clients"}
 
 // event is one server-sent event: the page's sections as HTML, and the history for the charts.
 type event struct {
@@ -158,6 +165,9 @@ func (h *handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		} else {
 			e.Sections, e.History = map[string]string{}, s.History
 			for _, name := range sections {
+				if name == "clients" && h.clients == nil {
+					continue
+				}
 				var out bytes.Buffer
 				if err := h.page.ExecuteTemplate(&out, name, view{State: s, Changes: !h.token.IsZero()}); err != nil {
 					return err

@@ -17,6 +17,7 @@ type State struct {
 	Waiting  []Waiting  `json:"waiting"` // of all replicas, by priority and constraint
 	History  []Interval `json:"history"` // oldest first; the last one is under way
 	Last     Totals     `json:"last_15_minutes"`
+	Clients  []Client   `json:"clients,omitempty"` // of a gateway, with ShowClients
 	// InFlight and Calls are the sums over the replicas.
 	InFlight     int `json:"in_flight"`
 	CallsWaiting int `json:"calls_waiting"`

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-
-	"github.com/penstock/penstock/caller/status"
 )
 
 // adminHandler serves health, and a status page of each pool. Access to its address is the operator's matter.
@@ -23,13 +21,13 @@ func (p *program) adminHandler() http.Handler {
 	})
 	mux.HandleFunc("/status/{pool}/", func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("pool")
-		pool := p.live.current().pools[name]
-		if pool == nil {
+		page := p.live.current().status[name]
+		if page == nil {
 			http.NotFound(w, r)
 			return
 		}
 		path := strings.SplitN(r.URL.EscapedPath(), "/", 4)
-		http.StripPrefix(strings.Join(path[:3], "/"), status.Handler(pool)).ServeHTTP(w, r)
+		http.StripPrefix(strings.Join(path[:3], "/"), page).ServeHTTP(w, r)
 	})
 	return p.health(mux)
 }

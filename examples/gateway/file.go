@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,17 +33,24 @@ type own struct {
 		Pool   string   `yaml:"pool"`
 	} `yaml:"routes"`
 	Clients []ownClient `yaml:"clients"`
+	Prices  []struct {
+		Models []string `yaml:"models"`
+		Input  float64  `yaml:"input"`
+		Output float64  `yaml:"output"`
+	} `yaml:"prices"`
 	Gateway struct {
 		Buffer     int64         `yaml:"buffer"`
 		MaxBody    int64         `yaml:"max_body"`
 		MaxWait    time.Duration `yaml:"max_wait"`
 		ClientIdle time.Duration `yaml:"client_idle"`
 		MinRate    int64         `yaml:"min_rate"`
+		Name       string        `yaml:"name"`
+		KeepDays   int           `yaml:"keep_days"`
 	} `yaml:"gateway"`
 }
 
 // sections are the names of the fields of own.
-var sections = map[string]bool{"routes": true, "clients": true, "gateway": true}
+var sections = map[string]bool{"routes": true, "clients": true, "prices": true, "gateway": true}
 
 var (
 	topField = regexp.MustCompile(`^([a-z_]+):`)
@@ -63,9 +71,7 @@ func readFile(file string, src []byte, lookup func(string) (string, bool)) (*set
 		case sections[section]:
 			lines[0] = line
 		case section == "pools":
-			if !topField.MatchString(line) {
-				lines[2] = line
-			}
+			lines[2] = line
 		default:
 			lines[1] = line
 		}
@@ -74,7 +80,10 @@ func readFile(file string, src []byte, lookup func(string) (string, bool)) (*set
 	s := new(settings)
 	sources := [][]string{rest}
 	if blank(rest) {
-		sources = items(pools)
+		var err error
+		if sources, err = poolSources(file, pools); err != nil {
+			return nil, err
+		}
 	} else if !blank(pools) {
 		return nil, errors.New(file + ": has both pools and the fields of one pool; move these into an item of pools")
 	}
@@ -98,6 +107,46 @@ func blank(lines []string) bool {
 		}
 	}
 	return true
+}
+
+// poolSources returns the lines of each pool. A list in flow style, such as [{name: a, …}], has no lines of its own for each
+// item, so its items are written anew.
+func poolSources(file string, lines []string) ([][]string, error) {
+	head, body := slices.Clone(lines), slices.Clone(lines)
+	for i, line := range lines {
+		if m := topField.FindString(line); m != "" {
+			body[i] = ""
+			if blank([]string{line[len(m):]}) && !strings.HasPrefix(firstText(lines[i+1:]), "[") {
+				return items(body), nil
+			}
+			break
+		}
+	}
+	var o struct {
+		Pools []yaml.MapSlice `yaml:"pools"`
+	}
+	if err := yaml.Unmarshal([]byte(strings.Join(head, "\n")), &o); err != nil {
+		return nil, fmt.Errorf("%s: %s", file, describe(err))
+	}
+	var all [][]string
+	for _, pool := range o.Pools {
+		text, err := yaml.Marshal(pool)
+		if err != nil {
+			return nil, fmt.Errorf("%s: pools: not valid YAML", file)
+		}
+		all = append(all, strings.Split(string(text), "\n"))
+	}
+	return all, nil
+}
+
+// firstText returns the first line that is neither blank nor a comment.
+func firstText(lines []string) string {
+	for _, line := range lines {
+		if !blank([]string{line}) {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
 }
 
 // items returns the lines of each item of a list of mappings, with the others empty and without the dash.
@@ -128,6 +177,10 @@ func (s *settings) readOwn(file, src string, lookup func(string) (string, bool))
 	c := &s.gateway
 	c.Buffer, c.MaxBody, c.MinRate = o.Gateway.Buffer, o.Gateway.MaxBody, o.Gateway.MinRate
 	c.MaxWait, c.ClientIdle = o.Gateway.MaxWait, o.Gateway.ClientIdle
+	c.Name, c.KeepDays = o.Gateway.Name, o.Gateway.KeepDays
+	for _, p := range o.Prices {
+		c.Prices = append(c.Prices, gateway.Price{Models: p.Models, Input: p.Input, Output: p.Output})
+	}
 	for _, r := range o.Routes {
 		c.Routes = append(c.Routes, gateway.Route{Path: r.Path, Strip: r.Strip, Models: r.Models, Pool: cmp.Or(r.Pool, s.pools[0].Caller.Name)})
 	}
@@ -153,7 +206,7 @@ func describe(err error) string {
 		})
 		return fmt.Sprintf("line %d, column %d: %s", at.Line, at.Column, msg)
 	}
-	return "not valid YAML in routes, clients or gateway"
+	return "not valid YAML in routes, clients, prices or gateway"
 }
 
 // ownClient is a client in the file. Its tokens stand there as hashes, or come from the environment or a file.
@@ -165,12 +218,24 @@ type ownClient struct {
 	Priority   string   `yaml:"priority"`
 	Models     []string `yaml:"models"`
 	MaxWaiting int      `yaml:"max_waiting"`
+	PerMinute  ownCaps  `yaml:"per_minute"`
+	PerDay     ownCaps  `yaml:"per_day"`
+}
+
+// ownCaps are a client's caps in the file.
+type ownCaps struct {
+	Requests     int64 `yaml:"requests"`
+	Tokens       int64 `yaml:"tokens"`
+	Microdollars int64 `yaml:"microdollars"`
 }
 
 var variable = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
 func (o *ownClient) read(lookup func(string) (string, bool)) (gateway.Client, error) {
-	c := gateway.Client{Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting}
+	c := gateway.Client{
+		Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting,
+		PerMinute: gateway.Caps(o.PerMinute), PerDay: gateway.Caps(o.PerDay),
+	}
 	var tokens []string
 	if o.Token != "" {
 		m := variable.FindStringSubmatch(o.Token)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/caller/gateway"
+	"github.com/penstock/penstock/caller/status"
 )
 
 // generation is what one reading of the configuration made: pools, and the handler over them.
@@ -21,6 +22,7 @@ type generation struct {
 	pools   map[string]*caller.Pool
 	bases   []*http.Transport
 	handler *gateway.Gateway
+	status  map[string]http.Handler // by pool
 
 	mu      sync.Mutex
 	serving int
@@ -37,6 +39,7 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 	}()
 	var pools []gateway.Pool
 	for _, p := range s.pools {
+		p.Caller.Hooks = caller.JoinHooks(p.Caller.Hooks, gateway.Hooks())
 		pool, err := caller.New(rdb, p.Caller)
 		if err != nil {
 			return nil, err
@@ -53,14 +56,37 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 		})
 	}
 	cfg := s.gateway
+	cfg.Redis = rdb
 	if log != nil {
 		cfg.Ended = func(e gateway.Event) {
 			log.Info("request", "client", e.Client, "pool", e.Pool, "model", e.Model, "key", e.Key, "method", e.Method, "path", e.Path,
 				"status", e.Status, "refused", e.Refused, "attempts", e.Attempts, "waited", e.Waited, "took", e.Took)
 		}
 	}
-	g.handler, err = gateway.New(pools, cfg)
-	return g, err
+	if g.handler, err = gateway.New(pools, cfg); err != nil {
+		return g, err
+	}
+	g.status = map[string]http.Handler{}
+	for name, pool := range g.pools {
+		g.status[name] = status.Handler(pool, status.ShowClients(g.clients))
+	}
+	return g, nil
+}
+
+// clients returns what the clients used today.
+func (g *generation) clients(ctx context.Context) ([]status.Client, error) {
+	usage, err := g.handler.Usage(ctx)
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	var all []status.Client
+	for _, u := range usage {
+		if u.Day.Equal(today) {
+			all = append(all, status.Client{
+				Name: u.Client, Model: u.Model, Requests: u.Requests, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens,
+				Dollars: float64(u.Microdollars) / 1e6,
+			})
+		}
+	}
+	return all, err
 }
 
 // enter counts a request in. It reports false if the generation is retired.
@@ -99,6 +125,9 @@ func (g *generation) close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	var errs []error
+	if g.handler != nil {
+		errs = append(errs, g.handler.Close(ctx))
+	}
 	for _, p := range g.pools {
 		errs = append(errs, p.Close(ctx))
 	}

@@ -9,6 +9,7 @@
 //	penstock enable   … KEY                                 puts it back
 //	penstock pause    … [-reason TEXT] [ACCOUNT]            takes an account, or all of them, out of use
 //	penstock resume   … [ACCOUNT]                           puts it, or all of them, back
+//	penstock clients  -redis redis://… [-gateway NAME]      what each client of a gateway used, by day and model
 //	penstock doctor   -redis redis://… [-pool NAME]         checks Redis and the processes' configuration
 //	                  [-check-keys -config FILE]            and each key, by one cheap request
 //
@@ -54,6 +55,7 @@ type flags struct {
 	redis, pool, url, token, reason string
 	config                          string
 	json, checkKeys                 bool
+	gateway                         string
 	names                           []string // of keys or accounts
 }
 
@@ -116,6 +118,13 @@ func command(ctx context.Context, args []string, out, errs io.Writer) error {
 		}
 		return doctor(ctx, f, out)
 	}
+	if args[0] == "clients" {
+		f, err := parse(args[0], "", false, args[1:], errs)
+		if err != nil {
+			return err
+		}
+		return showClients(ctx, f, out)
+	}
 	for _, c := range commands {
 		if c.name != args[0] {
 			continue
@@ -144,6 +153,7 @@ func parse(name, names string, optional bool, args []string, errs io.Writer) (*f
 	set.StringVar(&f.url, "url", "", "`URL` of a status page, in place of -redis and -pool")
 	set.StringVar(&f.token, "token", os.Getenv("PENSTOCK_TOKEN"), "the status page's token for changes (default: $PENSTOCK_TOKEN)")
 	set.StringVar(&f.reason, "reason", "an operator's command", "why, for `people`")
+	set.StringVar(&f.gateway, "gateway", "gateway", "`name` of the gateway, for clients")
 	set.BoolVar(&f.json, "json", false, "print JSON")
 	if name == "doctor" {
 		set.BoolVar(&f.checkKeys, "check-keys", false, "send one cheap request with each key of -config")
@@ -176,6 +186,7 @@ func usage(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %-8s %-10s %s\n", c.name, arg, c.does)
 	}
+	fmt.Fprintf(w, "  %-8s %-10s %s\n", "clients", "", "shows what each client of a gateway used, by day and model")
 	fmt.Fprintf(w, "  %-8s %-10s %s\n", "doctor", "", "checks Redis and the processes' configuration")
 	fmt.Fprintln(w, "penstock COMMAND -h shows the options.")
 }

@@ -21,6 +21,7 @@ type Config struct {
 	Adaptive    *Adaptive // how that number follows the samples, with Concurrency as upper bound; nil: it doesn't
 	Strategy    Strategy
 
+	RampUp        time.Duration // from the pool's first start until its limits run at their whole pace; 0: at once
 	ArrivalJitter time.Duration // how much longer one call may take to the provider than another
 	Horizon       time.Duration // how far ahead of now a call of the highest priority may be booked
 	Aging         time.Duration // time after which a waiting call moves up one priority; more than 0

@@ -38,6 +38,7 @@ type Controller struct {
 	lease      *lease // nil: permits can't be lost
 	outbox     outbox
 	recovery   recovery
+	ramp       ramp
 	ruling     ruling
 	blocked    blocked
 	waitTotals waitTotals
@@ -78,10 +79,10 @@ func newController(ex exchanger, cfg Config) *Controller {
 		cancel:          cancel,
 		queue:           queue{aging: cfg.Aging},
 		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
-		permits:         permits{limited: cfg.limitsPermits()},
-		blocked:         blocked{constraint: scripts.ConstraintNone},
-		batchLimit:      maxBatch,
-		waitsFor:        unknownConstraints(),
+		permits:         permits{limited: cfg.limitsPermits()}, ramp: ramp{over: cfg.RampUp},
+		blocked:    blocked{constraint: scripts.ConstraintNone},
+		batchLimit: maxBatch,
+		waitsFor:   unknownConstraints(),
 	}
 	c.limits.Store(&cfg.Limits)
 	c.startListener = sync.OnceFunc(func() {

@@ -64,9 +64,13 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	c.seq++
 	x := &exchange{topology: t, batch: c.queue.head(c.batchLimit, t, c.cfg.Horizon, now), delivery: c.outbox.drain(c.seq, now)}
 	holds := c.permits.limited && c.permits.inFlight > 0
+	reports := c.followLimits(&x.delivery)
+	if r, ok := c.ramp.report(now); ok {
+		reports = append(reports, r)
+	}
 	x.call = &scripts.PoolCall{
 		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, holds),
-		Reports: append(c.followLimits(&x.delivery), x.delivery.encode(t, now, c.cfg.SessionTTL)...),
+		Reports: append(reports, x.delivery.encode(t, now, c.cfg.SessionTTL)...),
 	}
 	x.call.Reports = append(x.call.Reports, c.drainSamples(now)...)
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {

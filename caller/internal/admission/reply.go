@@ -20,6 +20,7 @@ func (c *Controller) applyReply(now time.Time, x *exchange, reply *scripts.PoolR
 	c.limitsConfirmed(now, &x.delivery)
 	x.delivery.confirm()
 	c.recovery.version = reply.Version
+	c.ramp.replyReceived(now, reply.Version.Origin, c.clock.Local)
 	c.recovery.recordReports(x.delivery.reports)
 	// Asking for many more calls than are admitted costs Redis time for nothing.
 	c.lastBatchSize = len(reply.Grants)
