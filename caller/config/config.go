@@ -83,7 +83,7 @@
 //	  continue_on_lease_loss: false  # calls go on after their permits were lost; default: false
 //	transport:                     # see caller.TransportConfig
 //	  max_buffered: 4_194_304      # longest request body that is read before it is sent, in bytes; default: 4 MiB
-//	  return_errors: false         # an error, not a response that stands for it; default: false
+//	  error_responses: true        # a response that stands for the error of a call; default: false, an error
 //
 // A metric of your own has a name of letters, digits, _, . and -, and the program gives its cost with each call. A name
 // that differs from a common metric's by one or two letters is refused as a mistake.

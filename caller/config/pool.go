@@ -99,8 +99,8 @@ func (r *reader) transportFields(t *caller.TransportConfig) map[string]field {
 	return map[string]field{
 		"max_buffered": optional(r.count(&t.MaxBuffered, math.MaxInt32, ""),
 			"The longest request body that is read before the request is sent, in bytes. Default: 4194304."),
-		"return_errors": optional(r.boolean(&t.ReturnErrors),
-			"Returns an error, not a response that stands for it, for a call without a response of the provider. Default: false."),
+		"error_responses": optional(r.boolean(&t.ErrorResponses),
+			"Returns a response that stands for the error of a call without a response of the provider. Default: false, the error."),
 	}
 }
 
