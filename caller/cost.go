@@ -34,7 +34,7 @@ func (s *settings) corrected(m Metric, n, excess int64, model string) int64 {
 		return n
 	}
 	out := max(n+excess, 1)
-	for _, l := range s.Limits {
+	for _, l := range s.ruling().limits {
 		if usable := l.Usable(); l.Metric == m && n <= usable && l.counts(model) {
 			out = min(out, usable)
 		}

@@ -98,7 +98,7 @@ func (p *settings) refused(err error, units []int64) error {
 	}
 	out := &Error{Pool: p.Name, RetryAfter: r.RetryAfter, Err: reasonOf(err)}
 	if r.Limit != admission.NoLimit {
-		l := &p.Limits[r.Limit]
+		l := &p.ruling().limits[r.Limit]
 		out.Metric, out.Limit, out.Cost = l.Metric, l.Usable(), units[p.index[r.Limit]]
 	}
 	return out

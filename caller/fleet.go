@@ -36,6 +36,8 @@ type Replica struct {
 	// Drifted says that its configuration is another one than that of most processes. Differences name what differs.
 	Drifted     bool
 	Differences []string
+	// LimitsVersion is the version of the limits that it followed at its last report; 0: those that it is configured with.
+	LimitsVersion int64
 	// RedisError is why the last call to Redis failed; empty: it succeeded.
 	RedisError string
 }
@@ -48,6 +50,8 @@ type Waiting struct {
 	For string
 	// Until is the time from the report until it is tried again. 0: when a permit is released, or Redis answers.
 	Until time.Duration
+	// Longest is for how long the first of these calls had waited at the time of the report.
+	Longest time.Duration
 }
 
 // LimitUsage is how far a limit was used in the last minute.

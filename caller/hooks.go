@@ -65,6 +65,8 @@ type Hooks struct {
 	RedisFailed func(context.Context, error)
 	// RedisRecovered is called when a script call succeeds after RedisFailed.
 	RedisRecovered func(context.Context)
+	// LimitsChanged is called when this process has adopted limits that SetLimits set.
+	LimitsChanged func(context.Context, LimitsChange)
 	// StateLost is called when this process finds that Redis has lost writes, after a flush or a failover.
 	StateLost func(context.Context, StateLoss)
 	// StateRestored is called when Redis has confirmed this process's part of what it had lost.

@@ -33,6 +33,7 @@ func (h Hooks) join(next *Hooks) Hooks {
 		ScriptCalled:   both(h.ScriptCalled, next.ScriptCalled),
 		RedisFailed:    both(h.RedisFailed, next.RedisFailed),
 		RedisRecovered: bothPlain(h.RedisRecovered, next.RedisRecovered),
+		LimitsChanged:  both(h.LimitsChanged, next.LimitsChanged),
 		StateLost:      both(h.StateLost, next.StateLost),
 		StateRestored:  both(h.StateRestored, next.StateRestored),
 	}

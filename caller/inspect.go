@@ -16,6 +16,11 @@ type State struct {
 	// Permits is the number of calls that each account may have in flight, by account, rounded down. It is empty without
 	// Config.Adaptive. An account without samples is missing.
 	Permits map[string]float64
+	// LimitsVersion is the version of the limits that rule in place of the configuration, and Ruling what they say; 0: none
+	// do. Limits has them already. LimitsError is why this process can't follow; nil: it can.
+	LimitsVersion int64
+	Ruling        LimitSet
+	LimitsError   error
 }
 
 // KeyState is a key of this process's configuration.
@@ -59,13 +64,22 @@ func (c *Pool) Inspect(ctx context.Context) (*State, error) {
 	if err != nil {
 		return nil, &Error{Pool: c.settings.Name, Err: err}
 	}
-	out := &State{Permits: s.Permits}
+	out := &State{Permits: s.Permits, LimitsVersion: s.LimitsVersion}
+	ruling := c.settings.ruling()
+	if s.LimitsVersion > ruling.version { // this process will follow with its next call
+		set, failure := c.settings.decodeLimits(s.LimitsText)
+		if failure == nil {
+			ruling, failure = c.settings.rulesOr(ruling, s.LimitsVersion, set)
+		}
+		out.LimitsError = failure
+	}
+	out.Ruling = ruling.set
 	for _, k := range s.Keys {
 		out.Keys = append(out.Keys, KeyState(k))
 	}
 	for _, l := range s.Limits {
 		out.Limits = append(out.Limits, LimitState{
-			Limit: c.settings.Limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: c.settings.used(&l), Pace: l.Pace,
+			Limit: ruling.limits[l.Limit], Account: l.Account, Key: l.Key, Booked: l.Booked, Used: ruling.used(&l), Pace: l.Pace,
 		})
 	}
 	for _, its := range s.Sessions {
@@ -75,10 +89,10 @@ func (c *Pool) Inspect(ctx context.Context) (*State, error) {
 }
 
 // used returns the units of a limit that can't be used now because calls have used them.
-func (p *settings) used(l *admission.LimitState) int64 {
-	interval := p.params[l.Limit].interval
+func (r *rules) used(l *admission.LimitState) int64 {
+	interval := r.params[l.Limit].interval
 	if interval == 0 { // a daily count
 		return l.Used
 	}
-	return min(int64(math.Ceil(l.Booked.Seconds()*l.Pace/interval)), p.Limits[l.Limit].Usable())
+	return min(int64(math.Ceil(l.Booked.Seconds()*l.Pace/interval)), r.limits[l.Limit].Usable())
 }

@@ -22,6 +22,15 @@ func (c *Pool) observer() admission.Observer {
 	if h.RedisRecovered != nil {
 		o.RedisRecovered = func() { h.RedisRecovered(ctx) }
 	}
+	if h.LimitsChanged != nil {
+		o.LimitsChanged = func(change admission.LimitsChange) {
+			out := LimitsChange{Version: change.Version, Err: change.Err}
+			if r := c.settings.ruling(); r.version == change.Version {
+				out.Limits = r.set
+			}
+			h.LimitsChanged(ctx, out)
+		}
+	}
 	if h.StateLost != nil {
 		o.StateLost = func(s admission.StateLoss) { h.StateLost(ctx, StateLoss(s)) }
 	}

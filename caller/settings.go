@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/caller/internal/admission"
@@ -44,6 +45,8 @@ type settings struct {
 
 	readsRequests bool // the profile reads the bodies of requests
 	judgesBodies  bool // the profile reads the bodies of successes
+
+	rules atomic.Pointer[rules] // that rule now; see ruling
 
 	owners    []string        // of each limit in Limits, which has those of all accounts and then those of each; empty: all
 	ownLimits bool            // an account has limits of its own
@@ -86,6 +89,7 @@ func newSettings(cfg Config) (*settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}
+	p.rules.Store(&rules{limits: p.Limits, params: p.params, concurrency: p.Concurrency})
 	return p, nil
 }
 
@@ -205,7 +209,8 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 		Pool: p.Name, Session: p.Tuning.SessionName, SessionTTL: p.Tuning.SessionTTL, Accounts: p.accountsOf(p.Keys),
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
-		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer,
+		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer, Limits: p.admissionLimits(p.ruling()),
+		ReadLimits: p.readLimits,
 	}
 	if a := p.Adaptive; a != nil {
 		cfg.Adaptive = &admission.Adaptive{
@@ -213,8 +218,14 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 			Tolerance: a.Tolerance, Smoothing: a.Smoothing, Queue: a.Queue,
 		}
 	}
-	for i, l := range p.Limits {
-		params := &p.params[i]
+	return cfg
+}
+
+// admissionLimits returns the limits as admission wants them.
+func (p *settings) admissionLimits(r *rules) []admission.Limit {
+	out := make([]admission.Limit, 0, len(r.limits))
+	for i, l := range r.limits {
+		params := &r.params[i]
 		its := admission.Limit{
 			Name: params.name, Scope: admission.Scope(l.Scope), Account: p.owners[i], Metric: p.index[i],
 			Interval: params.interval, Burst: params.burst, Grows: params.grows,
@@ -223,9 +234,9 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 		if l.Algorithm == Daily {
 			its.NextReset = l.nextReset
 		}
-		cfg.Limits = append(cfg.Limits, its)
+		out = append(out, its)
 	}
-	return cfg
+	return out
 }
 
 // units returns what a call takes of each metric, or an *Error that matches ErrNeverFits.
@@ -246,8 +257,9 @@ func (p *settings) units(c Cost, model string) ([]int64, error) {
 
 // exceeded returns an *Error for the first limit that a call can never meet, in an account if that isn't empty.
 func (p *settings) exceeded(units []int64, model, account string) error {
-	for i := range p.Limits {
-		l, n := &p.Limits[i], units[p.index[i]]
+	limits := p.ruling().limits
+	for i := range limits {
+		l, n := &limits[i], units[p.index[i]]
 		if n >= 0 && (n <= l.Usable() || !l.counts(model) || !p.applies(i, account)) {
 			continue
 		}

@@ -45,6 +45,8 @@ type Stats struct {
 	StatesLost int64
 	// RedisFailing is the time in which every script call failed.
 	RedisFailing time.Duration
+	// LimitsVersion is the version of the limits, set by SetLimits, that this process follows; 0: those of Config.
+	LimitsVersion int64
 	// CallsWaiting is the number of calls that wait for admission now. CallsInFlight is the number of calls that are
 	// admitted and not over.
 	CallsWaiting, CallsInFlight int
@@ -63,6 +65,7 @@ func (c *Pool) Stats() Stats {
 	its := c.admission.Stats()
 	s.CallsWaiting, s.CallsInFlight, s.SlotsMissed = its.Waiting, its.InFlight, its.SlotsMissed
 	s.ScriptCalls, s.ScriptCallsFailed, s.StatesLost, s.RedisFailing = its.ScriptCalls, its.ScriptCallsFailed, its.StatesLost, its.RedisFailing
+	s.LimitsVersion = its.LimitsVersion
 	s.BlockedBy, s.Bottleneck = c.blockedBy(its.BlockedBy)
 	return s
 }

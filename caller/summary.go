@@ -38,6 +38,7 @@ type summary struct {
 	Used     []summaryUse   `json:"used,omitempty"` // in the last minute
 	Slots    []history.Slot `json:"slots,omitempty"`
 	Failure  string         `json:"failure,omitempty"`
+	Limits   int64          `json:"limits,omitempty"` // version that the process follows
 
 	name   string
 	age    time.Duration
@@ -48,7 +49,8 @@ type summaryWait struct {
 	Priority int    `json:"priority"`
 	Calls    int    `json:"calls"`
 	For      string `json:"for,omitempty"`
-	Until    int64  `json:"until,omitempty"` // from now, in milliseconds
+	Until    int64  `json:"until,omitempty"`   // from now, in milliseconds
+	Longest  int64  `json:"longest,omitempty"` // milliseconds
 }
 
 type summaryUse struct {
@@ -62,10 +64,12 @@ type summaryUse struct {
 func (s *summary) replica() Replica {
 	r := Replica{
 		Name: s.name, Seen: s.age, Uptime: time.Duration(s.At-s.Started) * time.Millisecond, InFlight: s.InFlight, RedisError: s.Failure,
+		LimitsVersion: s.Limits,
 	}
 	for _, w := range s.Waiting {
 		r.Waiting = append(r.Waiting, Waiting{
 			Priority: Priority(w.Priority), Calls: w.Calls, For: w.For, Until: time.Duration(w.Until) * time.Millisecond,
+			Longest: time.Duration(w.Longest) * time.Millisecond,
 		})
 	}
 	return r
@@ -155,7 +159,7 @@ func (c *Pool) write(ctx context.Context, s *summary, now time.Time) {
 // summary returns what this process did lately.
 func (c *Pool) summary(now time.Time) *summary {
 	its := c.admission.Stats()
-	s := &summary{InFlight: its.InFlight, Slots: c.stats.history.Read(now)}
+	s := &summary{InFlight: its.InFlight, Limits: its.LimitsVersion, Slots: c.stats.history.Read(now)}
 	if since := c.stats.since.Load(); since != nil {
 		s.Started = since.UnixMilli()
 	}
@@ -164,7 +168,9 @@ func (c *Pool) summary(now time.Time) *summary {
 	}
 	for i, w := range slices.Backward(its.Waits[:]) {
 		if w.Calls > 0 {
-			out := summaryWait{Priority: i + int(PriorityLow), Calls: w.Calls, For: c.settings.waitName(w.Constraint)}
+			out := summaryWait{
+				Priority: i + int(PriorityLow), Calls: w.Calls, For: c.settings.waitName(w.Constraint), Longest: now.Sub(w.Since).Milliseconds(),
+			}
 			if !w.Until.IsZero() {
 				out.Until = max(1, w.Until.Sub(now).Milliseconds())
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -55,6 +56,12 @@ func newError(script string, keys []string, err error) *Error {
 	case redis.HasErrorPrefix(err, "LOST"):
 		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: ErrLost}
 	}
+	if rule, ok := strings.CutPrefix(err.Error(), "LIMITS "); ok {
+		version, text, _ := strings.Cut(rule, " ")
+		if n, failure := strconv.ParseInt(version, 10, 64); failure == nil {
+			return &Error{Script: script, Keys: slices.Clone(keys), Outcome: NotRun, Err: &LimitsError{n, text}}
+		}
+	}
 	var layout LayoutError
 	if n, _ := fmt.Sscanf(err.Error(), "LAYOUT %d %d", &layout.Have, &layout.Want); n == 2 {
 		return &Error{Script: script, Keys: slices.Clone(keys), Outcome: Rejected, Err: &layout}
@@ -73,6 +80,17 @@ type LayoutError struct {
 func (e *LayoutError) Error() string {
 	return fmt.Sprintf("the state in Redis has layout %d, this version of the library uses layout %d: "+
 		"run one version, or give the pool of the new one another name", e.Have, e.Want)
+}
+
+// LimitsError is the error of the pool's script if the process follows other limits than those that rule: it did nothing.
+type LimitsError struct {
+	Version int64  // of the limits that rule; 0: none do, and the process's own version is to be restored
+	Text    string // as FollowLimits gave it
+}
+
+// Error names the version.
+func (e *LimitsError) Error() string {
+	return fmt.Sprintf("the limits that rule have version %d, this process follows others; the script did nothing", e.Version)
 }
 
 // Error names the script, the first key, and what is known.

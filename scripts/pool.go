@@ -35,6 +35,9 @@ var poolCounterLua string
 //go:embed pool_block.lua
 var poolBlockLua string
 
+//go:embed pool_limits.lua
+var poolLimitsLua string
+
 //go:embed pool_report.lua
 var poolReportLua string
 
@@ -55,7 +58,7 @@ var poolWriteLua string
 
 var poolScript = newScript("pool",
 	coreLua, poolSingleLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua,
-	poolCounterLua, poolBlockLua,
+	poolCounterLua, poolBlockLua, poolLimitsLua,
 	poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.

@@ -3,8 +3,8 @@
 -- reports.
 --
 -- The script is core.lua, pool_single.lua, semaphore_adaptive.lua, this file, pool_field.lua, pool_target.lua, pool_state.lua,
--- pool_session.lua, pool_counter.lua, pool_block.lua, pool_report.lua, pool_permit.lua, pool_evaluate.lua,
--- pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
+-- pool_session.lua, pool_counter.lua, pool_block.lua, pool_limits.lua, pool_report.lua, pool_permit.lua,
+-- pool_evaluate.lua, pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
 --
 -- A limit is one of each account, of each key, or of the pool. A counter is the use of one of these. A model group is
 -- the models that the same limits count. A target is what a call can be sent with: keys that share all their limits,
@@ -56,6 +56,9 @@
 --               'slow', limit (1..L), owner, factor, recovery, quiet
 --                                                               slower by the factor, unless it became so within the
 --                                                               last quiet seconds; whole again after recovery
+--               'limits', version, text
+--                                    first of all reports: the limits that the process follows, or with a text, that
+--                                    it sets or restores (see pool_limits.lua)
 --               'unless', seq        the reports that follow, up to the next 'unless', take effect unless a call of the
 --                                    session with this seq or a higher one ran; 0: they always do
 --          G, then G × number of equal calls, model group (1..F), microseconds ahead that they may be booked, target that they
@@ -87,6 +90,7 @@
 --          STALE       a newer call of the session ran before; nothing was done
 --          LAYOUT      have want: the state has another layout; nothing was done
 --          LOST        'all' or 'some' of the state that the session knew is gone; nothing was admitted
+--          LIMITS      version text: the limits that rule, if the process follows others (0: none rule); nothing was done
 -- Messages on KEYS[1] .. ':' .. SESSION, for a session that waits for permits: some were released
 --
 -- Fields of the HASH. Times are in seconds since 2017 on the pool's clock (see pool_state.lua).
@@ -94,6 +98,7 @@
 --                                   pool_state.lua
 --          i                        the last loss of state: see pool_state.lua
 --          w, q, s:SESSION, n:N     sessions: see pool_session.lua
+--          l                        limits that rule in place of configured ones: see pool_limits.lua
 --          v                        the round of round robin
 --          c                        cursor of the scan, number of unreadable fields found
 --          t:COUNTER                a counter: see pool_counter.lua. COUNTER is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT

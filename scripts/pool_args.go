@@ -280,6 +280,8 @@ func (r *PoolReport) append(a []any, c *EncodedConfig, limits []int) []any {
 		return append(a, "booked", limit, owner, r.For.Seconds())
 	case AdaptPermits:
 		return append(a, "adapt", c.accounts[r.Account], c.permits[r.Account], r.OK, r.Dropped, r.For.Microseconds(), r.Peak, r.Units)
+	case FollowLimits:
+		return append(a, "limits", r.Units, r.Text)
 	case UnlessRan:
 		return append(a, "unless", r.Seq)
 	default:

@@ -15,6 +15,9 @@ type PoolState struct {
 	Counters map[string]CounterState
 	Sessions map[string]SessionState
 	Permits  map[string]float64 // by account, where the number adapts
+	// LimitsVersion and Limits are the limits that rule in place of configured ones, as FollowLimits gave them; 0: none do.
+	LimitsVersion int64
+	Limits        string
 	// Unreadable is how many fields could not be read, and were dropped, since the pool's beginning.
 	Unreadable int
 
@@ -84,6 +87,9 @@ func (s *PoolState) field(name, value string) {
 		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
 		kind, _, _ := strings.Cut(words[1], ":")
 		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: kind != "cool", Reason: reason}
+	case name == "l" && len(words) > 0:
+		s.LimitsVersion, _ = strconv.ParseInt(words[0], 10, 64)
+		_, s.Limits, _ = strings.Cut(value, " ")
 	case name == "c" && len(words) == 2:
 		s.Unreadable, _ = strconv.Atoi(words[1])
 	}

@@ -24,6 +24,23 @@ func (c *modelCall) block(name string) (b modelBlock, trial bool) {
 	return modelBlock{}, false
 }
 
+// followLimits stores the limits that the process sets, or returns those that rule in place of the ones it follows.
+func (c *modelCall) followLimits() error {
+	var follows LimitsError
+	if len(c.call.Reports) > 0 && c.call.Reports[0].Kind == FollowLimits {
+		follows = LimitsError{c.call.Reports[0].Units, c.call.Reports[0].Text}
+	}
+	ruling := c.limits
+	switch {
+	case follows.Version < ruling.Version, follows.Version > ruling.Version && follows.Text == "",
+		follows.Version == ruling.Version && follows.Text != "" && follows.Text != ruling.Text:
+		return &ruling
+	case follows.Version > ruling.Version:
+		c.poolModel.limits = follows
+	}
+	return nil
+}
+
 func (c *modelCall) reports() {
 	counts := true
 	for i := range c.call.Reports {

@@ -28,6 +28,7 @@ type poolModel struct {
 	offset, sweepAt, hold       float64
 	first, last                 int64 // tickets
 	loss                        modelLoss
+	limits                      LimitsError // that rule
 }
 
 // modelLoss is the last loss of state that a session found.
@@ -134,6 +135,9 @@ func (m *poolModel) admit(cfg *PoolConfig, p *PoolCall) (*PoolReply, error) {
 		return nil, ErrStale
 	}
 	if err := c.findLoss(offset); err != nil {
+		return nil, err
+	}
+	if err := c.followLimits(); err != nil {
 		return nil, err
 	}
 	m.offset = offset

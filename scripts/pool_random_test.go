@@ -31,16 +31,17 @@ func (d *dice) roll(n int) int {
 // poolRun is a random history of calls of three sessions on one pool.
 type poolRun struct {
 	*dice
-	now  int64
-	seq  int64
-	cfg  PoolConfig
-	held map[string][]int
-	seen map[string]StateVersion // of each session's last reply
-	calm bool                    // mostly single calls in a pool where little happens
+	now    int64
+	seq    int64
+	cfg    PoolConfig
+	held   map[string][]int
+	seen   map[string]StateVersion // of each session's last reply
+	limits map[string]int64        // version of the limits that each session follows
+	calm   bool                    // mostly single calls in a pool where little happens
 }
 
 func newPoolRun(data []byte) *poolRun {
-	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}, seen: map[string]StateVersion{}}
+	r := &poolRun{dice: newDice(data), now: 300_000_000_000_000, seq: 10, held: map[string][]int{}, seen: map[string]StateVersion{}, limits: map[string]int64{}}
 	r.cfg = PoolConfig{
 		TTL: 2 * time.Second, Horizon: time.Duration(r.roll(4)) * 25 * time.Millisecond, Metrics: 1 + r.roll(3),
 		Strategy:    []Strategy{LeastLoaded, RoundRobin, FirstAvailable}[r.roll(3)],
@@ -169,7 +170,27 @@ func (r *poolRun) next() (*PoolConfig, *PoolCall) {
 		c.Reports, c.Demands = nil, []PoolDemand{r.demand(cfg)}
 		c.Demands[0].Count, c.Demands[0].Exclude = 1, nil
 	}
+	if follow := r.followLimits(cfg.Session); follow != nil {
+		c.Reports = append(follow, c.Reports...)
+	}
 	return cfg, c
+}
+
+// followLimits is the report of the limits that a session follows, or now and then of others.
+func (r *poolRun) followLimits(session string) []PoolReport {
+	version, text := r.limits[session], ""
+	switch r.roll(48) {
+	case 0:
+		version, text = version+int64(r.roll(3)), fmt.Sprint("limits ", r.roll(2))
+	case 1:
+		version = max(0, version-1)
+	case 2:
+		text = fmt.Sprint("limits ", r.roll(2))
+	}
+	if version == 0 {
+		return nil
+	}
+	return []PoolReport{{Kind: FollowLimits, Units: version, Text: text}}
 }
 
 func (r *poolRun) nextCall(calm bool) (*PoolConfig, *PoolCall) {

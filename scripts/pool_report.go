@@ -21,6 +21,9 @@ const (
 	// AdaptPermits: samples of an account. Account, OK, Dropped, For (the sum of the successes' latencies), Peak (most of its
 	// calls in flight at a time), Units (permits to begin with if Redis has no number; 0: as PoolConfig says).
 	AdaptPermits
+	// FollowLimits: the process follows the limits of version Units, or sets or restores them if Text isn't empty. It comes
+	// before all other reports. Where others rule, Admit fails with a LimitsError and nothing is done. Units, Text.
+	FollowLimits
 	CalmBlock // A cooldown that is over isn't repeated: the next one doesn't grow from it. Block.
 )
 
@@ -41,6 +44,8 @@ type PoolReport struct {
 	Most    time.Duration
 	Reason  string // for people
 	Charged int64  // when the units of a SettleCounter were charged, in microseconds since 2017; 0: now
+
+	Text string // of a FollowLimits; no line feeds
 
 	Account           int // index in PoolConfig.Accounts
 	OK, Dropped, Peak int64

@@ -1,6 +1,6 @@
 -- Part of the pool's script: what the process reports.
 --
--- Expects pool_block.lua. Leaves refused, how many reports can't be true; account.samples of the 'adapt' reports.
+-- Expects pool_block.lua and pool_limits.lua. Leaves refused, how many reports can't be true; account.samples of the 'adapt' reports.
 -- Counters and blocks are as reported from here on.
 
 local report = {
@@ -99,7 +99,9 @@ if reports > 0 then -- most calls have none, and don't need the functions either
   local counts = true
   for _ = 1, reports do
     local kind = arg()
-    if kind == 'unless' then
+    if kind == 'limits' then -- see pool_limits.lua
+      argi = argi + 2
+    elseif kind == 'unless' then
       local reported_by = num()
       counts = reported_by == 0 or state.ran < reported_by
     elseif kind == 'clear' then

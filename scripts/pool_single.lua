@@ -8,8 +8,8 @@
 
 local wall, known_names, known_values = server_now(ARGV[8]), {}, {}
 
--- single_demand finds the parts of the arguments: how many limits there are, and the positions of the group's name, of the
--- number of targets and of the demand. It returns nothing where the call is of another kind.
+-- single_demand finds the parts of the arguments: how many limits there are, the positions of the group's name, of the
+-- number of targets and of the demand, and the version of the limits that the process follows, or nothing. It returns nothing where the call is of another kind.
 local function single_demand(argv)
   local limits = argv[17] + 0
   local group = 19 + 10 * limits
@@ -23,11 +23,16 @@ local function single_demand(argv)
   end
   local size = group + limits + 2
   local reports = size + 3 + argv[size + 2]
-  local demand = reports + 2
-  if argv[reports] ~= '0' or argv[reports + 1] ~= '1' or argv[demand] ~= '1' or argv[demand + 4] ~= '0' then
+  local follows, demands
+  if argv[reports] == '1' and argv[reports + 1] == 'limits' and argv[reports + 3] == '' then
+    follows, demands = argv[reports + 2], reports + 4
+  elseif argv[reports] == '0' then
+    demands = reports + 1
+  end
+  if not demands or argv[demands] ~= '1' or argv[demands + 1] ~= '1' or argv[demands + 5] ~= '0' then
     return nil
   end
-  return limits, group, size, demand
+  return limits, group, size, demands + 1, follows
 end
 
 -- single_candidates returns the demand's candidates, and adds the names of their fields to those that are read. It returns
@@ -243,12 +248,13 @@ local function single(argv)
   if argv[9] ~= '0' and wall > argv[9] / 1000000 then
     return nil
   end
-  local limits, group, size, demand = single_demand(argv)
+  local limits, group, size, demand, follows = single_demand(argv)
   if not limits then
     return nil
   end
   local permits_limited = argv[6] ~= ''
   known_names[1], known_names[2], known_names[3] = 'g', 'w', 's:' .. argv[1]
+  known_names[4] = 'l'
   local list = single_candidates(argv, limits, group, size, demand, permits_limited)
   if not list then
     return nil
@@ -256,7 +262,8 @@ local function single(argv)
   known_values = redis.call('HMGET', KEYS[1], unpack(known_names))
   local now, origin, generation, version, expires, alive, holders, last, turn, sum, was_held =
     single_state(argv, known_values[1], known_values[2], known_values[3])
-  if not now or not permits_limited and sum > 0 then
+  local ruling = known_values[4] and string.match(known_values[4], '^(%d+) ') or nil
+  if not now or not permits_limited and sum > 0 or ruling ~= follows then
     return nil
   end
   local accounts, by_name
@@ -278,7 +285,7 @@ local function single(argv)
     held, new_sum = single_held(accounts, puts)
   end
   local ends = now + (new_sum > 0 and argv[2] or 900)
-  if not key or math.max(needed, ends) > expires then
+  if not key or math.max(needed, ends, follows and now + 30 * 86400 or 0) > expires then
     return nil
   end
   local old_version = version

@@ -116,6 +116,7 @@ end
 targets.own_field = 's:' .. call.session
 hash.want('g')
 hash.want('w')
+hash.want('l')
 hash.want(targets.own_field)
 if call.strategy == 'round_robin' then
   hash.want('v')

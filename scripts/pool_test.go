@@ -27,13 +27,18 @@ func (r *poolRun) check(t *testing.T, rdb *redis.Client, steps int) {
 		cfg, c := r.next()
 		want, wantErr := m.admit(cfg, c)
 		got, err := Admit(t.Context(), rdb, pool, c)
+		if rule, ok := errors.AsType[*LimitsError](err); ok {
+			if want, ok := errors.AsType[*LimitsError](wantErr); ok && *want == *rule {
+				r.limits[cfg.Session], err = rule.Version, wantErr
+			}
+		}
 		if !errors.Is(err, wantErr) || errors.Is(err, ErrLostAll) != errors.Is(wantErr, ErrLostAll) || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%+v\ncall %+v\n got %+v, %v\nwant %+v, %v\n%v\n%+v", *cfg, *c, got, err, want, wantErr, rdb.HGetAll(t.Context(), PoolKey(pool)).Val(), *m)
 		}
 		if err != nil {
 			continue
 		}
-		r.seen[cfg.Session] = got.Version
+		r.seen[cfg.Session], r.limits[cfg.Session] = got.Version, m.limits.Version
 		for _, g := range got.Grants {
 			if cfg.permitsLimited() {
 				r.held[cfg.Session][r.accountOf(g.Target)]++
@@ -78,6 +83,9 @@ func (m *poolModel) checkFields(t *testing.T, rdb *redis.Client, pool string, wa
 		for account, n := range s.held {
 			taken[account] += n
 		}
+	}
+	if m.limits.Version > 0 {
+		want["l"] = math.Inf(1)
 	}
 	fields := rdb.HGetAll(t.Context(), PoolKey(pool)).Val()
 	for name, until := range want {

@@ -31,6 +31,9 @@ func doctor(ctx context.Context, f *flags, w io.Writer) error {
 	if f.redis == "" {
 		return &usageError{"give -redis with the URL of the pool's Redis"}
 	}
+	if f.checkKeys != (f.config != "") {
+		return &usageError{"give -check-keys and -config together"}
+	}
 	rdb, err := openRedis(f.redis)
 	if err != nil {
 		return err
@@ -49,6 +52,9 @@ func doctor(ctx context.Context, f *flags, w io.Writer) error {
 	}
 	if f.pool != "" {
 		all = append(all, checkPool(ctx, rdb, f.pool)...)
+	}
+	if f.checkKeys {
+		all = append(all, checkKeys(ctx, rdb, f.config)...)
 	}
 	return report(w, f, all)
 }

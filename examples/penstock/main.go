@@ -11,6 +11,7 @@
 //	penstock resume   … [ACCOUNT]                           puts it, or all of them, back
 //	penstock clients  -redis redis://… [-gateway NAME]      what each client of a gateway used, by day and model
 //	penstock doctor   -redis redis://… [-pool NAME]         checks Redis and the processes' configuration
+//	                  [-check-keys -config FILE]            and each key, by one cheap request
 //
 // In place of -redis and -pool, -url takes the address of a status page (see package status), and -token its token.
 //
@@ -52,8 +53,8 @@ func main() {
 // flags are a command's options.
 type flags struct {
 	redis, pool, url, token, reason string
-	gateway                         string
-	json                            bool
+	gateway, config                 string
+	json, checkKeys                 bool
 	names                           []string // of keys or accounts
 }
 
@@ -153,6 +154,10 @@ func parse(name, names string, optional bool, args []string, errs io.Writer) (*f
 	set.StringVar(&f.reason, "reason", "an operator's command", "why, for `people`")
 	set.StringVar(&f.gateway, "gateway", "gateway", "`name` of the gateway, for clients")
 	set.BoolVar(&f.json, "json", false, "print JSON")
+	if name == "doctor" {
+		set.BoolVar(&f.checkKeys, "check-keys", false, "send one cheap request with each key of -config")
+		set.StringVar(&f.config, "config", "", "the pool's YAML `file`, for -check-keys")
+	}
 	if err := set.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, err

@@ -61,7 +61,7 @@ func (c *Controller) tooLate(g *Grant, late time.Duration) bool {
 		return false
 	}
 	for _, i := range g.target.limits {
-		l := &c.cfg.Limits[i]
+		l := &(*c.limits.Load())[i]
 		if l.Interval*float64(g.units[l.Metric]) > 10*c.cfg.ArrivalJitter.Seconds() {
 			return false
 		}

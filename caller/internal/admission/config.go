@@ -26,6 +26,11 @@ type Config struct {
 	Aging         time.Duration // time after which a waiting call moves up one priority; more than 0
 	MaxWaiting    int           // calls of this process that may wait
 
+	// ReadLimits makes of a version and its text what rules in place of Limits and Concurrency. It is called under the lock.
+	// Its error says why this process can't follow.
+	ReadLimits    func(version int64, text string) (*LimitSet, error)
+	concurrencies map[string]int // of single accounts, in place of Account.Concurrency
+
 	ContinueOnLeaseLoss bool // calls in flight go on when their permits may go to others
 	Observer            Observer
 }

@@ -21,6 +21,7 @@ type Controller struct {
 	scriptCallSlots chan struct{} // one element for each script call that hasn't ended
 	waiterPool      sync.Pool     // of waiters that nothing refers to
 	slotsMissed     atomic.Int64
+	limits          atomic.Pointer[[]Limit] // those that rule, as cfg has them under the lock; indices never change
 
 	wakeup        chan struct{} // ends the loop's sleep; capacity 1
 	ended         chan struct{} // closed when the loop has ended
@@ -37,6 +38,7 @@ type Controller struct {
 	lease      *lease // nil: permits can't be lost
 	outbox     outbox
 	recovery   recovery
+	ruling     ruling
 	blocked    blocked
 	waitTotals waitTotals
 	draining   bool
@@ -81,6 +83,7 @@ func newController(ex exchanger, cfg Config) *Controller {
 		batchLimit:      maxBatch,
 		waitsFor:        unknownConstraints(),
 	}
+	c.limits.Store(&cfg.Limits)
 	c.startListener = sync.OnceFunc(func() {
 		c.listenerDone = make(chan struct{})
 		go func() {
@@ -108,10 +111,7 @@ func (c *Controller) SetAccounts(accounts []Account) {
 	c.setAccounts(accounts, time.Now())
 	c.waitFor = forCall
 	wake := c.sleeping()
-	c.mu.Unlock()
-	if wake {
-		c.signal()
-	}
+	c.unlock(wake)
 }
 
 // Accounts returns the accounts. They mustn't be changed.
@@ -146,10 +146,7 @@ func (c *Controller) instruct(ctx context.Context, reports ...report) error {
 	c.mu.Lock()
 	c.reportNow(time.Now(), reports...)
 	wake := c.sleeping()
-	c.mu.Unlock()
-	if wake {
-		c.signal()
-	}
+	c.unlock(wake)
 	select {
 	case <-confirmed:
 		return nil
@@ -183,7 +180,7 @@ func (c *Controller) Stats() Stats {
 		Waiting: c.queue.len(), InFlight: c.permits.inFlight, SlotsMissed: c.slotsMissed.Load(),
 		BlockedBy: c.blocked.read(now), Waits: c.waits(), Failure: c.failure, Used: c.topology.used(now),
 		ScriptCalls: c.scriptCalls, ScriptCallsFailed: c.scriptCallsFailed,
-		StatesLost: c.statesLost, RedisFailing: c.redisFailing(now),
+		LimitsVersion: c.ruling.version, StatesLost: c.statesLost, RedisFailing: c.redisFailing(now),
 	}
 }
 
@@ -226,10 +223,7 @@ func (c *Controller) join(w *waiter) error {
 	c.mu.Lock()
 	ask, err := c.enqueue(w)
 	wake := ask && c.sleeping()
-	c.mu.Unlock()
-	if wake {
-		c.signal()
-	}
+	c.unlock(wake)
 	return err
 }
 
@@ -248,10 +242,7 @@ func (c *Controller) release(a *account) {
 	c.mu.Lock()
 	c.permits.release(a.tally)
 	wake := c.released() && c.sleeping()
-	c.mu.Unlock()
-	if wake {
-		c.signal()
-	}
+	c.unlock(wake)
 }
 
 // decline passes a booking on to another waiter, or returns its permit and daily counts.
@@ -269,7 +260,7 @@ func (c *Controller) decline(b *booking) {
 // settle puts the correction of a call's units into the outbox.
 func (c *Controller) settle(b *booking, delta []int64) error {
 	for _, i := range b.target.limits {
-		if l := &c.cfg.Limits[i]; delta[l.Metric] > maxDebt*l.Usable || delta[l.Metric] < -b.units[l.Metric] {
+		if l := &(*c.limits.Load())[i]; delta[l.Metric] > maxDebt*l.Usable || delta[l.Metric] < -b.units[l.Metric] {
 			return fmt.Errorf("%w: a correction of %s by %d units of a call that was charged %d: a call costs 0 to %d",
 				ErrSettlement, l.Name, delta[l.Metric], b.units[l.Metric], b.units[l.Metric]+maxDebt*l.Usable)
 		}
@@ -277,10 +268,7 @@ func (c *Controller) settle(b *booking, delta []int64) error {
 	c.mu.Lock()
 	wake := c.outbox.empty() && c.sleeping() // so that Redis gets it soon, also if no other call follows
 	c.correct(b, func(l *Limit) int64 { return delta[l.Metric] })
-	c.mu.Unlock()
-	if wake {
-		c.signal()
-	}
+	c.unlock(wake)
 	return nil
 }
 
@@ -300,10 +288,15 @@ func (c *Controller) feedback(g *Grant, f *Feedback) {
 		c.mu.Unlock()
 	}
 	now := time.Now()
-	urgent := f.urgent(c.cfg.Limits, &g.booking, now)
-	quotas := f.quotas(c.cfg.Limits, g.target, c.cfg.ArrivalJitter)
+	urgent := f.urgent(*c.limits.Load(), &g.booking, now)
+	quotas := f.quotas(*c.limits.Load(), g.target, c.cfg.ArrivalJitter)
 	c.mu.Lock()
 	wake := c.learn(now, g.target.account, f, urgent, quotas) && c.sleeping()
+	c.unlock(wake)
+}
+
+// unlock frees the lock, and then ends the loop's sleep if there is a new reason to call Redis.
+func (c *Controller) unlock(wake bool) {
 	c.mu.Unlock()
 	if wake {
 		c.signal()
@@ -317,10 +310,7 @@ func (c *Controller) messageReceived() {
 	if c.waitFor == forPermit {
 		c.waitFor = forCall
 	}
-	c.mu.Unlock()
-	if wake {
-		c.signal()
-	}
+	c.unlock(wake)
 }
 
 // leaseTimer ends the calls in flight if the lease has ended.
@@ -367,10 +357,11 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	if err != nil {
 		c.mu.Lock()
 		c.applyError(received, x, err)
-		lost := c.lost
+		lost, changed := c.lost, c.changedLimits()
 		c.countCall(err)
 		c.mu.Unlock()
 		if ctx.Err() == nil {
+			c.cfg.Observer.limitsChanged(changed)
 			c.cfg.Observer.failed(x, received, err, lost)
 		}
 		return
@@ -384,10 +375,12 @@ func (c *Controller) apply(ctx context.Context, x *exchange, reply *scripts.Pool
 	c.lost = nil
 	woken := c.applyReply(received, x, reply)
 	c.countCall(nil)
+	changed := c.changedLimits()
 	c.mu.Unlock()
 	for _, w := range woken {
 		w.wake()
 	}
+	c.cfg.Observer.limitsChanged(changed)
 	c.cfg.Observer.replied(x, received, reply, recovered, restored)
 }
 

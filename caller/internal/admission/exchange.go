@@ -66,8 +66,9 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	holds := c.permits.limited && c.permits.inFlight > 0
 	x.call = &scripts.PoolCall{
 		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, holds),
-		Reports: append(x.delivery.encode(t, now, c.cfg.SessionTTL), c.drainSamples(now)...),
+		Reports: append(c.followLimits(&x.delivery), x.delivery.encode(t, now, c.cfg.SessionTTL)...),
 	}
+	x.call.Reports = append(x.call.Reports, c.drainSamples(now)...)
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {
 		x.call.Deadline = deadline
 	}

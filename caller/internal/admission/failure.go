@@ -21,6 +21,7 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 		c.clock.Forget() // a wrong deadline would make each call late
 	}
 	outcome := scripts.OutcomeOf(err)
+	limitsRule := c.limitsRule(now, &x.delivery, err)
 	if outcome == scripts.Rejected {
 		x.delivery.reject(&Refusal{Err: err, Limit: NoLimit})
 	}
@@ -29,6 +30,9 @@ func (c *Controller) applyError(now time.Time, x *exchange, err error) {
 	if errors.Is(err, scripts.ErrLost) {
 		c.restore(now, errors.Is(err, scripts.ErrLostAll))
 		return // without a backoff: this Redis works
+	}
+	if limitsRule {
+		return // likewise
 	}
 	if c.failures == 0 {
 		c.failingSince = x.sent

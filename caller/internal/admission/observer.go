@@ -18,6 +18,8 @@ type Observer struct {
 	RedisFailed func(error)
 	// RedisRecovered is called when a script call succeeds after RedisFailed.
 	RedisRecovered func()
+	// LimitsChanged is called when this process has adopted limits.
+	LimitsChanged func(LimitsChange)
 	// StateLost is called when Redis has lost writes, and StateRestored when it has confirmed what this process put back.
 	StateLost, StateRestored func(StateLoss)
 }
@@ -40,6 +42,15 @@ type StateLoss struct {
 	Restored int  // reports by which this process puts back its part
 }
 
+// limitsChanged calls LimitsChanged for each change.
+func (o *Observer) limitsChanged(all []LimitsChange) {
+	for _, change := range all {
+		if o.LimitsChanged != nil {
+			o.LimitsChanged(change)
+		}
+	}
+}
+
 // failed calls the functions for a script call that failed. lost is what Redis has lost; nil: nothing.
 func (o *Observer) failed(x *exchange, received time.Time, err error, lost *StateLoss) {
 	if o.ScriptCalled != nil {
@@ -52,6 +63,7 @@ func (o *Observer) failed(x *exchange, received time.Time, err error, lost *Stat
 		if o.StateLost != nil {
 			o.StateLost(*lost)
 		}
+	case isLimits(err):
 	case o.RedisFailed != nil:
 		o.RedisFailed(err)
 	}

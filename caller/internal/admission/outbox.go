@@ -121,6 +121,9 @@ func (d *delivery) reject(err error) {
 func (d *delivery) encode(t *topology, now time.Time, memory time.Duration) []scripts.PoolReport {
 	var out []scripts.PoolReport
 	for _, r := range d.reports {
+		if r.Kind == scripts.FollowLimits {
+			continue // see followLimits
+		}
 		encoded := r.PoolReport
 		if r.counter != "" {
 			c := t.counter(r.counter)

@@ -17,6 +17,7 @@ func (c *Controller) applyReply(now time.Time, x *exchange, reply *scripts.PoolR
 	if c.lease != nil {
 		c.lease.renew(x.sent, c.permits.reportedHeld > 0)
 	}
+	c.limitsConfirmed(now, &x.delivery)
 	x.delivery.confirm()
 	c.recovery.version = reply.Version
 	c.recovery.recordReports(x.delivery.reports)

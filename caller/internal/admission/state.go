@@ -22,6 +22,7 @@ type Stats struct {
 	RedisFailing                   time.Duration    // time in which every script call failed
 	Waits                          [Priorities]Wait // by priority
 	Failure                        error            // of the last script call; nil: it succeeded
+	LimitsVersion                  int64            // that this process follows; 0: as configured
 	Used                           []Used           // of each limit in the last minute
 }
 
@@ -64,6 +65,7 @@ func (b *blocked) read(now time.Time) map[int]time.Duration {
 func (c *Controller) countCall(err error) {
 	c.scriptCalls++
 	switch {
+	case isLimits(err):
 	case errors.Is(err, scripts.ErrLost):
 		c.statesLost++
 	case err != nil:
@@ -71,12 +73,21 @@ func (c *Controller) countCall(err error) {
 	}
 }
 
+// isLimits reports whether an error says that other limits rule: the script call is repeated with these.
+func isLimits(err error) bool {
+	_, ok := errors.AsType[*scripts.LimitsError](err)
+	return ok
+}
+
 // State is the state of a pool that all processes share.
 type State struct {
 	Keys     []KeyState
 	Limits   []LimitState
 	Sessions []SessionState
-	Permits  map[string]float64 // calls in flight that each account may have; empty without an adaptive limit
+	// LimitsVersion and LimitsText are what rules in place of the configuration; 0: nothing does.
+	LimitsVersion int64
+	LimitsText    string
+	Permits       map[string]float64 // calls in flight that each account may have; empty without an adaptive limit
 }
 
 // KeyState is a key of this process's configuration.
@@ -107,7 +118,7 @@ type SessionState struct {
 
 // state returns the state of the topology's keys and limits.
 func (t *topology) state(s *scripts.PoolState) *State {
-	out := &State{Permits: s.Permits}
+	out := &State{Permits: s.Permits, LimitsVersion: s.LimitsVersion, LimitsText: s.Limits}
 	for _, a := range t.accounts {
 		for _, k := range a.Keys {
 			out.Keys = append(out.Keys, keyState(s, k.ID, a.ID))

@@ -69,6 +69,9 @@ func newTopology(cfg *Config, accounts []*account, groups []modelGroup, now time
 	}
 	for _, a := range accounts {
 		its := scripts.PoolAccount{ID: a.ID, Concurrency: a.Concurrency, Weight: a.Weight}
+		if n, ok := cfg.concurrencies[a.ID]; ok {
+			its.Concurrency = n
+		}
 		for _, k := range a.Keys {
 			its.Keys = append(its.Keys, scripts.PoolKeyWeight{ID: k.ID, Weight: k.Weight})
 		}

@@ -13,6 +13,7 @@ type Wait struct {
 	// calls; NoConstraint: it didn't ask for them.
 	Constraint int
 	Until      time.Time // when it is tried again; zero: when a permit is released, or Redis answers
+	Since      time.Time // when the first of these calls joined the queue
 }
 
 // NoConstraint is the constraint of calls that Redis hasn't answered about.
@@ -38,6 +39,9 @@ func blockedOf(x *exchange, reply *scripts.PoolReply) [Priorities]int {
 func (c *Controller) waits() (waits [Priorities]Wait) {
 	for i := range waits {
 		waits[i] = Wait{Calls: c.queue.fifos[i].n, Constraint: c.waitsFor[i]}
+		if first := c.queue.fifos[i].first; first != nil {
+			waits[i].Since = first.since
+		}
 		switch {
 		case c.failure != nil:
 			waits[i].Constraint = NoConstraint
