@@ -88,7 +88,8 @@ func newSettings(cfg Config) (*settings, error) {
 	adaptive := p.checkAdaptive()
 	tenants, unfair := checkTenants(cfg.Tenants)
 	p.tenants = tenants
-	err := errors.Join(p.checkPool(), adaptive, unfair, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
+	err := errors.Join(p.checkPool(), adaptive, unfair, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(),
+		cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}

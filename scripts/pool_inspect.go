@@ -83,7 +83,7 @@ func (s *PoolState) field(name, value string) {
 		if account, err := url.PathUnescape(rest); err == nil {
 			s.Permits[account], _ = strconv.ParseFloat(words[0], 64)
 		}
-	case (kind == "k" || kind == "a" || kind == "m") && len(words) >= 2:
+	case strings.Contains("kam", kind) && len(kind) == 1 && len(words) >= 2:
 		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
 		kind, _, _ := strings.Cut(words[1], ":")
 		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: kind != "cool", Reason: reason}

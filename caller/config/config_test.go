@@ -110,7 +110,7 @@ func TestParse_ReadsEveryField(t *testing.T) {
 		t.Errorf("got adaptive %+v, want %+v", c.Adaptive, adaptive)
 	}
 	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys || !c.Shadow || c.RampUp != 5*time.Minute {
-		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, ramp %v, want 20m, 90s, true, true, 5m",
+		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, ramp %v, want 20m and 90s, true and true, 5m",
 			c.Timeout, c.AttemptTimeout, c.IdempotencyKeys, c.Shadow, c.RampUp)
 	}
 	if c.Retry.Budget == nil {

@@ -36,7 +36,8 @@ func (p *pool) callEnded(ctx context.Context, c caller.CallEnd) {
 		outcome = word(caller.Canceled)
 	}
 	p.t.calls.Record(ctx, c.Latency.Seconds(), metric.WithAttributes(
-		p.attr, attribute.String(attrModel, c.Model), attribute.String(attrPriority, priority(c.Priority)), attribute.String(attrOutcome, outcome),
+		p.attr, attribute.String(attrModel, c.Model), attribute.String(attrPriority, priority(c.Priority)),
+		attribute.String(attrOutcome, outcome),
 	))
 	s := callFrom(ctx)
 	if s == nil {
@@ -78,7 +79,8 @@ func (p *pool) attemptStarted(ctx context.Context, a caller.AttemptStart) contex
 	}
 	ctx, span := p.t.tracer.Start(ctx, spanAttempt, trace.WithSpanKind(trace.SpanKindClient))
 	s := &attemptSpan{Span: span}
-	span.SetAttributes(p.attr, attribute.String(attrAccount, a.Account), attribute.String(attrKey, a.Key), attribute.String(attrModel, a.Model))
+	span.SetAttributes(p.attr, attribute.String(attrAccount, a.Account), attribute.String(attrKey, a.Key),
+		attribute.String(attrModel, a.Model))
 	if a.Number > 1 {
 		span.SetAttributes(attribute.Int(attrResendCount, a.Number-1))
 	}

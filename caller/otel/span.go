@@ -21,7 +21,8 @@ type callSpan struct {
 }
 
 // attemptSpan is the span of an attempt. It ends with the attempt's result and the end of its response's body, whichever is
-// later. A short response may end before its usage is read, which the span then lacks and the metric has. If Do's function panics, there is no result, and the call's end stands for it.
+// later. A short response may end before its usage is read, which the span then lacks and the metric has. If Do's function
+// panics, there is no result, and the call's end stands for it.
 type attemptSpan struct {
 	trace.Span
 	mu             sync.Mutex

@@ -61,7 +61,8 @@ func New(cfg Config) (*Telemetry, error) {
 	t.calls = seconds(metricCallDuration, "Time from a call's beginning to its result, waits included.")
 	t.waits = seconds(metricAdmissionWait, "Time from the request for admission to the send time.")
 	var err error
-	t.tokens, err = m.Int64Histogram(metricTokenUsage, metric.WithUnit("{token}"), metric.WithDescription("Number of input and output tokens used."),
+	t.tokens, err = m.Int64Histogram(metricTokenUsage, metric.WithUnit("{token}"),
+		metric.WithDescription("Number of input and output tokens used."),
 		metric.WithExplicitBucketBoundaries(tokenBuckets...))
 	errs = append(errs, err, t.levels(m))
 	if err := errors.Join(errs...); err != nil {
@@ -72,11 +73,13 @@ func New(cfg Config) (*Telemetry, error) {
 
 // levels registers the gauges that are read from Pool.Stats.
 func (t *Telemetry) levels(m metric.Meter) error {
-	waiting, err := m.Int64ObservableGauge(metricCallsWaiting, metric.WithUnit("{call}"), metric.WithDescription("Calls that wait for admission."))
+	waiting, err := m.Int64ObservableGauge(metricCallsWaiting, metric.WithUnit("{call}"),
+		metric.WithDescription("Calls that wait for admission."))
 	if err != nil {
 		return err
 	}
-	inFlight, err := m.Int64ObservableGauge(metricCallsInFlight, metric.WithUnit("{call}"), metric.WithDescription("Calls that are admitted and not over."))
+	inFlight, err := m.Int64ObservableGauge(metricCallsInFlight, metric.WithUnit("{call}"),
+		metric.WithDescription("Calls that are admitted and not over."))
 	if err != nil {
 		return err
 	}

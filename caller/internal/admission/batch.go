@@ -67,7 +67,8 @@ func (b *batch) add(w *waiter, t *topology, ahead time.Duration) {
 
 // sameDemand reports whether one demand can stand for both.
 func (w *waiter) sameDemand(o *waiter) bool {
-	return w.group == o.group && w.tenant == o.tenant && w.Affinity == o.Affinity && slices.Equal(w.Exclude, o.Exclude) && slices.Equal(w.Units, o.Units)
+	return w.group == o.group && w.tenant == o.tenant && w.Affinity == o.Affinity &&
+		slices.Equal(w.Exclude, o.Exclude) && slices.Equal(w.Units, o.Units)
 }
 
 // callEnded is for the end of the script call: it refers to the waiters no more.
