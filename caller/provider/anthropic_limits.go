@@ -145,7 +145,7 @@ func (g rateLimitGroup) override(groups []rateLimitGroup) []rateLimitGroup {
 			its[i].Value = l.Value
 			continue
 		}
-		groups[at].Limits = append(its, l)
+		groups[at].Limits = append(groups[at].Limits, l)
 	}
 	return groups
 }

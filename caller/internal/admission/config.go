@@ -127,6 +127,7 @@ type Request struct {
 	Units    []int64 // by metric; it isn't changed and mustn't be
 	Model    string
 	Priority int      // 0 is the lowest, Priorities-1 the highest
+	Tenant   string   // Tenant.Name; an unknown one is the default
 	Affinity string   // calls of the same affinity prefer the same account; empty: none
 	Exclude  []string // accounts that the call must not take
 	Retry    bool     // it goes before first attempts of its priority

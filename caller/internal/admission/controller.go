@@ -62,6 +62,7 @@ type Controller struct {
 	retryAt       time.Time
 
 	scriptCalls, scriptCallsFailed, statesLost int64
+	learnedAt                                  int64 // scriptCalls when operators' orders were last read
 }
 
 // New returns a Controller that talks to Redis when there is something to ask or report. Close ends it.
@@ -77,7 +78,7 @@ func newController(ex exchanger, cfg Config) *Controller {
 		wakeup:          make(chan struct{}, 1),
 		ended:           make(chan struct{}),
 		cancel:          cancel,
-		queue:           queue{aging: cfg.Aging},
+		queue:           newQueue(cfg.Aging, cfg.Tenants),
 		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
 		permits:         permits{limited: cfg.limitsPermits()}, ramp: ramp{over: cfg.RampUp},
 		blocked:    blocked{constraint: scripts.ConstraintNone},
