@@ -10,9 +10,10 @@ import (
 	"strings"
 )
 
-// adminHandler serves health, and a status page of each pool. Access to its address is the operator's matter.
+// adminHandler serves health, metrics, and a status page of each pool. Access to its address is the operator's matter.
 func (p *program) adminHandler() http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", p.metrics.handler())
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		for _, name := range slices.Sorted(maps.Keys(p.live.current().pools)) {

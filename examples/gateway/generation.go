@@ -30,7 +30,7 @@ type generation struct {
 	empty   chan struct{} // closed when it is retired and serves nothing
 }
 
-func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ *generation, err error) {
+func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger, m *metrics) (_ *generation, err error) {
 	g := &generation{pools: map[string]*caller.Pool{}, empty: make(chan struct{})}
 	defer func() {
 		if err != nil {
@@ -39,7 +39,7 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 	}()
 	var pools []gateway.Pool
 	for _, p := range s.pools {
-		p.Caller.Hooks = caller.JoinHooks(p.Caller.Hooks, gateway.Hooks())
+		p.Caller.Hooks = caller.JoinHooks(p.Caller.Hooks, gateway.Hooks(), m.pools.Hooks(p.Caller.Name))
 		pool, err := caller.New(rdb, p.Caller)
 		if err != nil {
 			return nil, err
@@ -57,8 +57,9 @@ func newGeneration(rdb redis.UniversalClient, s *settings, log *slog.Logger) (_ 
 	}
 	cfg := s.gateway
 	cfg.Redis = rdb
-	if log != nil {
-		cfg.Ended = func(e gateway.Event) {
+	cfg.Ended = func(e gateway.Event) {
+		m.ended(&e)
+		if log != nil {
 			log.Info("request", "client", e.Client, "pool", e.Pool, "model", e.Model, "key", e.Key, "method", e.Method, "path", e.Path,
 				"status", e.Status, "refused", e.Refused, "attempts", e.Attempts, "waited", e.Waited, "took", e.Took)
 		}

@@ -9,7 +9,8 @@
 // # Paths
 //
 // Every path goes to the provider, but GET /healthz (the process runs) and GET /readyz (it takes requests, and Redis is
-// reachable). -admin has these two, and a status page of each pool below /status/.
+// reachable). -admin has these two, /metrics for Prometheus, and a status page of each pool below
+// /status/.
 //
 // # Signals
 //

@@ -59,6 +59,15 @@ func TestGateway_ReloadsCaps(t *testing.T) {
 			if s, text = status(); s != http.StatusTooManyRequests {
 				t.Errorf("got %d %s, want 429 for the fourth call of the day", s, text)
 			}
+			for _, want := range []string{
+				`penstock_client_requests_total{client="a",refused=""} 3`, `penstock_client_requests_total{client="a",refused="client_cap"}`,
+				`penstock_client_tokens_total{client="a",direction="input"}`, `penstock_calls_total{`,
+			} {
+				testkit.Eventually(t, "the metrics have "+want, func() bool {
+					_, text = get(t, "GET", g.admin+"/metrics", "")
+					return strings.Contains(text, want)
+				})
+			}
 			testkit.Eventually(t, "the page has the client", func() bool {
 				_, text = get(t, "GET", g.admin+"/status/p/state.json", "")
 				return strings.Contains(text, `"name":"a","model":"gpt-4o","requests":3`)

@@ -29,7 +29,10 @@ type program struct {
 	rdb   *redis.Client
 	sim   *apisim.Server // nil without -demo
 	live  live
-	sum   [sha256.Size]byte // of the file that is in use, or was refused
+
+	metrics *metrics
+
+	sum [sha256.Size]byte // of the file that is in use, or was refused
 
 	draining atomic.Bool
 }
@@ -43,6 +46,9 @@ func run(ctx context.Context, o options) (err error) {
 	defer p.store.Close()
 	p.rdb = p.store.Connect()
 	defer p.rdb.Close()
+	if p.metrics, err = newMetrics(); err != nil {
+		return err
+	}
 	if err := p.load(); err != nil {
 		return err
 	}
@@ -158,7 +164,7 @@ func (p *program) load() error {
 	if !p.options.log {
 		log = nil
 	}
-	next, err := newGeneration(p.rdb, s, log)
+	next, err := newGeneration(p.rdb, s, log, p.metrics)
 	if err != nil {
 		return err
 	}
