@@ -53,7 +53,7 @@ func askMany(args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close(ctx)) }()
-	client := &http.Client{Transport: pool.Transport(nil, caller.TransportConfig{ReturnErrors: true})}
+	client := &http.Client{Transport: pool.Transport(nil, caller.TransportConfig{})}
 	ask := func(path string) string {
 		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, args[1]+path, nil)
 		res, err := client.Do(req)
