@@ -12,5 +12,5 @@ func TestMain(m *testing.M) {
 	if at := os.Getenv(processEnv); at != "" {
 		os.Exit(processMain(at))
 	}
-	redistest.Main(m, redistest.Programs{"askTwo": askTwo})
+	redistest.Main(m, redistest.Programs{"askMany": askMany})
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,16 +26,23 @@ import (
 // stoppedTTL is the SessionTTL of a process that is stopped.
 const stoppedTTL = 4 * time.Second
 
-// askTwo is a program that makes two calls at once. For each it prints its path, the attempts and the answer, and then it
-// prints why an attempt was ended. Its arguments are the addresses of Redis and of the provider.
-func askTwo(args []string) (err error) {
+// stoppedCalls is the number of calls whose answers come while the process is stopped. Where each would have to race the end of
+// its lease, some lose. stoppedAnswer is such an answer, which is more than one Read.
+const stoppedCalls = 20
+
+var stoppedAnswer = strings.Repeat("complete ", 4<<10)
+
+// askMany is a program that makes stoppedCalls calls and another one at once. It prints the number of complete answers, the
+// other call's answer, and the number of attempts that lost their lease. Its arguments are the addresses of Redis and of the
+// provider.
+func askMany(args []string) (err error) {
 	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: args[0]})
 	defer rdb.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
 	var lost atomic.Int64
 	pool, err := caller.New(rdb, caller.Config{
-		Name: "p", Keys: []caller.Key{key("k")}, Concurrency: 2, Whole: true, Tuning: caller.Tuning{SessionTTL: stoppedTTL},
+		Name: "p", Keys: []caller.Key{key("k")}, Concurrency: stoppedCalls + 1, Whole: true, Tuning: caller.Tuning{SessionTTL: stoppedTTL},
 		Hooks: caller.Hooks{Attempted: func(_ context.Context, a caller.Attempt) {
 			if errors.Is(a.Err, caller.ErrLeaseLost) {
 				lost.Add(1)
@@ -46,74 +54,85 @@ func askTwo(args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, pool.Close(ctx)) }()
 	client := &http.Client{Transport: pool.Transport(nil, caller.TransportConfig{})}
+	ask := func(path string) string {
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, args[1]+path, nil)
+		res, err := client.Do(req)
+		if err != nil {
+			return err.Error()
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		return string(body) + fmt.Sprint(err)
+	}
+	var complete atomic.Int64
 	var calls sync.WaitGroup
-	for _, path := range []string{"/answered", "/hangs"} {
+	for range stoppedCalls {
 		calls.Go(func() {
-			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, args[1]+path, nil)
-			res, err := client.Do(req)
-			if err != nil {
-				fmt.Println(path, err)
-				return
+			if ask("/answered") == stoppedAnswer+fmt.Sprint(nil) {
+				complete.Add(1)
 			}
-			defer res.Body.Close()
-			body, err := io.ReadAll(res.Body)
-			fmt.Println(path, string(body), err)
 		})
 	}
+	other := ask("/hangs")
 	calls.Wait()
+	fmt.Println("complete", complete.Load())
+	fmt.Println("other", other)
 	fmt.Println("lost", lost.Load())
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
 	return nil
 }
 
-// A process that was stopped beyond its SessionTTL keeps an answer that came in the meantime, and sends only the call again
-// that has none.
+// A process that was stopped beyond its SessionTTL keeps answers that came in the meantime, and sends only the call again that
+// has none.
 func TestLease_StoppedProcessKeepsCompleteAnswers(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client(t)
-	var mu sync.Mutex
-	requests := map[string]int{}
-	stopped, answered := make(chan struct{}), make(chan struct{})
-	begun := make(chan struct{}, 2)
+	var answered, hung atomic.Int64 // requests
+	stopped := make(chan struct{})
+	begun, sent := make(chan struct{}, stoppedCalls+1), make(chan struct{}, stoppedCalls)
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		requests[r.URL.Path]++
-		first := requests[r.URL.Path] == 1
-		mu.Unlock()
-		if !first {
-			_, _ = io.WriteString(w, "again")
-			return
-		}
-		begun <- struct{}{}
 		if r.URL.Path == "/hangs" {
+			if hung.Add(1) > 1 {
+				_, _ = io.WriteString(w, "again")
+				return
+			}
+			begun <- struct{}{}
 			<-r.Context().Done()
 			return
 		}
+		if answered.Add(1) > stoppedCalls {
+			return // a repeated one
+		}
+		begun <- struct{}{}
 		<-stopped
-		_, _ = io.WriteString(w, "complete")
+		w.Header().Set("Content-Length", strconv.Itoa(len(stoppedAnswer)))
+		_, _ = io.WriteString(w, stoppedAnswer)
 		_ = http.NewResponseController(w).Flush()
-		close(answered)
+		sent <- struct{}{}
 	}))
 	defer provider.Close()
-	child := redistest.Process(t, "askTwo", server.Socket(), provider.URL)
-	for range 2 {
+	child := redistest.Process(t, "askMany", server.Socket(), provider.URL)
+	for range stoppedCalls + 1 {
 		testkit.Receive(t, "a request", begun)
 	}
 	child.Stop()
 	close(stopped)
-	testkit.Receive(t, "the answer is sent", answered)
-	other := join(t, rdb, concurrency(2), func(c *caller.Config) { c.Tuning.SessionTTL = stoppedTTL })
+	for range stoppedCalls {
+		testkit.Receive(t, "the answer is sent", sent)
+	}
+	other := join(t, rdb, concurrency(stoppedCalls+1), func(c *caller.Config) { c.Tuning.SessionTTL = stoppedTTL })
 	hold(t, other)() // waits until the stopped process's permits are free
 	child.Cont()
-	lines := strings.Join([]string{child.Expect("/answered"), child.Expect("/hangs"), child.Expect("lost")}, "|")
+	complete, again, lost := child.Expect("complete"), child.Expect("other"), child.Expect("lost")
 	child.Send("")
 	if err := child.Wait(testkit.Patience); err != nil {
 		t.Error(err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if lines != "complete <nil>|again <nil>|1" || requests["/answered"] != 1 || requests["/hangs"] != 2 {
-		t.Errorf("got %q after the requests %v, want the complete answer of one request, and the other call sent again", lines, requests)
+	if complete != strconv.Itoa(stoppedCalls) || answered.Load() != stoppedCalls {
+		t.Errorf("got %s complete answers after %d requests, want %d after as many", complete, answered.Load(), stoppedCalls)
+	}
+	if again != "again<nil>" || lost != "1" || hung.Load() != 2 {
+		t.Errorf("got %q after %d requests and %s lost leases, want the call without an answer sent again", again, hung.Load(), lost)
 	}
 }
