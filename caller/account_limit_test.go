@@ -89,7 +89,7 @@ func TestAuthorize_FailureIsTheKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Api-Key", "the client's own")
-		res, err := c.Transport(nil, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
+		res, err := c.Transport(nil, caller.TransportConfig{}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func profile(p caller.Profile) func(*caller.Config) {
 // send sends a POST through a pool's Transport and closes the response.
 func send(t *testing.T, c *caller.Pool, url, body string) *http.Response {
 	t.Helper()
-	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{ReturnErrors: true})}
+	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
 	res, err := client.Post(url, "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatalf("%s: got %v, want a response", url, err)

@@ -87,7 +87,7 @@ func (k *call[T]) attempt(ctx context.Context, spec attemptSpec) (r attemptResul
 	}
 	r.attempt = Attempt{
 		Key: g.Key, Account: g.Account, Model: k.opts.Model, Priority: k.opts.Priority, Number: spec.number, Verdict: verdict, Err: err,
-		Latency: latency, Status: status(value, err),
+		Latency: latency, Status: status(value, err), Method: g.method, Host: g.host,
 	}
 	k.recordDuration(g, spec, verdict, begun)
 	return r

@@ -74,7 +74,7 @@ func TestBreaker_FailsAtOnceWithoutAnotherKey(t *testing.T) {
 		t.Errorf("got %v after %d attempts, want ErrCircuitOpen for most of an hour after 2", err, f.made["k"])
 	}
 	// Another endpoint has another circuit.
-	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{ReturnErrors: true}).
+	res, err := c.Transport(tripper(func(r *http.Request) (*http.Response, error) { return ok(r), nil }), caller.TransportConfig{}).
 		RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)

@@ -150,7 +150,7 @@ func (k *call[T]) retry(ctx context.Context, cost Cost) (T, error) {
 		}
 		request := admission.Request{
 			Units: units, Model: k.opts.Model, Priority: int(k.opts.Priority - PriorityLow), Affinity: k.opts.Affinity, Retry: n > 1,
-			Exclude: tooSmall, Needs: k.needs(),
+			Tenant: k.opts.Tenant, Exclude: tooSmall, Needs: k.needs(),
 		}
 		r := next(ctx, attemptSpec{
 			number: n, endpoint: k.endpoint, bounded: bounded, maxHold: c.settings.MaxHold, response: k.response, request: request,

@@ -33,6 +33,13 @@ type Config struct {
 	// the number of requests that the provider would take (x-ratelimit-remaining), else at Adaptive.Initial. Defaults to
 	// nil: the limit is Concurrency.
 	Adaptive *concurrency.Adaptive
+	// RampUp is the time in which the pace of all limits but Daily ones grows evenly from a tenth to the whole, for providers that
+	// refuse a sharp rise. It begins with the pool's first call in any process, and again with the first call after no process has
+	// called for 15 minutes. A loss of Redis' state ends it. At least 0. Defaults to 0: the whole pace at once.
+	RampUp time.Duration
+	// Tenants share the pool inside the service (see Tenant). All processes need the same ones. Defaults to none: calls are
+	// served by priority and arrival alone.
+	Tenants []Tenant
 	// Profile says what the provider's requests and responses mean. Defaults to the HTTP standard: bearer tokens, status
 	// codes and Retry-After.
 	Profile Profile

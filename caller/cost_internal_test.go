@@ -33,6 +33,7 @@ func TestCalibrate_ChangesThePromptsPart(t *testing.T) {
 			Cost{InputTokens: math.MaxInt64, Tokens: math.MaxInt64}},
 	} {
 		p := &settings{Config: Config{Limits: test.limits, Profile: Profile{Calibrated: test.calibrated, Settled: test.settled}}}
+		p.rules.Store(&rules{limits: test.limits})
 		for range 500 {
 			p.ratios.Add("m", 1000, int64(1000*test.ratio))
 		}

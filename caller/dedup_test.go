@@ -104,7 +104,7 @@ func TestDedup_GivesEachRequestAResponse(t *testing.T) {
 		begun <- struct{}{}
 		<-over
 		return ok(r), nil
-	}), caller.TransportConfig{ReturnErrors: true})
+	}), caller.TransportConfig{})
 	ctx := caller.WithOptions(t.Context(), caller.Options{DedupKey: "question"})
 	var wg sync.WaitGroup
 	for range 4 {

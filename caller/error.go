@@ -32,7 +32,8 @@ var (
 )
 
 // ErrLeaseLost ended an attempt: this process couldn't renew its session for Tuning.SessionTTL, so other processes may get
-// the permit. The call is retried if that is safe. See Tuning.ContinueOnLeaseLoss.
+// the permit. The call is retried if that is safe. A process that was stopped for longer first has a tenth of SessionTTL to
+// read answers that came in the meantime. See Tuning.ContinueOnLeaseLoss.
 var ErrLeaseLost = concurrency.ErrLeaseLost
 
 // errNoOther: the accounts that could serve the call are excluded from it.

@@ -4,21 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/penstock/penstock/scripts"
 )
 
 // shouldRetry is a header by which client libraries of providers decide on a retry. Without it they retry after any
 // error of a transport and most statuses from 408 on. The pool sets it to false when it has given up a call.
 const shouldRetry = "X-Should-Retry"
 
-// errorHeader is a header of the responses that Transport makes. Its value is the reason's short name.
+// errorHeader marks the responses that Transport makes. Its value is the reason of Error.Status.
 const errorHeader = "Penstock-Error"
 
 type errorKey struct{}
@@ -35,7 +31,7 @@ func ErrorOf(res *http.Response) *Error {
 
 // errorResponse returns the response that stands for err.
 func (t *Transport) errorResponse(req *http.Request, err *Error) *http.Response {
-	status, code := err.status()
+	status, code := err.Status()
 	body := t.pool.settings.Profile.ErrorBody(status, code, err.Error())
 	h := http.Header{
 		"Content-Type": {"application/json"},
@@ -52,34 +48,6 @@ func (t *Transport) errorResponse(req *http.Request, err *Error) *http.Response 
 		Header: h, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)),
 		Request: req.WithContext(context.WithValue(req.Context(), errorKey{}, err)),
 	}
-}
-
-// status returns the HTTP status that fits the error, and a short name of the reason.
-func (e *Error) status() (status int, code string) {
-	for _, known := range []struct {
-		err  error
-		code string
-	}{{ErrNeverFits, "never_fits"}, {ErrDeadline, "deadline"}, {ErrNoKeys, "no_keys"}} {
-		if errors.Is(e, known.err) {
-			return http.StatusTooManyRequests, known.code
-		}
-	}
-	if errors.Is(e, ErrCircuitOpen) {
-		return http.StatusServiceUnavailable, "circuit_open"
-	}
-	if errors.Is(e, ErrClosed) {
-		return http.StatusServiceUnavailable, "closed"
-	}
-	if _, ok := errors.AsType[*scripts.Error](e); ok {
-		return http.StatusServiceUnavailable, "redis"
-	}
-	if e.Attempts == 0 {
-		return http.StatusTooManyRequests, "refused"
-	}
-	if timeout, ok := errors.AsType[net.Error](e); ok && timeout.Timeout() {
-		return http.StatusGatewayTimeout, "timeout"
-	}
-	return http.StatusBadGateway, "no_answer"
 }
 
 // ErrorBody returns an error in the JSON shape that most providers use. It is the default of Profile.ErrorBody.

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/penstock/penstock/caller"
 	"github.com/penstock/penstock/internal/redistest"
+	"github.com/penstock/penstock/scripts"
 )
 
 // If a call ends without a response of the provider, the Transport's own response says why, and that a retry is
@@ -30,12 +32,18 @@ func TestTransport_RespondsToItsErrors(t *testing.T) {
 		want   error
 		after  bool
 	}{
-		"never fits": {change: limits(perMinute(2)), calls: 1, status: 429, code: "never_fits", want: caller.ErrNeverFits},
+		"never fits": {change: limits(perMinute(2)), calls: 1, status: 413, code: "never_fits", want: caller.ErrNeverFits},
 		"deadline": {
 			change: limits(caller.Limit{Metric: caller.Requests, Rate: 1, Period: time.Hour}), calls: 2,
 			status: 429, code: "deadline", want: caller.ErrDeadline, after: true,
 		},
-		"closed":   {close: true, calls: 1, status: 503, code: "closed", want: caller.ErrClosed},
+		"closed": {close: true, calls: 1, status: 503, code: "closed", want: caller.ErrClosed},
+		"no key": {
+			base: func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: 402, Header: http.Header{}, Body: http.NoBody}, nil
+			},
+			calls: 2, status: 503, code: "no_keys", want: caller.ErrNoKeys, after: true,
+		},
 		"no route": {base: reset, calls: 1, status: 502, code: "no_answer", want: syscall.ECONNRESET},
 		"timeout": {
 			base:  func(*http.Request) (*http.Response, error) { return nil, &timeoutError{} },
@@ -63,7 +71,7 @@ func TestTransport_RespondsToItsErrors(t *testing.T) {
 				return &http.Response{StatusCode: 200, Header: http.Header{}}, nil
 			}
 		}
-		client := &http.Client{Transport: c.Transport(test.base, caller.TransportConfig{})}
+		client := &http.Client{Transport: c.Transport(test.base, caller.TransportConfig{ErrorResponses: true})}
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		var res *http.Response
@@ -91,6 +99,55 @@ func TestTransport_RespondsToItsErrors(t *testing.T) {
 		}
 		if err := caller.CheckResponse(res); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v from CheckResponse, want %v", name, err, test.want)
+		}
+	}
+}
+
+// By default the Transport returns the error of a call, which errors.As finds in the error of an http.Client. Its Status
+// names the cause for each kind of error.
+func TestTransport_ReturnsErrors(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	c := join(t, rdb, func(cfg *caller.Config) { cfg.Retry.Attempts = 1 })
+	client := &http.Client{Transport: c.Transport(tripper(func(*http.Request) (*http.Response, error) {
+		return nil, syscall.ECONNRESET
+	}), caller.TransportConfig{})}
+	res, err := client.Get("http://host.invalid/")
+	var e *caller.Error
+	if res != nil || !errors.As(err, &e) || e.Pool != "p" || !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatalf("got %v, %v, want an *Error of the pool", res, err)
+	}
+	broken, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://host.invalid/", iotest.ErrReader(errors.New("broken")))
+	broken.Header.Set("Content-Type", "application/json")
+	_, unread := client.Do(broken)
+	wrong, _ := http.NewRequestWithContext(caller.WithOptions(t.Context(), caller.Options{Priority: 77}), http.MethodGet, "http://host.invalid/", nil)
+	_, invalid := client.Do(wrong)
+	for name, test := range map[string]struct {
+		err    error
+		status int
+		reason string
+	}{
+		"reset":         {err, 502, "no_answer"},
+		"body":          {unread, 400, "bad_request"},
+		"options":       {invalid, 400, "bad_request"},
+		"no model":      {&caller.Error{Err: caller.ErrNoModel}, 404, "no_model"},
+		"queue full":    {&caller.Error{Err: caller.ErrQueueFull}, 503, "queue_full"},
+		"circuit":       {&caller.Error{Err: caller.ErrCircuitOpen}, 503, "circuit_open"},
+		"redis":         {&caller.Error{Err: &scripts.Error{}}, 503, "unavailable"},
+		"no capacity":   {&caller.Error{Err: caller.ErrDeadline, Metric: caller.Tokens}, 429, "deadline"},
+		"throttled":     {&caller.Error{Err: caller.ErrDeadline, Outcome: caller.Throttled, Attempts: 1}, 429, "deadline"},
+		"no time":       {&caller.Error{Err: caller.ErrDeadline, Outcome: caller.Transient, Attempts: 1}, 504, "timeout"},
+		"refused":       {&caller.Error{Err: syscall.ECONNREFUSED, Outcome: caller.Transient}, 502, "no_answer"},
+		"stalled":       {&caller.Error{Err: caller.ErrIdleTimeout, Outcome: caller.Transient, Attempts: 1}, 504, "timeout"},
+		"waits for its": {&caller.Error{Err: caller.ErrTimeout}, 504, "timeout"},
+	} {
+		e, ok := errors.AsType[*caller.Error](test.err)
+		if !ok {
+			t.Errorf("%s: got %v, want an *Error", name, test.err)
+			continue
+		}
+		if status, reason := e.Status(); status != test.status || reason != test.reason {
+			t.Errorf("%s: got %d %s for %v, want %d %s", name, status, reason, e, test.status, test.reason)
 		}
 	}
 }

@@ -71,8 +71,8 @@ func TestFallbackTransport_TriesRoutesInOrder(t *testing.T) {
 		first := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "first " + name })
 		second := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Name = "second " + name })
 		both, err := caller.FallbackTransport(
-			caller.FallbackRoute{Transport: first.Transport(base("first", test.status), caller.TransportConfig{})},
-			caller.FallbackRoute{Transport: second.Transport(base("second", 200), caller.TransportConfig{}), Change: caller.UseModel("small")},
+			caller.FallbackRoute{Transport: first.Transport(base("first", test.status), caller.TransportConfig{ErrorResponses: true})},
+			caller.FallbackRoute{Transport: second.Transport(base("second", 200), caller.TransportConfig{ErrorResponses: true}), Change: caller.UseModel("small")},
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestFallbackTransport_ReturnsTheLastRoutesResponse(t *testing.T) {
 		if _, err := caller.Do(t.Context(), c, nil, nop); err != nil {
 			t.Fatal(err)
 		}
-		return c.Transport(tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("was sent") }), caller.TransportConfig{})
+		return c.Transport(tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("was sent") }), caller.TransportConfig{ErrorResponses: true})
 	}
 	both, err := caller.FallbackTransport(caller.FallbackRoute{Transport: full("a")}, caller.FallbackRoute{Transport: full("b")})
 	if err != nil {
@@ -131,7 +131,7 @@ func TestFallbackTransport_SendsNoKeyToAnotherHost(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { foreign = r.Header }))
 	defer elsewhere.Close()
 	server, _, c := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) })
-	both, err := caller.FallbackTransport(caller.FallbackRoute{Transport: c.Transport(nil, caller.TransportConfig{})})
+	both, err := caller.FallbackTransport(caller.FallbackRoute{Transport: c.Transport(nil, caller.TransportConfig{ErrorResponses: true})})
 	if err != nil {
 		t.Fatal(err)
 	}

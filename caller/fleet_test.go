@@ -94,7 +94,7 @@ func startOn(t *testing.T, client func() redis.UniversalClient, p apisim.Config,
 			t.Fatal(err)
 		}
 		f.callers = append(f.callers, c)
-		client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
+		client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{ErrorResponses: true})}
 		f.clients = append(f.clients, client)
 		t.Cleanup(func() {
 			if err := c.Close(context.Background()); err != nil {

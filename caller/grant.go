@@ -28,6 +28,8 @@ type Grant struct {
 	byLength  bool      // the request was too long to be read, and its length was charged
 	settled   atomic.Bool
 	ctx       attemptContext
+	method    string // of the request that was sent, and its host; empty for Do
+	host      string
 	kind      string // what the call asks for, if its duration is to be recorded when its response has been read
 }
 

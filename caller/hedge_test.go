@@ -55,7 +55,7 @@ func TestHedge_TakesTheFasterRequest(t *testing.T) {
 		cfg.Hooks.Attempted = func(_ context.Context, a caller.Attempt) { attempts <- a }
 	})
 	base := &racing{n: 1}
-	res, err := c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestHedge_SendsOneRequestWhereItMust(t *testing.T) {
 				time.Sleep(50 * time.Millisecond) // longer than the hedge waits
 			}
 			return ok(r), nil
-		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
+		}), caller.TransportConfig{}).RoundTrip(request(t, caller.WithOptions(t.Context(), test.opts), test.method))
 		if err != nil {
 			t.Fatalf("%s: got %v, want a response", name, err)
 		}
@@ -207,7 +207,7 @@ func TestHedge_FollowsThePercentile(t *testing.T) {
 				return nil, r.Context().Err()
 			}
 			return ok(r), nil
-		}), caller.TransportConfig{ReturnErrors: true})
+		}), caller.TransportConfig{})
 		for range n {
 			res, err := client.RoundTrip(request(t, t.Context(), http.MethodGet))
 			if err != nil {

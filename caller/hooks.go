@@ -150,6 +150,8 @@ type Attempt struct {
 	Err      error         // nil for a response of any status
 	Status   int           // HTTP status, or that of a gRPC status by google.rpc.Code; 0: not known
 	Retrying bool          // another attempt follows
+	// Method and Host are those of the request that Transport sent; the host has its port unless that is 443. Empty for Do.
+	Method, Host string
 }
 
 // Release is the end of an attempt's permit.

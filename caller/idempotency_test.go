@@ -138,7 +138,7 @@ func TestTransport_RetriesAfterErrorsWhereSafe(t *testing.T) {
 				return nil, errGaveUp
 			}
 			return nil, test.err
-		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
+		}), caller.TransportConfig{}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.err) || errors.Is(err, errGaveUp) != (test.sent == neverSent) || !as(err, &e) || sent != test.sent || e.Attempts != sent || e.Key != "k" {
 			t.Errorf("%s: got %v after %d requests, want %v after %d", test.method, err, sent, test.err, test.sent)

@@ -108,7 +108,7 @@ func TestLease_LossOverHTTP(t *testing.T) {
 			}))
 			defer server.Close()
 			c := join(t, faults.Client(t, rdb.Options()), concurrency(1), func(c *caller.Config) { c.Tuning.SessionTTL = time.Second })
-			client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
+			client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{ErrorResponses: true})}
 			defer client.CloseIdleConnections()
 			req, err := http.NewRequestWithContext(testkit.Context(t), method, server.URL, nil)
 			if err != nil {

@@ -16,6 +16,9 @@ type Options struct {
 	Model string
 	// Priority orders waiting calls, over all processes. Defaults to PriorityNormal.
 	Priority Priority
+	// Tenant is the ID of the tenant whose share of the pool the call uses (see Config.Tenants). One that isn't listed is the
+	// default tenant. Defaults to that.
+	Tenant string
 	// Affinity is any text. Calls with the same text go to the same account while it has capacity, so that they can use the
 	// provider's prompt cache. Defaults to none.
 	Affinity string

@@ -70,8 +70,8 @@ func TestSecret_IsOnlyInRequestsOnOptionalPaths(t *testing.T) {
 	}
 	one := join(t, rdb, cfg())
 	two := join(t, rdb, cfg(func(cfg *caller.Config) { cfg.Name = "q"; cfg.Timeout = time.Nanosecond }))
-	client := &http.Client{Transport: one.Transport(nil, caller.TransportConfig{})}
-	refused := &http.Client{Transport: two.Transport(nil, caller.TransportConfig{})}
+	client := &http.Client{Transport: one.Transport(nil, caller.TransportConfig{ErrorResponses: true})}
+	refused := &http.Client{Transport: two.Transport(nil, caller.TransportConfig{ErrorResponses: true})}
 	defer client.CloseIdleConnections()
 	for _, path := range []string{"/fine", "/slow", "/broken", "/broken", "/fine"} {
 		for _, via := range []*http.Client{client, refused} {
@@ -139,7 +139,7 @@ func TestTransport_SettlesACancelledStream(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer server.Close()
-	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}
+	client := &http.Client{Transport: c.Transport(nil, caller.TransportConfig{ErrorResponses: true})}
 	defer client.CloseIdleConnections()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
 	res, err := client.Do(req)

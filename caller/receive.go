@@ -24,8 +24,9 @@ type reading struct {
 var errCut = fmt.Errorf("the answer ends in the middle: %w", io.ErrUnexpectedEOF)
 
 // receive makes the response's body end the attempt, and judges the response. It reads no more of the body than that
-// needs. Its error means that the response has no answer in it, because the body broke off.
-func (t *Transport) receive(res *http.Response, req *http.Request, g *Grant, how reading) (Verdict, error) {
+// needs. whole says that it has read all of a success. Its error means that the response has no answer in it, because the
+// body broke off.
+func (t *Transport) receive(res *http.Response, req *http.Request, g *Grant, how reading) (v Verdict, whole bool, err error) {
 	res.Request = req
 	if res.Header == nil {
 		res.Header = http.Header{}
@@ -36,20 +37,23 @@ func (t *Transport) receive(res *http.Response, req *http.Request, g *Grant, how
 	t.pool.observe(g, res)
 	c := t.newContent(res, how)
 	body := t.newBody(res, g, c)
-	v, err := t.judge(res, body, c)
+	v, err = t.judge(res, body, c)
 	if err == nil && v.Outcome == Success && how.whole && res.StatusCode/100 == 2 && mayHaveBody(res) {
 		err = body.readWhole(res)
 	}
 	switch {
 	case err != nil:
 		_ = res.Body.Close()
-		return v, err
+		return v, false, err
 	case v.Outcome != Success && body != nil:
 		g.release() // the provider has ended a request that failed, so the permit doesn't wait for the body's reader
 	case body != nil:
 		body.learn() // what was read to judge the response may have more than its first event
+		if whole = body.complete(); whole {
+			body.finish(true)
+		}
 	}
-	return v, nil
+	return v, whole, nil
 }
 
 // judge returns the verdict on a response. Of a response that isn't a success it reads the beginning, of a success as much

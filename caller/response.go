@@ -67,11 +67,11 @@ func (b *responseBody) Read(p []byte) (int, error) {
 		if b.head = b.head[n:]; len(b.head) > 0 || b.headErr == nil {
 			return n, nil
 		}
-		b.finish(errors.Is(b.headErr, io.EOF))
+		b.finish(b.complete())
 		return n, b.headErr
 	}
 	if b.headErr != nil {
-		b.finish(errors.Is(b.headErr, io.EOF))
+		b.finish(b.complete())
 		return 0, b.headErr
 	}
 	n, err := b.read(p)
@@ -149,7 +149,7 @@ func (b *responseBody) failure(err error) error {
 // Close closes the body and ends the attempt.
 func (b *responseBody) Close() error {
 	err := b.ReadCloser.Close()
-	b.finish(errors.Is(b.headErr, io.EOF))
+	b.finish(b.complete())
 	return err
 }
 
@@ -167,6 +167,12 @@ func (b *responseBody) end(whole bool) {
 		}
 		b.grant.finishAttempt()
 	})
+}
+
+// complete reports whether the body was read to its end already. Read then needs neither the attempt nor its connection.
+// A nil body isn't complete.
+func (b *responseBody) complete() bool {
+	return b != nil && errors.Is(b.headErr, io.EOF)
 }
 
 // fill reads a piece of the body into head. It returns io.EOF at the body's end. A nil body is empty.

@@ -57,7 +57,7 @@ func TestTransport_HoldsThePermitUntilTheBodyEnds(t *testing.T) {
 			return res, nil
 		})
 		req, _ := http.NewRequest(test.method, "http://host.invalid/", nil)
-		res, err := c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
+		res, err := c.Transport(base, caller.TransportConfig{}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestPanic_ReleasesThePermit(t *testing.T) {
 	})
 	get := func(c *caller.Pool, base tripper) {
 		req, _ := http.NewRequest(http.MethodGet, "http://host.invalid/", nil)
-		_, _ = c.Transport(base, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
+		_, _ = c.Transport(base, caller.TransportConfig{}).RoundTrip(req)
 	}
 	for name, call := range map[string]func(){
 		"Do": func() {

@@ -49,13 +49,13 @@ func TestAttemptTimeout_BoundsEachAttempt(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.AttemptTimeout = 20 * time.Millisecond })
-	res, err := c.Transport(hangs(2, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	res, err := c.Transport(hangs(2, ok), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if err != nil {
 		t.Fatal(err)
 	}
 	res.Body.Close()
 	// A request that may have been carried out isn't sent again.
-	_, err = c.Transport(hangs(2, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodPost))
+	_, err = c.Transport(hangs(2, ok), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodPost))
 	var e *caller.Error
 	if !errors.Is(err, caller.ErrAttemptTimeout) || !errors.As(err, &e) || e.Attempts != 1 {
 		t.Errorf("POST: got %v, want ErrAttemptTimeout after 1 attempt", err)
@@ -97,7 +97,7 @@ func TestAttemptTimeout_EndsWithTheHeaders(t *testing.T) {
 			res := ok(r)
 			res.StatusCode = status
 			return res
-		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
+		}), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestTimeout_BoundsTheCall(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	c := join(t, rdb, quick, func(cfg *caller.Config) { cfg.Timeout = 50 * time.Millisecond })
-	_, err := c.Transport(hangs(9, ok), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
+	_, err := c.Transport(hangs(9, ok), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, caller.ErrTimeout) {
 		t.Errorf("got %v, want ErrTimeout and context.DeadlineExceeded", err)
 	}
@@ -153,7 +153,7 @@ func TestIdempotencyKeys_AreTheSameForAllAttempts(t *testing.T) {
 				res.StatusCode = http.StatusInternalServerError
 			}
 			return res, nil
-		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
+		}), caller.TransportConfig{}).RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,7 +215,7 @@ func TestIdempotency_DecidesWhatIsRetried(t *testing.T) {
 			}
 			res.Header.Set("Retry-After-Ms", "1")
 			return res, nil
-		}), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, ctx, test.method))
+		}), caller.TransportConfig{}).RoundTrip(request(t, ctx, test.method))
 		if err != nil {
 			t.Fatal(err)
 		}

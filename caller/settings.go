@@ -51,6 +51,7 @@ type settings struct {
 	owners    []string        // of each limit in Limits, which has those of all accounts and then those of each; empty: all
 	ownLimits bool            // an account has limits of its own
 	limitIDs  map[string]bool // of the limits; see limitID
+	tenants   []admission.Tenant
 }
 
 var metricName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
@@ -85,7 +86,9 @@ func newSettings(cfg Config) (*settings, error) {
 	}
 	p.Profile = cfg.Profile.withDefaults()
 	adaptive := p.checkAdaptive()
-	err := errors.Join(p.checkPool(), adaptive, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
+	tenants, unfair := checkTenants(cfg.Tenants)
+	p.tenants = tenants
+	err := errors.Join(p.checkPool(), adaptive, unfair, p.checkSending(), checkKeys(cfg.Keys), p.addAccounts(), p.addLimits(), cfg.Retry.Validate())
 	if err != nil {
 		return nil, fmt.Errorf("caller: the configuration of pool %q: %w", cfg.Name, err)
 	}
@@ -98,6 +101,9 @@ func (p *settings) checkPool() error {
 	var errs []error
 	if p.Name == "" {
 		errs = append(errs, errors.New("Name is empty: name the quota that the processes share"))
+	}
+	if p.RampUp < 0 {
+		errs = append(errs, fmt.Errorf("RampUp is %v: use more than 0, or 0 for the whole pace at once", p.RampUp))
 	}
 	if p.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("Concurrency is %d: use the provider's limit, or 0 for none", p.Concurrency))
@@ -210,7 +216,7 @@ func (p *settings) admission(observer admission.Observer) admission.Config {
 		Metrics: len(p.metrics), Concurrency: p.Concurrency, Strategy: admission.Strategy(p.Strategy),
 		ArrivalJitter: p.Tuning.ArrivalJitter, Horizon: p.Tuning.Horizon, Aging: p.Tuning.Aging, MaxWaiting: p.Tuning.MaxWaiting,
 		ContinueOnLeaseLoss: p.Tuning.ContinueOnLeaseLoss, Observer: observer, Limits: p.admissionLimits(p.ruling()),
-		ReadLimits: p.readLimits,
+		ReadLimits: p.readLimits, RampUp: p.RampUp, Tenants: p.tenants,
 	}
 	if a := p.Adaptive; a != nil {
 		cfg.Adaptive = &admission.Adaptive{

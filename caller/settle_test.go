@@ -71,7 +71,7 @@ func TestUsage_IsReadFromTheResponse(t *testing.T) {
 			cfg.Hooks.UsageRead = func(_ context.Context, u caller.Usage) { used = append(used, u) }
 			cfg.Hooks.QuotaRead = func(_ context.Context, o caller.QuotaReport) { seen = append(seen, o) }
 		})
-		res, err := c.Transport(responds(test.kind, test.body), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, t.Context(), http.MethodGet))
+		res, err := c.Transport(responds(test.kind, test.body), caller.TransportConfig{}).RoundTrip(request(t, t.Context(), http.MethodGet))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestUsage_RefundsUnusedTokens(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			for n := range 3 {
-				res, err := c.Transport(responds("application/json", `{"tokens":50}`), caller.TransportConfig{ReturnErrors: true}).RoundTrip(request(t, ctx, http.MethodGet))
+				res, err := c.Transport(responds("application/json", `{"tokens":50}`), caller.TransportConfig{}).RoundTrip(request(t, ctx, http.MethodGet))
 				if settled == nil && n > 0 {
 					if !errors.Is(err, caller.ErrDeadline) {
 						t.Errorf("call %d: got %v, want ErrDeadline because nothing is refunded", n, err)

@@ -21,6 +21,8 @@ const (
 	// times as long.
 	summaryEvery = 10 * time.Second
 	idleFactor   = 6
+	// ordersEvery is the time between two readings of what operators have disabled, while the process makes calls.
+	ordersEvery = time.Second
 	// firstSummary is the time from the first call to the first summary.
 	firstSummary = time.Second
 	// lastSummary is the longest time that Close waits for the last summary.
@@ -125,12 +127,17 @@ func (c *Pool) summarize(ctx context.Context) {
 	var written time.Time
 	timer := time.NewTimer(firstSummary)
 	defer timer.Stop()
+	orders := time.NewTicker(ordersEvery)
+	defer orders.Stop()
 	for ended := false; !ended; {
 		select {
 		case <-ctx.Done():
 			ended = true
 		case <-timer.C:
 			timer.Reset(summaryEvery)
+		case <-orders.C:
+			c.learnOrders(ctx)
+			continue
 		}
 		now := time.Now()
 		s := c.summary(now)
@@ -143,6 +150,13 @@ func (c *Pool) summarize(ctx context.Context) {
 			c.write(context.WithoutCancel(ctx), s, now)
 		}
 	}
+}
+
+// learnOrders reads what operators have disabled. If it fails, it is done again.
+func (c *Pool) learnOrders(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, ordersEvery)
+	defer cancel()
+	_ = c.admission.LearnOrders(ctx)
 }
 
 // write stores a summary, and the configuration if it is missing.

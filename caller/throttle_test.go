@@ -157,7 +157,7 @@ func TestNeverSent_IsNoAttempt(t *testing.T) {
 		server.Listener = again
 		server.Start()
 	}()
-	res, err := (&http.Client{Transport: c.Transport(nil, caller.TransportConfig{ReturnErrors: true})}).Post("http://"+addr, "text/plain", nil)
+	res, err := (&http.Client{Transport: c.Transport(nil, caller.TransportConfig{})}).Post("http://"+addr, "text/plain", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

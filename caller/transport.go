@@ -24,15 +24,16 @@ import (
 //
 // # Errors
 //
-// If a call ends without a response of the provider, RoundTrip returns a response that stands for the error:
+// If a call ends without a response of the provider, RoundTrip returns an *Error. errors.As finds it in the *url.Error of an
+// http.Client, too. Client libraries of providers retry after any error of a transport. For them,
+// TransportConfig.ErrorResponses turns the error into a response with the status of Error.Status, and these headers:
 //
-//	429       the pool refused the call, for example because its deadline is too early
-//	503       the pool is closed, a circuit is open, or Redis is unavailable
-//	502, 504  attempts were made, and none had a response
+//	Penstock-Error   the reason in one word, from Error.Status. Only responses of a Transport or a gateway have this header.
+//	X-Should-Retry   false, by which client libraries don't retry
+//	Retry-After      Error.RetryAfter in seconds, rounded up, if it is known. Retry-After-Ms: in milliseconds
 //
-// It has X-Should-Retry: false, Retry-After if that is known, and a body in the provider's shape that says why. ErrorOf
-// returns its *Error. RoundTrip returns an error instead if the request's context has ended, and with
-// TransportConfig.ReturnErrors.
+// The body is an error in the provider's shape (Profile.ErrorBody). ErrorOf returns the response's *Error. RoundTrip
+// returns an error all the same if the request's context has ended.
 //
 // # Permits and redirects
 //
@@ -53,10 +54,9 @@ type TransportConfig struct {
 	// attempts. A longer body is sent as it comes: the call is charged by its Content-Length, and isn't sent again unless the
 	// request has GetBody. Defaults to 0: 4 MiB.
 	MaxBuffered int64
-	// ReturnErrors makes RoundTrip return an error for a call that ends without a response of the provider. Defaults to
-	// false: RoundTrip returns a response that stands for the error, because client libraries of providers retry after any
-	// error.
-	ReturnErrors bool
+	// ErrorResponses makes RoundTrip return a response in place of an *Error, for client libraries that retry after any error
+	// of a transport. See Transport. Defaults to false: RoundTrip returns the error.
+	ErrorResponses bool
 }
 
 // Transport returns an http.RoundTripper whose requests are calls of the pool, sent by base. A nil base stands for
@@ -121,7 +121,7 @@ func (t *Transport) doOnce(req *http.Request, whole bool) (*http.Response, error
 	out, err := t.outgoing(req)
 	if err != nil {
 		closeBody(req)
-		return nil, &Error{Pool: c.settings.Name, Err: err}
+		return nil, &Error{Pool: c.settings.Name, Err: &bodyError{err}}
 	}
 	k := &call[*http.Response]{pool: c, opts: OptionsFrom(req.Context()), discard: drain, response: true}
 	if !IsIdempotent(out.Request) {
@@ -184,23 +184,33 @@ func (t *Transport) respond(req *http.Request, res *http.Response, err error) (*
 		}
 		return res, nil
 	}
-	if e, ok := err.(*Error); ok && !t.cfg.ReturnErrors && !over(req.Context()) {
+	if e, ok := err.(*Error); ok && t.cfg.ErrorResponses && !over(req.Context()) {
 		return t.errorResponse(req, e), nil
 	}
 	return nil, err
 }
 
+// hostOf returns a URL's host, with its port unless that is 443.
+func hostOf(u *url.URL) string {
+	if u.Scheme == "http" && u.Port() == "" {
+		return u.Host + ":80"
+	}
+	return u.Host
+}
+
 // roundTripOnce makes one attempt. The attempt ends with the response's body.
 func (t *Transport) roundTripOnce(ctx context.Context, req *http.Request, g *Grant, how reading) (*http.Response, Verdict, error) {
+	g.method, g.host = req.Method, hostOf(req.URL)
 	res, err := t.base.RoundTrip(req)
 	if err == nil && res == nil {
 		err = errors.New("the base transport returned neither a response nor an error")
 	}
 	var v Verdict
+	whole := false // an answer that is complete counts, though the attempt's time is up
 	if err == nil {
-		v, err = t.receive(res, req, g, how)
+		v, whole, err = t.receive(res, req, g, how)
 	}
-	if !g.ctx.answered() && err == nil {
+	if err == nil && !whole && !g.ctx.answered() {
 		_ = res.Body.Close()
 		err = cancelCause(ctx)
 	}

@@ -238,7 +238,7 @@ func TestTransport_ReturnsErrorsOfUnsentRequests(t *testing.T) {
 		body := &closeCounter{Reader: strings.NewReader("body")}
 		req, _ := http.NewRequest(http.MethodPost, server.URL, body)
 		test.change(req)
-		_, err := c.Transport(nil, caller.TransportConfig{ReturnErrors: true}).RoundTrip(req)
+		_, err := c.Transport(nil, caller.TransportConfig{}).RoundTrip(req)
 		var e *caller.Error
 		if !errors.Is(err, test.want) || !errors.As(err, &e) || e.Attempts != 0 {
 			t.Errorf("%s: got %v (%T), want an *Error with %v", name, err, err, test.want)

@@ -19,7 +19,7 @@ type loop struct {
 	attempts int           // started
 	counted  int           // attempts that failed and count towards Policy.Attempts
 	hint     Hint          // of the last attempt's error
-	backoffs int           // attempts that a backoff followed; those retried immediately don't lengthen the next wait
+	backoffs int           // failures that lengthen the next wait; those retried immediately don't
 	wait     time.Duration // before the next attempt
 	drawn    time.Duration // the last backoff, which the next one of decorrelated jitter depends on
 	errs     []error       // of the attempts; of several uncounted ones in a row the last
@@ -129,8 +129,15 @@ func (l *loop) plan(hint Hint) {
 		l.wait = 0
 		return
 	}
+	p := l.policy
 	l.backoffs++
-	l.wait, l.drawn = pause(l.policy, l.backoffs, l.drawn, hint.After, rand.Float64())
+	if hint.Uncounted {
+		// A call may have any number of such attempts. Its waits grow no longer than those of attempts that count.
+		l.backoffs = min(l.backoffs, max(p.Attempts, DefaultAttempts)-1)
+		p.Max = ceiling(p, l.backoffs)
+		p.Base = min(p.Base, p.Max)
+	}
+	l.wait, l.drawn = pause(p, l.backoffs, l.drawn, hint.After, rand.Float64())
 }
 
 // stop ends the loop for a reason and returns false.

@@ -20,7 +20,8 @@ const (
 // jitter below a ceiling that starts at 250 ms and doubles up to 30 s. Any number of calls may share a Policy.
 type Policy struct {
 	// Attempts is the highest number of attempts, the first included. Attempts without an effect don't count (see
-	// Hint.Uncounted). At least 1, which switches all retries off. Defaults to 5.
+	// Hint.Uncounted); the backoff after them stays below that before the last attempt, or before the fifth if that is more. At
+	// least 1, which switches all retries off. Defaults to 5.
 	Attempts int
 	// Base is the backoff's ceiling after the first attempt, and with DecorrelatedJitter its lowest value. More than 0, at most
 	// Max. Defaults to 250 ms.

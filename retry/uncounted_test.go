@@ -65,3 +65,35 @@ func TestUncounted_EndsWithTheDeadline(t *testing.T) {
 		}
 	})
 }
+
+// The waits after uncounted attempts grow no longer than those of attempts that count: the call goes on soon after a long
+// trouble has ended.
+func TestUncounted_BackoffStaysShort(t *testing.T) {
+	for name, test := range map[string]struct {
+		policy  retry.Policy
+		longest time.Duration
+	}{
+		"defaults":     {retry.Policy{Jitter: retry.NoJitter}, 2 * time.Second},
+		"few attempts": {retry.Policy{Attempts: 2, Jitter: retry.NoJitter}, 2 * time.Second},
+		"more":         {retry.Policy{Attempts: 7, Jitter: retry.NoJitter}, 8 * time.Second},
+		"decorrelated": {retry.Policy{Jitter: retry.DecorrelatedJitter}, 2 * time.Second},
+		"low maximum":  {retry.Policy{Max: time.Second, Jitter: retry.NoJitter}, time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			var last time.Time
+			var longest time.Duration
+			_, _ = retry.Do(ctx, test.policy, func(context.Context, int) (int, error) {
+				if now := time.Now(); !last.IsZero() {
+					longest = max(longest, now.Sub(last))
+				}
+				last = time.Now()
+				return 0, retry.Uncounted(retry.After(errors.New("the provider is overloaded"), 0))
+			})
+			if longest > test.longest || longest < test.longest/2 {
+				t.Errorf("%s: got waits of up to %v, want up to %v", name, longest, test.longest)
+			}
+		})
+	}
+}

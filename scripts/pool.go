@@ -47,6 +47,9 @@ var poolPermitLua string
 //go:embed pool_evaluate.lua
 var poolEvaluateLua string
 
+//go:embed pool_tenant.lua
+var poolTenantLua string
+
 //go:embed pool_admit.lua
 var poolAdmitLua string
 
@@ -59,7 +62,7 @@ var poolWriteLua string
 var poolScript = newScript("pool",
 	coreLua, poolSingleLua, semaphoreAdaptiveLua, poolLua, poolFieldLua, poolTargetLua, poolStateLua, poolSessionLua,
 	poolCounterLua, poolBlockLua, poolLimitsLua,
-	poolReportLua, poolPermitLua, poolEvaluateLua, poolAdmitLua, poolScanLua, poolWriteLua)
+	poolReportLua, poolPermitLua, poolEvaluateLua, poolTenantLua, poolAdmitLua, poolScanLua, poolWriteLua)
 
 // PoolKey is the HASH that holds all the state of the pool.
 func PoolKey(pool string) string { return "penstock:pool:{" + wireName(pool) + "}" }
@@ -106,6 +109,7 @@ type PoolDemand struct {
 	Prefer     int           // the target that they take if it can serve them within Ahead, by index; -1: none
 	Exclude    []int         // targets that they must not take, by index
 	Cost       []int64       // of each metric; none negative
+	Tenant     int           // index in PoolConfig.Tenants, if there are any
 }
 
 // PoolGrant is one admitted call.

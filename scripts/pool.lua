@@ -4,7 +4,7 @@
 --
 -- The script is core.lua, pool_single.lua, semaphore_adaptive.lua, this file, pool_field.lua, pool_target.lua, pool_state.lua,
 -- pool_session.lua, pool_counter.lua, pool_block.lua, pool_limits.lua, pool_report.lua, pool_permit.lua,
--- pool_evaluate.lua, pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
+-- pool_evaluate.lua, pool_tenant.lua, pool_admit.lua, pool_scan.lua and pool_write.lua, in this order.
 --
 -- A limit is one of each account, of each key, or of the pool. A counter is the use of one of these. A model group is
 -- the models that the same limits count. A target is what a call can be sent with: keys that share all their limits,
@@ -59,11 +59,15 @@
 --               'limits', version, text
 --                                    first of all reports: the limits that the process follows, or with a text, that
 --                                    it sets or restores (see pool_limits.lua)
+--               'ramp', seconds       all limits but counts run at a share of their rates that grows from a tenth to the whole within
+--                                     so many seconds of the pool's first start. Before all other reports but 'limits'
 --               'unless', seq        the reports that follow, up to the next 'unless', take effect unless a call of the
 --                                    session with this seq or a higher one ran; 0: they always do
 --          G, then G × number of equal calls, model group (1..F), microseconds ahead that they may be booked, target that they
 --                      prefer (NUMBER; 0: none), E, then E × excluded target (NUMBER), C, then C × candidate (1..S); 0:
 --                      look at all targets at once; then M × cost
+--                      G is negative where the calls are of tenants. Then it is followed by: 1 if some tenant of the pool is
+--                      guaranteed a share, else 0; T, then T × name, weight, guaranteed share (0: none); -G × tenant (1..T)
 --          owner: an account or key, empty for the pool. Blocks: 'k:KEY', 'a:ACCOUNT' or 'm:ACCOUNT:GROUP'. Names have
 --          no spaces, colons, commas or equal signs.
 --
@@ -100,6 +104,7 @@
 --          w, q, s:SESSION, n:N     sessions: see pool_session.lua
 --          l                        limits that rule in place of configured ones: see pool_limits.lua
 --          v                        the round of round robin
+--          y                        tenants: see pool_tenant.lua
 --          c                        cursor of the scan, number of unreadable fields found
 --          t:COUNTER                a counter: see pool_counter.lua. COUNTER is ACCOUNT:LIMIT, k:KEY:LIMIT or :LIMIT
 --          BLOCK                    until when, kind, reason: see pool_block.lua

@@ -1,7 +1,7 @@
 -- Part of the pool's script: admission. A demand looks at a few candidates first. If none can serve a call now, it looks
 -- at all targets of its group.
 --
--- Expects pool_evaluate.lua. Leaves in admission the reply's demands and runs; left, calls that were not admitted;
+-- Expects pool_tenant.lua. Leaves in admission the reply's demands and runs; left, calls that were not admitted;
 -- binding, delayed, wake, reason, poll; turns, the targets whose round robin moved.
 
 -- take_turn moves the turn of this session ahead by what n calls on a target take of the pool.
@@ -54,7 +54,9 @@ function admission.charge(target, d, n)
       counting.counter_charge(target.counters[i], send_at, units[i] * n)
     end
   end
-  if admission.shares > 1 then
+  if tenancy then
+    tenancy.take(target, d, n)
+  elseif admission.shares > 1 then
     admission.take_turn(target, d, n)
   end
   if call.permits_limited then
@@ -127,7 +129,10 @@ function admission.make_waiting()
     end
     target.reserved = limit.ends == 0
     local at = target.bookable_at - ahead
-    if not my_turn then
+    if tenancy then
+      tenancy.waits(target)
+      at = my_turn and at or math.min(at, tenancy.ask_at(target))
+    elseif not my_turn then
       at = math.min(at, math.max(admission.turn - d.bound, target.bookable_at - d.reach))
     end
     admission.ask_again(at)
@@ -197,8 +202,13 @@ function admission.admit_on(d, n, at_once)
   end
   local portion = math.ceil(n / math.max(1, open))
   while n > 0 do
-    local my_turn = admission.shares == 1 or admission.turn <= state.now + d.bound
-    local ahead = my_turn and d.reach or math.min(d.reach, call.horizon / 8)
+    local my_turn, ahead
+    if tenancy then
+      my_turn, ahead = tenancy.reach(d)
+    else
+      my_turn = admission.shares == 1 or admission.turn <= state.now + d.bound
+      ahead = my_turn and d.reach or math.min(d.reach, call.horizon / 8)
+    end
     local target, no_permit = admission.choose_target(d, ahead, at_once)
     if not target then
       return n, at_once and call.NONE or admission.why_none(d, no_permit)
@@ -208,7 +218,7 @@ function admission.admit_on(d, n, at_once)
     end
     local calls = 1
     if portion > 1 and blocking.on_trial(target) == 0 then
-      calls = admission.ready_calls(target, d, math.min(n, portion))
+      calls = admission.ready_calls(target, d, math.min(n, tenancy and tenancy.most(d, portion) or portion))
     end
     admission.charge(target, d, calls)
     n = n - calls
@@ -237,7 +247,7 @@ local function admit(d, n)
   return admission.admit_on(d, n, false)
 end
 
-local demands = num()
+local demands = tenancy and tenancy.count or num()
 admission.reply = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 admission.size = 13 + 2 * demands
 for i = 14, admission.size, 2 do
@@ -267,11 +277,18 @@ for g = 1, demands do
     end
   end
   argi = argi + metrics
-  local over, why = admit({
+  if tenancy then
+    tenancy.begin(g, group)
+  end
+  local demand = {
     group = group, targets = first_looked_at, excluded = excluded, excludes = excludes, reach = reach, preferred =
       preferred, bound = 0,
     units = units, n = #its, bookable_after = bookable_after, send_after = send_after, limits = shared,
-  }, n)
+  }
+  local over, why = admit(demand, n)
+  if tenancy then
+    tenancy.finish(demand, over)
+  end
   admission.left = admission.left + over
   if admission.binding == call.NONE then
     admission.binding = why

@@ -22,6 +22,7 @@ type poolArgs struct {
 	first     []int       // of all demands, the positions of the targets that they look at first
 	ends      []int       // of each demand, where its part of first ends
 	list      []int       // candidates of one demand
+	tenants   []int       // of each tenant, its number in the call, from 1; 0: not sent
 }
 
 // sentGroup is a model group as one call sends it.
@@ -83,7 +84,7 @@ func (a *poolArgs) encode(pool string, p *PoolCall) []any {
 	for i := range p.Reports {
 		a.args = p.Reports[i].append(a.args, c, a.limits)
 	}
-	a.add(len(p.Demands))
+	a.addTenants(p)
 	from := 0
 	for i := range p.Demands {
 		a.addDemand(c, &p.Demands[i], a.first[from:a.ends[i]])
@@ -280,6 +281,8 @@ func (r *PoolReport) append(a []any, c *EncodedConfig, limits []int) []any {
 		return append(a, "booked", limit, owner, r.For.Seconds())
 	case AdaptPermits:
 		return append(a, "adapt", c.accounts[r.Account], c.permits[r.Account], r.OK, r.Dropped, r.For.Microseconds(), r.Peak, r.Units)
+	case RampUp:
+		return append(a, "ramp", r.For.Seconds())
 	case FollowLimits:
 		return append(a, "limits", r.Units, r.Text)
 	case UnlessRan:

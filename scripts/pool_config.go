@@ -20,6 +20,7 @@ type PoolConfig struct {
 	Limits      []PoolLimit
 	ModelGroups []PoolModelGroup
 	Accounts    []PoolAccount
+	Tenants     []PoolTenant // that the calls are of; nil: of none. All processes need some, or none
 }
 
 // Strategy chooses among the targets that can serve a call now. If none can, the target that can serve it first is chosen.

@@ -19,6 +19,8 @@ type EncodedConfig struct {
 	permits  []int           // by account
 	limited  bool            // permits are
 	hash     uint64          // of the session
+	tenants  []encodedTenant
+	guarded  bool // some tenant is guaranteed a share
 }
 
 // encodedTarget is an account, or a key of it.
@@ -70,6 +72,7 @@ func EncodeConfig(c *PoolConfig) *EncodedConfig {
 		}
 		s.addGroup(c, g)
 	}
+	s.encodeTenants(c.Tenants)
 	s.args = []any{
 		wireName(c.Session), fraction(c.TTL.Seconds()), fraction(c.Horizon.Seconds()), string(c.Strategy), strconv.Itoa(c.Metrics),
 		strings.Join(permits, ","), adaptiveArg(c.Adaptive),

@@ -212,7 +212,7 @@ func (c *modelCall) findLoss(offset float64) error {
 	c.poolModel.loss = loss
 	c.poolModel.generation = max(int64(math.Floor(c.now*1e6)), c.generation+1, e.Generation+1)
 	if c.origin == 0 {
-		c.poolModel.origin = c.generation
+		c.poolModel.origin = c.generation - 1
 	}
 	c.poolModel.offset = offset
 	c.poolModel.hold = c.now + c.cfg.TTL.Seconds()/3

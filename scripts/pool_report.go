@@ -25,6 +25,9 @@ const (
 	// before all other reports. Where others rule, Admit fails with a LimitsError and nothing is done. Units, Text.
 	FollowLimits
 	CalmBlock // A cooldown that is over isn't repeated: the next one doesn't grow from it. Block.
+	// RampUp: in this call, all limits but counts run at a share of their rates that grows from a tenth to the whole within For
+	// of the pool's first start. It stands before all other reports but FollowLimits. For.
+	RampUp
 )
 
 // PoolReport is what a process learned about a block, a counter or an account.

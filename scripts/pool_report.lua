@@ -4,10 +4,11 @@
 -- Counters and blocks are as reported from here on.
 
 local report = {
-  refused = 0
+  refused = 0, FIRST_SHARE = 0
 }
 
 report.refused = 0
+report.FIRST_SHARE = 0.1
 local reports = num()
 if reports > 0 then -- most calls have none, and don't need the functions either
 
@@ -94,6 +95,30 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     counting.counter_changed(c)
   end
 
+  -- ramp lets all limits run at a share of their rates that grows from a tenth to the whole within some seconds of the
+  -- pool's first start. A loss of state makes another generation, and ends it.
+  local function ramp(seconds)
+    local age = math.max(0, state.now - state.origin / 1000000)
+    if state.generation ~= state.origin or age >= seconds or targets.share < 1 then
+      return
+    end
+    targets.share = report.FIRST_SHARE + (1 - report.FIRST_SHARE) * age / seconds
+    for i = 1, #limits do
+      targets.ramped(limits[i])
+    end
+    for i = 1, #groups do
+      local its = groups[i]
+      for k = 1, #its.candidates do
+        for n, l in ipairs(its.candidates[k].limits) do
+          if l ~= its.limits[n] and l.scope and not l.was_ramped then
+            l.was_ramped = true -- a target may be a candidate twice
+            targets.ramped(l)
+          end
+        end
+      end
+    end
+  end
+
   local on_counter = { settle = settle, hold = hold_back, used = used, booked = booked, slow = slow }
 
   local counts = true
@@ -104,6 +129,8 @@ if reports > 0 then -- most calls have none, and don't need the functions either
     elseif kind == 'unless' then
       local reported_by = num()
       counts = reported_by == 0 or state.ran < reported_by
+    elseif kind == 'ramp' then
+      ramp(num())
     elseif kind == 'clear' then
       local name = arg()
       if counts then

@@ -73,7 +73,7 @@ lazily(state, function()
     end
     loss.began, loss.expected, loss.called = state.version, math.max(call.known_sessions, alive), 0
     state.generation = math.max(math.floor(state.now * 1000000), state.generation + 1, call.known_generation + 1)
-    state.origin = state.origin > 0 and state.origin or state.generation
+    state.origin = state.origin > 0 and state.origin or state.generation - 1 -- equal after a first start alone
     state.hold = state.now + call.ttl / 3
     state.write_loss(loss)
     state.write_state()

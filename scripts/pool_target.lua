@@ -6,10 +6,22 @@
 
 local targets = {
   accounts = 0, account_names = 0, account_of = 0, add_target = 0, own_limits = 0, key_names = 0, parse_held = 0, own_field = 0,
-  held_here = 0
+  held_here = 0, share = 0, ramped = 0
 }
 
 targets.accounts, targets.account_names = {}, {}
+targets.share = 1 -- of the rates of all limits but counts, while the pool is young
+
+-- ramped gives a limit the share of its rate. A burst of more than a quarter of the limit, as of a bucket, is cut likewise.
+function targets.ramped(l)
+  if l.ends == 0 and targets.share < 1 then
+    l.interval = l.interval / targets.share
+    if l.burst > l.limit / 4 then
+      l.burst = math.max(1, math.floor(l.burst * targets.share))
+    end
+  end
+  return l
+end
 
 -- account_of returns an account. permits is how many it may have; nil: unknown to this process.
 function targets.account_of(name, permits)
@@ -38,10 +50,10 @@ function targets.own_limits(group, text)
     else
       local index, interval, burst, limit, grows, ends, period =
         string.match(what, '^(%d+)/([^/]+)/(%d+)/(%d+)/(%d)/([^/]+)/([^/]+)$')
-      own[i + 0] = {
+      own[i + 0] = targets.ramped({
         index = index + 0, tail = l.tail, scope = l.scope, head = l.head, metric = l.metric, interval = interval + 0,
         burst = burst + 0, limit = limit + 0, grows = grows == '1', ends = ends + 0, period = period + 0,
-      }
+      })
     end
   end
   group.differ = true

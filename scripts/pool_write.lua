@@ -70,6 +70,9 @@ end
 if call.permits_limited or next(sessions.held_before) then
   write_accounts()
 end
+if tenancy then
+  tenancy.write()
+end
 write_own()
 state.write_state()
 

@@ -33,6 +33,10 @@
 //	    reset_at: "00:00"          # at that time; default: 00:00
 //	    time_zone: America/Los_Angeles  # in that zone; default: UTC
 //	concurrency: 20                # calls in flight per account, over all processes; default: no limit
+//	tenants:                       # who shares the pool inside the service: see caller.Tenant; default: none
+//	  - id: customer-a             # names the tenant in Options.Tenant. Required
+//	    weight: 3                  # share beside the others' weights, 0.001 to 1000000; default: 1
+//	    guaranteed: 0.2            # share that the tenant gets whatever the weights are, 0 to 0.99; default: 0
 //	strategy: least_loaded         # least_loaded, round_robin or first_available: see caller.Strategy
 //	retry:                         # attempts, and the time between them: see retry.Policy, also for the defaults
 //	  attempts: 5                  # of one call, the first included, 1 to 100; default: 5
@@ -51,6 +55,7 @@
 //	max_hold: 30m                  # longest time from sending to the end of the response's body; default: none
 //	whole: false                   # a response is read whole before it is returned, else tried again; default: false
 //	idempotency_keys: false        # sends Idempotency-Key, for providers that honour it; default: false
+//	ramp_up: 10m                   # the limits' pace grows from a tenth to the whole after a cold start; default: at once
 //	shadow: false                  # sends every call at once and reports what would have become of it; default: false
 //	breaker:                       # circuit breaker of each key and endpoint: see caller.Breaker; default: off
 //	  failure_threshold: 10        # failures in a row that open it. Required
@@ -78,7 +83,7 @@
 //	  continue_on_lease_loss: false  # calls go on after their permits were lost; default: false
 //	transport:                     # see caller.TransportConfig
 //	  max_buffered: 4_194_304      # longest request body that is read before it is sent, in bytes; default: 4 MiB
-//	  return_errors: false         # an error, not a response that stands for it; default: false
+//	  error_responses: true        # a response that stands for the error of a call; default: false, an error
 //
 // A metric of your own has a name of letters, digits, _, . and -, and the program gives its cost with each call. A name
 // that differs from a common metric's by one or two letters is refused as a mistake.

@@ -65,6 +65,7 @@ timeout: 20m
 attempt_timeout: 90s
 idempotency_keys: true
 shadow: true
+ramp_up: 5m
 breaker: {failure_threshold: 4, open_for: 2s}
 hedge: {after: 3s, percentile: 0.9}
 tuning:
@@ -75,7 +76,7 @@ tuning:
   session_ttl: 3s
   continue_on_lease_loss: true
   session_name: pod-7
-transport: {return_errors: true}
+transport: {error_responses: true}
 `
 
 // Every field reaches its place in caller.Config.
@@ -95,8 +96,8 @@ func TestParse_ReadsEveryField(t *testing.T) {
 		ArrivalJitter: 50 * time.Millisecond, Horizon: 300 * time.Millisecond, Aging: time.Minute, MaxWaiting: 5000,
 		SessionTTL: 3 * time.Second, SessionName: "pod-7", ContinueOnLeaseLoss: true,
 	}
-	if c.Tuning != tuning || !p.Transport.ReturnErrors {
-		t.Errorf("got tuning %+v, return_errors %v, want %+v, true", c.Tuning, p.Transport.ReturnErrors, tuning)
+	if c.Tuning != tuning || !p.Transport.ErrorResponses {
+		t.Errorf("got tuning %+v, error_responses %v, want %+v, true", c.Tuning, p.Transport.ErrorResponses, tuning)
 	}
 	breaker, hedge := caller.Breaker{FailureThreshold: 4, OpenFor: 2 * time.Second}, caller.Hedge{After: 3 * time.Second, Percentile: 0.9}
 	if c.Breaker != breaker || c.Hedge != hedge {
@@ -108,9 +109,9 @@ func TestParse_ReadsEveryField(t *testing.T) {
 	if c.Adaptive == nil || *c.Adaptive != adaptive {
 		t.Errorf("got adaptive %+v, want %+v", c.Adaptive, adaptive)
 	}
-	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys || !c.Shadow {
-		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, want 20m, 90s, true, true",
-			c.Timeout, c.AttemptTimeout, c.IdempotencyKeys, c.Shadow)
+	if c.Timeout != 20*time.Minute || c.AttemptTimeout != 90*time.Second || !c.IdempotencyKeys || !c.Shadow || c.RampUp != 5*time.Minute {
+		t.Errorf("got timeouts %v and %v, idempotency keys %v, shadow %v, ramp %v, want 20m, 90s, true, true, 5m",
+			c.Timeout, c.AttemptTimeout, c.IdempotencyKeys, c.Shadow, c.RampUp)
 	}
 	if c.Retry.Budget == nil {
 		t.Error("got no retry budget, want one")
@@ -203,7 +204,7 @@ func TestParse_SaysWhatIsWrongAndWhere(t *testing.T) {
 		"multiplier":      {keys + "retry: {multiplier: 0.5}\n", "retry.multiplier: must be a number from 1 to 1000"},
 		"budget":          {keys + "retry: {budget: {share: 2, per_second: 1}}\n", "retry.budget.share: must be a number from 0 to 1"},
 		"half a budget":   {keys + "retry: {budget: {share: 0.2}}\n", "retry.budget: per_second is missing; add it"},
-		"boolean":         {keys + "transport: {return_errors: 1}\n", "transport.return_errors: must be one of true, false"},
+		"boolean":         {keys + "transport: {error_responses: 1}\n", "transport.error_responses: must be one of true, false"},
 		"ttl":             {keys + "tuning: {session_ttl: 10ms}\n", "tuning.session_ttl: must be from 1s to 1h0m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -38,6 +38,10 @@ func (r *reader) poolFields(d *draft) map[string]field {
 		"limits": optional(r.limits(&d.limits), "What the provider allows. Default: none."),
 		"concurrency": optional(r.count(&d.concurrency, math.MaxInt32, "; leave it out for no limit"),
 			"Calls in flight per account, over all processes. Default: no limit."),
+		"ramp_up": optional(r.duration(&c.RampUp, time.Millisecond, maxPeriod),
+			"The time from the pool's first call until its limits run at their whole pace, 1ms to 8784h. Default: at once."),
+		"tenants": optional(r.tenants(&c.Tenants),
+			"Who shares the pool by weight inside the service. Default: calls are served by priority and arrival alone."),
 		"adaptive": optional(r.adaptive(&c.Adaptive),
 			"Adapts the calls in flight to the results of calls, up to concurrency. Default: off."),
 		"strategy": optional(r.choice(&d.strategy, string(caller.LeastLoaded), string(caller.RoundRobin), string(caller.FirstAvailable)),
@@ -95,8 +99,8 @@ func (r *reader) transportFields(t *caller.TransportConfig) map[string]field {
 	return map[string]field{
 		"max_buffered": optional(r.count(&t.MaxBuffered, math.MaxInt32, ""),
 			"The longest request body that is read before the request is sent, in bytes. Default: 4194304."),
-		"return_errors": optional(r.boolean(&t.ReturnErrors),
-			"Returns an error, not a response that stands for it, for a call without a response of the provider. Default: false."),
+		"error_responses": optional(r.boolean(&t.ErrorResponses),
+			"Returns a response that stands for the error of a call without a response of the provider. Default: false, the error."),
 	}
 }
 

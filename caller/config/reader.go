@@ -66,7 +66,11 @@ func (r *reader) mapping(n ast.Node, path string, fields map[string]field) {
 			continue
 		}
 		if now, ok := newName(path, e.name); ok {
-			r.problemf(e.key, path, "%s is now %s; %s", e.name, now, map[bool]string{true: "rename it", false: "move it there"}[sibling(now)])
+			what := map[bool]string{true: "rename it", false: "move it there"}[sibling(now)]
+			if negated[e.name] {
+				what += " with the opposite value"
+			}
+			r.problemf(e.key, path, "%s is now %s; %s", e.name, now, what)
 			seen[now] = true
 			continue
 		}

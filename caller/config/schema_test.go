@@ -104,7 +104,7 @@ func TestSchema_AcceptsWhatParseAccepts(t *testing.T) {
 		"the least":      minimal,
 		"numbers":        "name: 1\nbase_url: ${U}\nkeys: [{id: 007, secret: 1.50, account: true}]\n",
 		"capitals":       minimal + "provider: OpenAI\n",
-		"quoted numbers": minimal + "concurrency: \"1_0\"\nretry: {attempts: \"+3\", multiplier: \"1.5\"}\ntransport: {return_errors: \"false\"}\n",
+		"quoted numbers": minimal + "concurrency: \"1_0\"\nretry: {attempts: \"+3\", multiplier: \"1.5\"}\ntransport: {error_responses: \"false\"}\n",
 		"octal":          minimal + "concurrency: 010\n",
 		"times":          minimal + "tuning: {arrival_jitter: 1.5ms, session_ttl: 1m30s, horizon: \"+.5s\"}\n",
 		"anchors":        "x-a: &a {period: 1s}\ndefaults: &d {algorithm: bucket}\n" + minimal + "limits: [{<<: [*a, *d], metric: requests, rate: 50}]\n",

@@ -15,7 +15,7 @@
 //	| a route has the path and the model | 404 |
 //	| the client may use the model, and has room in its queue | 403, 429 |
 //	| the client's caps have room for the call's estimate | 413, 429, 503 |
-//	| the pool admits it, after a wait | 413, 429, 503 |
+//	| the pool admits it, after a wait | 404, 413, 429, 503 |
 //	| the provider answers, after as many attempts as help | 502, 504 |
 //
 // Any path passes through, also server-sent events, upgrades to WebSocket, trailers, and uploads of any size.
@@ -37,7 +37,7 @@
 //	X-Penstock-Attempts  the number of attempts that were sent
 //	X-Should-Retry       false on errors that another attempt of the client library can't help
 //	Retry-After          on refusals, where a longer wait in the queue is no use
-//	Penstock-Error       the reason of a refusal, in one word
+//	Penstock-Error       the reason of a refusal, in one word; those of the pool are in caller.Error.Status
 //
 // The body of a refusal is an error in the provider's shape.
 //

@@ -194,10 +194,6 @@ func rewrite(p *httputil.ProxyRequest) {
 
 // modify makes the client's answer of the provider's.
 func modify(res *http.Response) error {
-	if err := caller.ErrorOf(res); err != nil {
-		_ = res.Body.Close()
-		return err
-	}
 	x := exchangeFrom(res.Request.Context())
 	key, waited, attempts := x.outcome(true)
 	secrets := x.seenSecrets()

@@ -1,11 +1,9 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -88,7 +86,7 @@ func failed(err error, canWait bool) *refusal {
 		return &refusal{status: http.StatusBadGateway, code: "no_answer", text: "the provider gave no answer"}
 	}
 	f := &refusal{text: e.Error(), retryAfter: e.RetryAfter}
-	f.status, f.code = reason(e)
+	f.status, f.code = e.Status()
 	switch {
 	case f.code == "deadline" && canWait:
 		f.retryAfter = 0
@@ -97,31 +95,4 @@ func failed(err error, canWait bool) *refusal {
 		f.retryAfter = time.Second
 	}
 	return f
-}
-
-// reason returns the status and the short name of an error.
-func reason(e *caller.Error) (status int, code string) {
-	for _, known := range []struct {
-		err    error
-		status int
-		code   string
-	}{
-		{caller.ErrNeverFits, http.StatusRequestEntityTooLarge, "never_fits"},
-		{caller.ErrDeadline, http.StatusTooManyRequests, "deadline"},
-		{caller.ErrQueueFull, http.StatusTooManyRequests, "queue_full"},
-		{caller.ErrNoKeys, http.StatusServiceUnavailable, "no_keys"},
-		{caller.ErrCircuitOpen, http.StatusServiceUnavailable, "circuit_open"},
-		{caller.ErrClosed, http.StatusServiceUnavailable, "closed"},
-	} {
-		if errors.Is(e, known.err) {
-			return known.status, known.code
-		}
-	}
-	if timeout, ok := errors.AsType[net.Error](e); ok && timeout.Timeout() || errors.Is(e, context.DeadlineExceeded) {
-		return http.StatusGatewayTimeout, "timeout"
-	}
-	if e.Attempts == 0 { // of Redis, in nearly all cases
-		return http.StatusServiceUnavailable, "unavailable"
-	}
-	return http.StatusBadGateway, "no_answer"
 }

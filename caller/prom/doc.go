@@ -13,6 +13,5 @@
 //	         so queries take the max and not the sum
 //
 // Every histogram has classic and native buckets. Labels have bounded values: pool, account, key ID, model, metric, outcome,
-// priority, and names of the library. A secret or a provider's text is never a label. dashboard.json is a Grafana dashboard,
-// and rules.yml has recording and alerting rules.
+// priority, and names of the library. A secret or a provider's text is never a label.
 package prom

@@ -64,27 +64,33 @@ type (
 )
 
 func (f *families) ofCalls(c newCounter, h newHistogram) {
-	f.calls = c("calls_total", "Calls that ended, by outcome: success, refused, or that of the last attempt.", LabelModel, LabelPriority, labelOutcome)
-	f.callDuration = h("call_duration_seconds", "Time from a call's beginning to its result, waits included.", seconds, LabelModel, LabelPriority, labelOutcome)
+	f.calls = c("calls_total", "Calls that ended, by outcome: success, refused, or that of the last attempt.",
+		LabelModel, LabelPriority, labelOutcome)
+	f.callDuration = h("call_duration_seconds", "Time from a call's beginning to its result, waits included.", seconds,
+		LabelModel, LabelPriority, labelOutcome)
 	f.refusals = c("call_refusals_total", "Calls that got no key, by reason.", LabelPriority, labelReason)
 	f.wait = h("admission_wait_seconds", "Time from the request for admission to the send time.", seconds, LabelPriority)
-	f.waitReason = h("admission_wait_reason_seconds", "The part of the wait for one thing, of calls that waited for it: rate, permit, cooldown or redis.",
+	f.waitReason = h("admission_wait_reason_seconds",
+		"The part of the wait for one thing, of calls that waited for it: rate, permit, cooldown or redis.",
 		seconds, LabelPriority, labelReason)
 	f.attempts = c("attempts_total", "Attempts that ended, by outcome.", LabelAccount, LabelKey, LabelModel, labelOutcome)
 	f.retries = c("retries_total", "Attempts that another attempt followed.", LabelAccount, LabelModel)
 	f.attemptDuration = h("attempt_duration_seconds",
 		"Time from sending an attempt to its result; of an HTTP request, to the end of the response's headers (time to first byte).",
 		seconds, LabelAccount, LabelModel, labelOutcome)
-	f.attemptHeld = h("attempt_held_seconds", "Time from sending an attempt to the end of its response's body.", seconds, LabelAccount, LabelModel)
+	f.attemptHeld = h("attempt_held_seconds", "Time from sending an attempt to the end of its response's body.", seconds,
+		LabelAccount, LabelModel)
 	units := []Label{LabelAccount, LabelKey, LabelModel, labelMetric}
 	f.estimated = c("estimated_units_total", "Units that calls were charged before they were sent, of calls whose use is known.", units...)
 	f.used = c("used_units_total", "Units that responses reported as used.", units...)
-	f.partial = c("used_partial_units_total", "The part of used units that is from responses that were cut short, and in part estimated.", units...)
+	f.partial = c("used_partial_units_total",
+		"The part of used units that is from responses that were cut short, and in part estimated.", units...)
 }
 
 func (f *families) ofPool(c newCounter, h newHistogram) {
 	f.cooldowns = c("cooldowns_total", "Cooldowns that this process started. An empty key is the whole account.", LabelAccount, LabelKey)
-	f.disabled = c("disabled_total", "Keys and accounts that this process disabled. An empty key is the whole account.", LabelAccount, LabelKey)
+	f.disabled = c("disabled_total",
+		"Keys and accounts that this process disabled. An empty key is the whole account.", LabelAccount, LabelKey)
 	f.circuits = c("circuits_opened_total", "Circuits that failures opened in this process.", LabelKey)
 	f.keyErrors = c("key_loads_failed_total", "Times that WatchKeys could not load or use the keys.")
 	f.leasesLost = c("leases_lost_total", "Calls in flight whose permits were lost.")

@@ -29,7 +29,7 @@ func newPooled(rdb *redis.Client, l *line, t *task) (*pooled, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &pooled{t.Provider, c, &http.Client{Transport: c.Transport(l, caller.TransportConfig{ReturnErrors: true})}}, nil
+	return &pooled{t.Provider, c, &http.Client{Transport: c.Transport(l, caller.TransportConfig{})}}, nil
 }
 
 func (p *pooled) send(ctx context.Context, c *call) error {

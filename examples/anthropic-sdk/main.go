@@ -73,7 +73,7 @@ func newClient(pool *caller.Pool, url string) anthropic.Client {
 	return anthropic.NewClient(
 		option.WithBaseURL(url),
 		option.WithAPIKey("from the pool"),
-		option.WithHTTPClient(&http.Client{Transport: pool.Transport(nil, caller.TransportConfig{})}),
+		option.WithHTTPClient(&http.Client{Transport: pool.Transport(nil, caller.TransportConfig{ErrorResponses: true})}),
 	)
 }
 

@@ -40,7 +40,7 @@ func newClient(c *caller.Pool, pool *config.Pool, wire http.RoundTripper, o *out
 		profile.Idempotent = caller.IsIdempotent
 	}
 	return &client{pool: pool, profile: profile, outage: o, timeout: timeout, http: &http.Client{
-		Transport: c.Transport(wire, caller.TransportConfig{ReturnErrors: true}),
+		Transport: c.Transport(wire, caller.TransportConfig{}),
 		// Another host would get the API key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}

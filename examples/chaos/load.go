@@ -26,7 +26,6 @@ type load struct {
 	AttemptTimeout time.Duration
 	CallTimeout    time.Duration   // of each call; 0: bulkTimeout or urgentTimeout
 	Attempts       int             // of each call at most; 0: the pool's default
-	Whole          bool            // answers are read within the attempt
 	Failures       apisim.Failures // that calls meet
 	SampleEvery    time.Duration   // between two samples of a worker's memory; 0: none is taken
 }
@@ -62,7 +61,8 @@ func (l *load) provider() apisim.Config {
 // pool is the configuration of the pool, of which the driver and every worker are members.
 func (l *load) pool(name, session string) caller.Config {
 	cfg := caller.Config{
-		Name: name, Profile: profile.OpenAI(), Concurrency: l.Concurrency, AttemptTimeout: l.AttemptTimeout, Whole: l.Whole,
+		Name: name, Profile: profile.OpenAI(), Concurrency: l.Concurrency, AttemptTimeout: l.AttemptTimeout,
+		Whole: true, // so that an answer that is cut or stalls is tried again
 		Limits: []caller.Limit{
 			{Metric: caller.Requests, Rate: l.Requests, Period: l.Period}, {Metric: caller.Tokens, Rate: l.Tokens, Period: l.Period},
 		},

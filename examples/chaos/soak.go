@@ -31,7 +31,6 @@ const (
 // soakLoad returns the load of a soak: every failure of the provider at once, for a duration.
 func soakLoad(l load, duration time.Duration) load {
 	l.AttemptTimeout, l.CallTimeout, l.Attempts = 3*time.Second, 2*time.Minute, soakAttempts
-	l.Whole = true // an answer that is cut is a failed attempt
 	l.Failures = apisim.Failures{
 		Overloaded: soakShare, Error: soakShare, Reset: soakShare, Cut: soakShare, Hang: soakShare, Stall: soakShare,
 		Embedded: soakShare, Empty: soakShare, Page: soakShare, Blip: soakShare, Busy: soakShare,

@@ -236,5 +236,5 @@ type client struct {
 }
 
 func newClient(pool *caller.Pool, wire http.RoundTripper, url string) *client {
-	return &client{&http.Client{Transport: pool.Transport(wire, caller.TransportConfig{ReturnErrors: true})}, url}
+	return &client{&http.Client{Transport: pool.Transport(wire, caller.TransportConfig{})}, url}
 }

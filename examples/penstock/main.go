@@ -53,8 +53,9 @@ func main() {
 // flags are a command's options.
 type flags struct {
 	redis, pool, url, token, reason string
-	gateway, config                 string
+	config                          string
 	json, checkKeys                 bool
+	gateway                         string
 	names                           []string // of keys or accounts
 }
 

@@ -58,7 +58,7 @@ func newReplica(name string, d *demo) (*replica, error) {
 		return nil, errors.Join(err, rdb.Close())
 	}
 	base := charging{d, caller.NewHTTPTransport(0)}
-	client := &http.Client{Transport: c.Transport(base, caller.TransportConfig{ReturnErrors: true})}
+	client := &http.Client{Transport: c.Transport(base, caller.TransportConfig{})}
 	return &replica{d, rdb, c, client}, nil
 }
 

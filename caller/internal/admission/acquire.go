@@ -120,7 +120,7 @@ func (c *Controller) newWaiter(r *Request, g *Grant) *waiter {
 	if !ok {
 		w = &waiter{ready: make(chan struct{}, 1)}
 	}
-	w.Request, w.since, w.grant = *r, time.Now(), g
+	w.Request, w.since, w.grant, w.tenant = *r, time.Now(), g, c.queue.tenants[r.Tenant]
 	return w
 }
 

@@ -11,7 +11,7 @@ func TestBatch_OrderAndHorizonGoByAgedPriority(t *testing.T) {
 	t.Parallel()
 	cfg := configOf(nil, "k")
 	topo := newTopology(&cfg, mergeAccounts(nil, cfg.Accounts), []modelGroup{{}}, noon)
-	q := queue{aging: time.Minute}
+	q := queue{aging: time.Minute, lanes: make([]lane, 1)}
 	names := map[*waiter]string{}
 	for _, w := range []struct {
 		name     string

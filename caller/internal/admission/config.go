@@ -21,6 +21,7 @@ type Config struct {
 	Adaptive    *Adaptive // how that number follows the samples, with Concurrency as upper bound; nil: it doesn't
 	Strategy    Strategy
 
+	RampUp        time.Duration // from the pool's first start until its limits run at their whole pace; 0: at once
 	ArrivalJitter time.Duration // how much longer one call may take to the provider than another
 	Horizon       time.Duration // how far ahead of now a call of the highest priority may be booked
 	Aging         time.Duration // time after which a waiting call moves up one priority; more than 0
@@ -126,6 +127,7 @@ type Request struct {
 	Units    []int64 // by metric; it isn't changed and mustn't be
 	Model    string
 	Priority int      // 0 is the lowest, Priorities-1 the highest
+	Tenant   string   // Tenant.Name; an unknown one is the default
 	Affinity string   // calls of the same affinity prefer the same account; empty: none
 	Exclude  []string // accounts that the call must not take
 	Retry    bool     // it goes before first attempts of its priority

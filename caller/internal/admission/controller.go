@@ -38,6 +38,7 @@ type Controller struct {
 	lease      *lease // nil: permits can't be lost
 	outbox     outbox
 	recovery   recovery
+	ramp       ramp
 	ruling     ruling
 	blocked    blocked
 	waitTotals waitTotals
@@ -61,6 +62,7 @@ type Controller struct {
 	retryAt       time.Time
 
 	scriptCalls, scriptCallsFailed, statesLost int64
+	learnedAt                                  int64 // scriptCalls when operators' orders were last read
 }
 
 // New returns a Controller that talks to Redis when there is something to ask or report. Close ends it.
@@ -76,12 +78,12 @@ func newController(ex exchanger, cfg Config) *Controller {
 		wakeup:          make(chan struct{}, 1),
 		ended:           make(chan struct{}),
 		cancel:          cancel,
-		queue:           queue{aging: cfg.Aging},
+		queue:           newQueue(cfg.Aging, cfg.Tenants),
 		groups:          newModelGroups(cfg.Limits, cfg.Accounts),
-		permits:         permits{limited: cfg.limitsPermits()},
-		blocked:         blocked{constraint: scripts.ConstraintNone},
-		batchLimit:      maxBatch,
-		waitsFor:        unknownConstraints(),
+		permits:         permits{limited: cfg.limitsPermits()}, ramp: ramp{over: cfg.RampUp},
+		blocked:    blocked{constraint: scripts.ConstraintNone},
+		batchLimit: maxBatch,
+		waitsFor:   unknownConstraints(),
 	}
 	c.limits.Store(&cfg.Limits)
 	c.startListener = sync.OnceFunc(func() {
@@ -311,20 +313,6 @@ func (c *Controller) messageReceived() {
 		c.waitFor = forCall
 	}
 	c.unlock(wake)
-}
-
-// leaseTimer ends the calls in flight if the lease has ended.
-func (c *Controller) leaseTimer() {
-	c.mu.Lock()
-	end, calls, failure := c.lease.expired(time.Now()), c.permits.inFlight, c.failure
-	c.mu.Unlock()
-	if end == nil {
-		return
-	}
-	if lost := c.cfg.Observer.LeaseLost; lost != nil && calls > 0 {
-		lost(calls, failure)
-	}
-	end()
 }
 
 // next returns the state that the loop goes into, and for scheduled when it ends.

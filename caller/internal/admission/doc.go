@@ -54,6 +54,6 @@
 //
 // Shadow has locks of its own, which are taken before the Controller's and never after.
 //
-// agenda, queue, batch, permits, outbox, recovery, topology, model_group, samples and quota are pure: they hold no lock,
+// agenda, queue, batch, permits, outbox, recovery, topology, model_group, samples, ramp and quota are pure: they hold no lock,
 // start no goroutine and read no clock, but are handed the time.
 package admission

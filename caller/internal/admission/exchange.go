@@ -27,6 +27,8 @@ var errNoReply = fmt.Errorf("no answer from Redis within %v", 2*callTimeout)
 type exchanger interface {
 	Admit(ctx context.Context, call *scripts.PoolCall) (*scripts.PoolReply, error)
 	Inspect(ctx context.Context) (*scripts.PoolState, error)
+	// Blocks reads blocks by their names.
+	Blocks(ctx context.Context, names []string) (*scripts.PoolBlocks, error)
 	// Listen calls received for each message to the session, until ctx ends.
 	Listen(ctx context.Context, received func())
 }
@@ -43,6 +45,10 @@ func (e *redisExchanger) Admit(ctx context.Context, call *scripts.PoolCall) (*sc
 
 func (e *redisExchanger) Inspect(ctx context.Context) (*scripts.PoolState, error) {
 	return scripts.InspectPool(ctx, e.rdb, e.pool)
+}
+
+func (e *redisExchanger) Blocks(ctx context.Context, names []string) (*scripts.PoolBlocks, error) {
+	return scripts.ReadPoolBlocks(ctx, e.rdb, e.pool, e.session, names)
 }
 
 // exchange is one script call, and what its reply is for.
@@ -64,9 +70,13 @@ func (c *Controller) newExchange(now time.Time) *exchange {
 	c.seq++
 	x := &exchange{topology: t, batch: c.queue.head(c.batchLimit, t, c.cfg.Horizon, now), delivery: c.outbox.drain(c.seq, now)}
 	holds := c.permits.limited && c.permits.inFlight > 0
+	reports := c.followLimits(&x.delivery)
+	if r, ok := c.ramp.report(now); ok {
+		reports = append(reports, r)
+	}
 	x.call = &scripts.PoolCall{
 		Config: t.config, Seq: c.seq, Demands: x.batch.demands, Expected: c.recovery.expectedVersion(now, holds),
-		Reports: append(c.followLimits(&x.delivery), x.delivery.encode(t, now, c.cfg.SessionTTL)...),
+		Reports: append(reports, x.delivery.encode(t, now, c.cfg.SessionTTL)...),
 	}
 	x.call.Reports = append(x.call.Reports, c.drainSamples(now)...)
 	if deadline, ok := c.clock.Server(now.Add(callTimeout)); ok {

@@ -41,6 +41,10 @@ func (f *fakeRedis) Inspect(context.Context) (*scripts.PoolState, error) {
 	return &scripts.PoolState{}, nil
 }
 
+func (f *fakeRedis) Blocks(context.Context, []string) (*scripts.PoolBlocks, error) {
+	return &scripts.PoolBlocks{}, nil
+}
+
 func (f *fakeRedis) Listen(ctx context.Context, received func()) {
 	f.mu.Lock()
 	f.received = received

@@ -25,6 +25,7 @@ type booking struct {
 	sendAt time.Time // when the call may be sent
 	trial  bool      // the key was disabled, and this call tries whether it still is
 	units  []int64   // as charged, by metric
+	tenant int       // whose share it is charged to, by index
 	lease  context.Context
 }
 

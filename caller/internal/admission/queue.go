@@ -6,6 +6,7 @@ import "time"
 type waiter struct {
 	Request
 	group      int // index of its model group
+	tenant     int // index of its tenant
 	since      time.Time
 	deadline   time.Time // zero: none
 	fifo       *fifo     // nil: it doesn't wait any more
@@ -90,46 +91,44 @@ func (f *fifo) remove(w *waiter) {
 	f.n--
 }
 
-// queue holds the waiters of a process: for each priority retries first, then in the order of arrival.
+// queue holds the waiters of a process: for each tenant and priority retries first, then in the order of arrival.
 type queue struct {
-	fifos   [Priorities]fifo
+	lanes   []lane         // by tenant
+	tenants map[string]int // index of each tenant by name, which doesn't change; nil: there are none
+	turn    int            // the tenant whose calls the next batch begins with
+	n       int
 	aging   time.Duration
-	byGroup [][Priorities]int // number of waiters by model group and priority
+	byGroup [][Priorities]int // number of waiters by model group and tenant, and by priority
 }
 
-func (q *queue) len() int {
-	n := 0
-	for i := range q.fifos {
-		n += q.fifos[i].n
-	}
-	return n
-}
+func (q *queue) len() int { return q.n }
 
 // regroup gives each waiter another model group.
 func (q *queue) regroup(groupOf func(*waiter) int) {
 	q.byGroup = nil
-	for i := range q.fifos {
-		for w := q.fifos[i].first; w != nil; w = w.next {
-			w.group = groupOf(w)
-			q.count(w, 1)
-		}
+	for _, w := range q.all() {
+		w.group = groupOf(w)
+		q.count(w, 1)
 	}
 }
 
-// count adds to the number of waiters of w's model group and priority.
+// place returns where the waiters of w's model group and tenant are counted.
+func (q *queue) place(w *waiter) int { return w.group*len(q.lanes) + w.tenant }
+
+// count adds to the number of waiters of w's model group, tenant and priority.
 func (q *queue) count(w *waiter, n int) {
-	for w.group >= len(q.byGroup) {
+	for q.place(w) >= len(q.byGroup) {
 		q.byGroup = append(q.byGroup, [Priorities]int{})
 	}
-	q.byGroup[w.group][w.Priority] += n
+	q.byGroup[q.place(w)][w.Priority] += n
 }
 
-// servedFirst reports whether no waiter of w's model group has w's priority or a higher one.
+// servedFirst reports whether no waiter of w's model group and tenant has w's priority or a higher one.
 func (q *queue) servedFirst(w *waiter) bool {
-	if w.group >= len(q.byGroup) {
+	if q.place(w) >= len(q.byGroup) {
 		return true
 	}
-	for _, n := range q.byGroup[w.group][w.Priority:] {
+	for _, n := range q.byGroup[q.place(w)][w.Priority:] {
 		if n > 0 {
 			return false
 		}
@@ -139,10 +138,13 @@ func (q *queue) servedFirst(w *waiter) bool {
 
 func (q *queue) add(w *waiter) {
 	q.count(w, 1)
+	l := &q.lanes[w.tenant]
+	l.n++
+	q.n++
 	if w.Retry {
-		q.fifos[w.Priority].pushFront(w)
+		l.fifos[w.Priority].pushFront(w)
 	} else {
-		q.fifos[w.Priority].pushBack(w)
+		l.fifos[w.Priority].pushBack(w)
 	}
 }
 
@@ -151,6 +153,8 @@ func (q *queue) remove(w *waiter) {
 	if w.fifo != nil {
 		w.fifo.remove(w)
 		q.count(w, -1)
+		q.lanes[w.tenant].n--
+		q.n--
 	}
 }
 
@@ -169,33 +173,64 @@ func (q *queue) refuse(w *waiter, err error) {
 // expiringBy returns the waiters whose deadline is no later than a time.
 func (q *queue) expiringBy(t time.Time) []*waiter {
 	var expiring []*waiter
-	for i := range q.fifos {
-		for w := q.fifos[i].first; w != nil; w = w.next {
-			if w.expiresBy(t) {
-				expiring = append(expiring, w)
-			}
+	q.each(func(w *waiter) {
+		if w.expiresBy(t) {
+			expiring = append(expiring, w)
 		}
-	}
+	})
 	return expiring
 }
 
 // all returns the waiters.
 func (q *queue) all() []*waiter {
 	all := make([]*waiter, 0, q.len())
-	for i := range q.fifos {
-		for w := q.fifos[i].first; w != nil; w = w.next {
-			all = append(all, w)
-		}
-	}
+	q.each(func(w *waiter) { all = append(all, w) })
 	return all
 }
 
-// nextEligible returns the first waiter of a priority that a booking fits, of the highest such priority; nil: there is
-// none. Only the first of each priority counts, so that no waiter is passed over.
+func (q *queue) each(f func(*waiter)) {
+	for i := range q.lanes {
+		for k := range q.lanes[i].fifos {
+			for w := q.lanes[i].fifos[k].first; w != nil; w = w.next {
+				f(w)
+			}
+		}
+	}
+}
+
+// waiting returns how many waiters a priority has.
+func (q *queue) waiting(priority int) int {
+	n := 0
+	for i := range q.lanes {
+		n += q.lanes[i].fifos[priority].n
+	}
+	return n
+}
+
+// since returns when the first waiter of a priority began to wait; zero: there is none.
+func (q *queue) since(priority int) time.Time {
+	var since time.Time
+	for i := range q.lanes {
+		if w := q.lanes[i].fifos[priority].first; w != nil && (since.IsZero() || w.since.Before(since)) {
+			since = w.since
+		}
+	}
+	return since
+}
+
+// nextEligible returns the first waiter that a booking fits: of the booking's tenant, else of the next one that has such a
+// waiter; of the highest priority there. Only the first of each priority counts, so that no waiter is passed over. nil:
+// there is none.
 func (q *queue) nextEligible(b *booking, groups []modelGroup) *waiter {
-	for i := len(q.fifos) - 1; i >= 0; i-- {
-		if w := q.fifos[i].first; w != nil && b.fits(w, groups[w.group].name) {
-			return w
+	for k := range q.lanes {
+		l := &q.lanes[(b.tenant+k)%len(q.lanes)]
+		if l.n == 0 {
+			continue
+		}
+		for i := len(l.fifos) - 1; i >= 0; i-- {
+			if w := l.fifos[i].first; w != nil && b.fits(w, groups[w.group].name) {
+				return w
+			}
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ func waiterOf(priority int, after time.Duration, units ...int64) *waiter {
 
 // queueOf returns a queue of waiters.
 func queueOf(waiters ...*waiter) *queue {
-	q := &queue{aging: time.Minute}
+	q := &queue{aging: time.Minute, lanes: make([]lane, 1)}
 	for _, w := range waiters {
 		q.add(w)
 	}

@@ -20,6 +20,7 @@ func (c *Controller) applyReply(now time.Time, x *exchange, reply *scripts.PoolR
 	c.limitsConfirmed(now, &x.delivery)
 	x.delivery.confirm()
 	c.recovery.version = reply.Version
+	c.ramp.replyReceived(now, reply.Version.Origin, c.clock.Local)
 	c.recovery.recordReports(x.delivery.reports)
 	// Asking for many more calls than are admitted costs Redis time for nothing.
 	c.lastBatchSize = len(reply.Grants)
@@ -53,7 +54,7 @@ func (c *Controller) dispatchGrants(now time.Time, x *exchange, reply *scripts.P
 			}
 			t := &x.topology.targets[grants[n].Target]
 			b := booking{
-				target: t, key: t.keys[grants[n].Key].ID, sendAt: sendAt, trial: grants[n].Trial, units: d.Cost, lease: lease,
+				target: t, key: t.keys[grants[n].Key].ID, sendAt: sendAt, trial: grants[n].Trial, units: d.Cost, lease: lease, tenant: d.Tenant,
 			}
 			if w.fifo != nil && w.expiresBy(sendAt) {
 				c.refuse(w, sendAt.Sub(now), reply.Constraint)
@@ -158,21 +159,21 @@ func unservable(reply *scripts.PoolReply, demand int) *Refusal {
 // be admitted. Another waiter can't be admitted before such a waiter that may take every target, if it isn't served
 // before it and costs no less.
 func (c *Controller) refuseExpired(at time.Time, reply *scripts.PoolReply, x *exchange) {
-	first := map[int]*waiter{} // by model group
+	first := map[int]*waiter{} // by model group and tenant
 	for _, w := range x.batch.waiters {
-		switch f := first[w.group]; {
+		switch f := first[c.queue.place(w)]; {
 		case w.fifo == nil:
 		case w.expiresBy(at):
 			c.refuse(w, reply.Wake, reply.Constraint)
 		case len(w.Exclude) == 0 && (f == nil || w.Priority > f.Priority):
-			first[w.group] = w
+			first[c.queue.place(w)] = w
 		}
 	}
 	if len(first) == 0 {
 		return
 	}
 	for _, w := range c.queue.expiringBy(at) {
-		if f := first[w.group]; f != nil && w.notServedBefore(f) {
+		if f := first[c.queue.place(w)]; f != nil && w.notServedBefore(f) {
 			c.refuse(w, reply.Wake, reply.Constraint)
 		}
 	}

@@ -62,7 +62,7 @@ func newTopology(cfg *Config, accounts []*account, groups []modelGroup, now time
 	t := &topology{accounts: accounts, byName: map[string]int{}}
 	pool := scripts.PoolConfig{
 		Session: cfg.Session, TTL: cfg.SessionTTL, Horizon: cfg.Horizon, Strategy: cfg.Strategy, Metrics: cfg.Metrics,
-		Concurrency: cfg.Concurrency, Adaptive: cfg.Adaptive,
+		Concurrency: cfg.Concurrency, Adaptive: cfg.Adaptive, Tenants: poolTenants(cfg.Tenants),
 	}
 	for i := range cfg.Limits {
 		pool.Limits = append(pool.Limits, t.limit(&cfg.Limits[i], now))

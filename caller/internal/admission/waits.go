@@ -38,10 +38,7 @@ func blockedOf(x *exchange, reply *scripts.PoolReply) [Priorities]int {
 // waits returns what the waiters of each priority wait for.
 func (c *Controller) waits() (waits [Priorities]Wait) {
 	for i := range waits {
-		waits[i] = Wait{Calls: c.queue.fifos[i].n, Constraint: c.waitsFor[i]}
-		if first := c.queue.fifos[i].first; first != nil {
-			waits[i].Since = first.since
-		}
+		waits[i] = Wait{Calls: c.queue.waiting(i), Constraint: c.waitsFor[i], Since: c.queue.since(i)}
 		switch {
 		case c.failure != nil:
 			waits[i].Constraint = NoConstraint
