@@ -45,7 +45,7 @@ func askTwo(args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, pool.Close(ctx)) }()
-	client := &http.Client{Transport: pool.Transport(nil, caller.TransportConfig{ReturnErrors: true})}
+	client := &http.Client{Transport: pool.Transport(nil, caller.TransportConfig{})}
 	var calls sync.WaitGroup
 	for _, path := range []string{"/answered", "/hangs"} {
 		calls.Go(func() {
