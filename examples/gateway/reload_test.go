@@ -104,3 +104,21 @@ func TestFile_ReadsPoolsInBothStyles(t *testing.T) {
 		}
 	}
 }
+
+// Shares of clients make them tenants of all pools, and a pool with tenants of its own is refused.
+func TestFile_MakesClientsTenants(t *testing.T) {
+	t.Parallel()
+	lookup := func(string) (string, bool) { return canary, true }
+	const pool = "name: p\nbase_url: https://h\nprovider: openai\nkeys: [{id: k, secret: '${KEY}'}]\n"
+	const clients = "clients: [{name: a, token: '${A}', share: 3}, {name: b, token: '${B}', guaranteed: 0.2}]\n"
+	s, err := readFile("f.yaml", []byte(pool+clients), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(s.pools[0].Caller.Tenants), "[{a 3 0} {b 0 0.2}]"; got != want {
+		t.Errorf("got tenants %s, want %s", got, want)
+	}
+	if _, err := readFile("f.yaml", []byte(pool+"tenants: [{id: a}]\n"+clients), lookup); err == nil || !strings.Contains(err.Error(), "tenants") {
+		t.Errorf("got %v for tenants and shares, want an error", err)
+	}
+}
