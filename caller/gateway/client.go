@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,24 @@ type Client struct {
 	// clock. A call is charged its estimate before it is sent, and what it really used after its answer. A call that exceeds
 	// a cap is refused with the status 429. Defaults to none.
 	PerMinute, PerDay Caps
+	// Share is the client's weight and Guaranteed its least share of a pool, as in caller.Tenant. They have an effect in
+	// pools whose Config.Tenants are those that Tenants returns, or have the client's Name as an ID. Default to 0: the
+	// weight is 1, and nothing is guaranteed.
+	Share, Guaranteed float64
+}
+
+// Tenants returns the tenants that a pool's Config needs for the shares of clients: each client is one, with its name as ID.
+// It returns nil if no client has a Share or Guaranteed. caller.New checks them.
+func Tenants(clients []Client) []caller.Tenant {
+	if !slices.ContainsFunc(clients, func(c Client) bool { return c.Share != 0 || c.Guaranteed != 0 }) {
+		return nil
+	}
+	all := make([]caller.Tenant, 0, len(clients))
+	for i := range clients {
+		c := &clients[i]
+		all = append(all, caller.Tenant{ID: c.Name, Weight: c.Share, Guaranteed: c.Guaranteed})
+	}
+	return all
 }
 
 // TokenHash is the SHA-256 of a token. A token is a random text of at least 16 bytes, so the hash needs no salt.

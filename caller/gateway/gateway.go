@@ -118,6 +118,7 @@ func (x *exchange) examine(w http.ResponseWriter, r *http.Request) (caller.Optio
 		return o, refused
 	}
 	o.Priority = min(o.Priority, x.client.Ceiling)
+	o.Tenant = x.client.Name
 	if x.leave, refused = x.client.enter(); refused == nil {
 		refused = x.charge(r)
 	}

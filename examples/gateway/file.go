@@ -191,6 +191,22 @@ func (s *settings) readOwn(file, src string, lookup func(string) (string, bool))
 		}
 		c.Clients = append(c.Clients, client)
 	}
+	return s.share(file)
+}
+
+// share makes the clients tenants of the pools if one of them has a share.
+func (s *settings) share(file string) error {
+	tenants := gateway.Tenants(s.gateway.Clients)
+	if tenants == nil {
+		return nil
+	}
+	for _, p := range s.pools {
+		if len(p.Caller.Tenants) > 0 {
+			return fmt.Errorf("%s: pool %s has tenants, and clients have shares: write the clients' names as tenants, or leave the tenants out",
+				file, p.Caller.Name)
+		}
+		p.Caller.Tenants = tenants
+	}
 	return nil
 }
 
@@ -220,6 +236,8 @@ type ownClient struct {
 	MaxWaiting int      `yaml:"max_waiting"`
 	PerMinute  ownCaps  `yaml:"per_minute"`
 	PerDay     ownCaps  `yaml:"per_day"`
+	Share      float64  `yaml:"share"`
+	Guaranteed float64  `yaml:"guaranteed"`
 }
 
 // ownCaps are a client's caps in the file.
@@ -235,6 +253,7 @@ func (o *ownClient) read(lookup func(string) (string, bool)) (gateway.Client, er
 	c := gateway.Client{
 		Name: o.Name, Models: o.Models, MaxWaiting: o.MaxWaiting,
 		PerMinute: gateway.Caps(o.PerMinute), PerDay: gateway.Caps(o.PerDay),
+		Share: o.Share, Guaranteed: o.Guaranteed,
 	}
 	var tokens []string
 	if o.Token != "" {
