@@ -9,7 +9,8 @@
 local wall, known_names, known_values = server_now(ARGV[8]), {}, {}
 
 -- single_demand finds the parts of the arguments: how many limits there are, the positions of the group's name, of the
--- number of targets and of the demand, and the version of the limits that the process follows, or nothing. It returns nothing where the call is of another kind.
+-- number of targets and of the demand, and the version of the limits that the process follows, or nothing. It returns
+-- nothing where the call is of another kind.
 local function single_demand(argv)
   local limits = argv[17] + 0
   local group = 19 + 10 * limits
@@ -253,8 +254,7 @@ local function single(argv)
     return nil
   end
   local permits_limited = argv[6] ~= ''
-  known_names[1], known_names[2], known_names[3] = 'g', 'w', 's:' .. argv[1]
-  known_names[4] = 'l'
+  known_names[1], known_names[2], known_names[3], known_names[4] = 'g', 'w', 's:' .. argv[1], 'l'
   local list = single_candidates(argv, limits, group, size, demand, permits_limited)
   if not list then
     return nil
