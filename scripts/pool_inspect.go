@@ -83,7 +83,7 @@ func (s *PoolState) field(name, value string) {
 		if account, err := url.PathUnescape(rest); err == nil {
 			s.Permits[account], _ = strconv.ParseFloat(words[0], 64)
 		}
-	case strings.Contains("kam", kind) && len(kind) == 1 && len(words) >= 2:
+	case isBlock(kind) && len(words) >= 2:
 		_, reason, _ := strings.Cut(value[len(words[0])+1:], " ")
 		kind, _, _ := strings.Cut(words[1], ":")
 		s.Blocks[name] = BlockState{Until: s.from(words[0]), Off: kind != "cool", Reason: reason}
@@ -94,6 +94,9 @@ func (s *PoolState) field(name, value string) {
 		s.Unreadable, _ = strconv.Atoi(words[1])
 	}
 }
+
+// isBlock reports whether a field of a kind is a block, of a key, an account or a model there.
+func isBlock(kind string) bool { return kind == "k" || kind == "a" || kind == "m" }
 
 // from returns the time from now until a moment of the pool's clock, in seconds since 2017.
 func (s *PoolState) from(text string) time.Duration {
