@@ -64,7 +64,10 @@ func mayHaveBody(res *http.Response) bool {
 func (b *responseBody) Read(p []byte) (int, error) {
 	if len(b.head) > 0 {
 		n := copy(p, b.head)
-		if b.head = b.head[n:]; len(b.head) > 0 || b.headErr == nil {
+		if b.head = b.head[n:]; len(b.head) == 0 {
+			b.head = nil // a stream can stay open for long
+		}
+		if b.head != nil || b.headErr == nil {
 			return n, nil
 		}
 		b.finish(b.complete())
